@@ -1,0 +1,334 @@
+"""The command line: parse, call, print. Results go to stdout, everything else to stderr.
+
+Exit status: 0 done, 1 failed (one clear line), 2 wrong usage, 130 interrupted.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from typer.core import TyperGroup
+
+from asr.errors import AsrError, AudioError
+from asr.version import __version__
+
+if TYPE_CHECKING:
+    from asr.transcribe import Job
+
+INTERRUPTED = 130
+
+
+def say(line: str) -> None:
+    typer.echo(line, err=True)
+
+
+class Commands(TyperGroup):
+    """Turns errors meant for people into one line and the exit status; --debug lets the traceback through."""
+
+    def invoke(self, ctx: Any) -> Any:
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt:
+            say("interrupted")
+            raise typer.Exit(INTERRUPTED) from None
+        except BrokenPipeError:  # the reader of our output left: `asr … | head`
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            raise typer.Exit(1) from None
+        except (AsrError, OSError) as error:
+            if ctx.params.get("debug"):
+                raise
+            say(f"error: {error}")
+            raise typer.Exit(1) from None
+
+
+app = typer.Typer(
+    cls=Commands,
+    help="Recurrent speech recognition: RNN, LSTM and GRU encoders with CTC.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="markdown",
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+data_app = typer.Typer(help="Corpora: from archives to manifests.", no_args_is_help=True, rich_markup_mode="markdown")
+app.add_typer(data_app, name="data")
+
+Device = Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")]
+
+
+def examples(*lines: str) -> str:
+    """The end of a command's help."""
+    return "Examples:\n\n" + "\n\n".join(f"`{line}`" for line in lines)
+
+
+@app.callback(invoke_without_command=True)
+def root(
+    version: Annotated[bool, typer.Option("--version", help="Print the version and exit.")] = False,
+    debug: Annotated[bool, typer.Option("--debug", help="Show a traceback when something fails.")] = False,
+) -> None:
+    if version:
+        typer.echo(__version__)
+        raise typer.Exit
+
+
+@app.command(
+    epilog=examples(
+        "asr transcribe call.wav",
+        "asr transcribe --format json --output-dir out recordings/",
+        "asr transcribe --model runs/digits/model list.jsonl",
+        "cat call.wav | asr transcribe -",
+    )
+)
+def transcribe(
+    inputs: Annotated[
+        list[str], typer.Argument(metavar="FILE|FOLDER|MANIFEST|-", help="Recordings, folders, manifests (.jsonl); - is stdin.")
+    ],
+    model: Annotated[str | None, typer.Option(help="A model folder, a run folder or a built-in model's name.")] = None,
+    form: Annotated[str, typer.Option("--format", help="txt, or json: one object a recording.")] = "txt",
+    output_dir: Annotated[Path | None, typer.Option(help="Write one file a recording here, not to stdout.")] = None,
+    device: Device = "auto",
+) -> None:
+    """Turn recordings into text. Without --model the built-in model is used."""
+    if form not in ("txt", "json"):
+        raise typer.BadParameter(f"'{form}' is neither txt nor json", param_hint="--format")
+    from asr.transcribe import Transcriber, format_transcript
+
+    transcriber = Transcriber.load(model or "digits", device)
+    if model is None:
+        say(introduce(transcriber.recognizer.name, transcriber.recognizer.training_record))
+    jobs, errors = find_jobs(inputs)
+    recordings, failed = len(jobs) + len(errors), len(errors)
+    for error in errors:
+        say(f"error: {error}")
+    taken: set[Path] = set()
+    for job, result in transcriber.transcribe_all(jobs):
+        if isinstance(result, AsrError):
+            failed += 1
+            say(f"error: {result}")
+            continue
+        for note in result.notes:
+            say(f"{job.name}: {note}")
+        line = format_transcript(result, job.name, form)
+        if output_dir is not None:
+            write_output(output_dir, job.name, inputs, f".{form}", line, taken)
+        else:
+            typer.echo(f"{job.name}\t{line}" if recordings > 1 and form == "txt" else line)
+    if failed:
+        if recordings > 1:
+            say(f"{failed} of {recordings} failed")
+        raise typer.Exit(1)
+
+
+def introduce(name: str, record: dict[str, Any]) -> str:
+    """Which model is used, what it understands and how well: the first line a newcomer sees."""
+    line = f"model {name}: {record.get('description') or 'no description'}"
+    for result in record.get("results", [])[:1]:
+        low, high = result["wer_ci95"]
+        line += f" WER {100 * result['wer']:.2f} % (95 %: {100 * low:.2f} to {100 * high:.2f}) on {result['set']}."
+    return line
+
+
+def find_jobs(inputs: Iterable[str]) -> tuple[list[Job], list[AsrError]]:
+    """What the arguments of `transcribe` name, in order; and those that name nothing."""
+    from asr.audio import find_audio
+    from asr.data.manifest import Manifest
+    from asr.transcribe import Job
+
+    jobs: list[Job] = []
+    errors: list[AsrError] = []
+    for name in inputs:
+        try:
+            if name == "-":
+                jobs.append(Job("stdin", sys.stdin.buffer.read()))
+            elif os.path.isdir(name):
+                jobs.extend(Job(str(path), path) for path in find_audio(Path(name)))
+            elif name.endswith(".jsonl"):
+                jobs.extend(Job(u.id, u.audio, u.start, u.duration, u.channel) for u in Manifest(name))
+            else:
+                jobs.append(Job(name, name))
+        except AsrError as error:
+            errors.append(error)
+    if not jobs and not errors:
+        errors.append(AudioError(f"{' '.join(inputs)}: nothing to transcribe"))
+    return jobs, errors
+
+
+def write_output(folder: Path, name: str, inputs: Iterable[str], suffix: str, line: str, taken: set[Path]) -> None:
+    """Write one result under the recording's name; below a folder given as input the tree is kept."""
+    path = Path(name)
+    for given in map(Path, inputs):
+        if path != given and path.is_relative_to(given):
+            path = path.relative_to(given)
+            break
+    else:
+        path = Path(re.sub(r"[^\w.-]", "_", path.name) or "recording")
+    target = folder / path.with_suffix(suffix)
+    if target in taken:  # a.wav and a.flac
+        target = folder / path.with_name(path.name + suffix)
+    number = 2
+    while target in taken:
+        target = folder / path.with_name(f"{path.name}.{number}{suffix}")
+        number += 1
+    taken.add(target)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    target.write_text(line + "\n", encoding="utf-8")
+
+
+@app.command(
+    epilog=examples(
+        "asr train recipes/yesno/yesno.yaml",
+        "asr train recipes/digits/digits.yaml model.cell=gru train.epochs=20 run=runs/gru",
+        "asr train recipes/digits/digits.yaml --dry-run",
+        "asr train recipes/digits/digits.yaml train.overfit=10 run=runs/overfit",
+    )
+)
+def train(
+    config: Annotated[Path, typer.Argument(metavar="CONFIG.yaml")],
+    overrides: Annotated[list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="Settings to change.")] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show shapes, counts and time; write nothing.")] = False,
+) -> None:
+    """Train a model. The same command resumes a run that was interrupted."""
+    from asr.config import load_config
+
+    settings = load_config(config, overrides or ())
+    from asr.train.run import dry_run as show
+    from asr.train.run import train as run_training
+
+    if dry_run:
+        for name, value in show(settings, say):
+            typer.echo(f"{name:24} {value}")
+        return
+    outcome = run_training(settings, say)
+    if outcome in ("finished", "already finished"):
+        say(f"{outcome}; the model is in {settings.run / 'model'}")
+    elif outcome == "out of time":
+        say(f"stopped after train.max_minutes={settings.train.max_minutes:g}; the same command goes on from here")
+    else:
+        say("interrupted; the same command goes on from here")
+        raise typer.Exit(INTERRUPTED)
+
+
+@app.command(
+    epilog=examples(
+        "asr evaluate --model runs/digits data/digits/test.jsonl --output-dir runs/digits/eval",
+        "asr evaluate data/digits/test.jsonl",
+    )
+)
+def evaluate(
+    manifest: Annotated[Path, typer.Argument(metavar="MANIFEST", help="Utterances with texts (.jsonl).")],
+    model: Annotated[str, typer.Option(help="A model folder, a run folder or a built-in model's name.")] = "digits",
+    output_dir: Annotated[Path | None, typer.Option(help="Write wer.json, ref.trn and hyp.trn here.")] = None,
+    expect: Annotated[float | None, typer.Option(help="A WER (fraction) to print beside the measured one.")] = None,
+    device: Device = "auto",
+) -> None:
+    """Word error rate of a model on a manifest, with its 95 % interval. A stored result of the same is shown again."""
+    from asr.evaluate import run as evaluation
+    from asr.evaluate.score import diagnose
+    from asr.evaluate.table import print_table
+    from asr.transcribe import find_model
+
+    folder = find_model(model)
+    record = evaluation.stored_evaluation(output_dir, folder, manifest) if output_dir is not None else None
+    advice = None
+    if record is None:
+        from asr.data.manifest import Manifest
+        from asr.device import resolve_device
+        from asr.model.recognizer import Recognizer
+
+        recognizer = Recognizer.load(folder, resolve_device(device))
+        result = evaluation.evaluate_manifest(recognizer, Manifest(manifest))
+        for failure in result.failed:
+            say(f"error: {failure}")
+        scores = result.score()
+        advice = diagnose(scores)
+        record = evaluation.make_record(result, scores, recognizer, folder, manifest)
+        if output_dir is not None:
+            evaluation.write_evaluation(output_dir, result, record)
+    else:
+        say(f"{output_dir}: already evaluated")
+    print_table(record, expect)
+    if advice:
+        say(f"look: {advice}")
+    if record["failed"]:
+        say(f"{record['failed']} of {record['utterances'] + record['failed']} utterances could not be read and are not scored")
+        raise typer.Exit(1)
+
+
+@app.command(epilog=examples("asr models"))
+def models() -> None:
+    """List the built-in models."""
+    import json
+
+    from asr import pretrained
+
+    for name in pretrained.names():
+        config = json.loads((pretrained.HERE / name / "config.json").read_text(encoding="utf-8"))
+        typer.echo(introduce(name, config.get("training") or {}).removeprefix("model "))
+
+
+@app.command(epilog=examples("asr info", "asr info --model runs/digits"))
+def info(
+    model: Annotated[str | None, typer.Option(help="Also describe this model.")] = None,
+) -> None:
+    """Versions, devices and a model's make-up: what a bug report needs."""
+    import platform
+    from importlib.metadata import PackageNotFoundError
+    from importlib.metadata import version as installed
+
+    import torch
+
+    rows = [("asr", __version__), ("python", platform.python_version()), ("system", platform.platform())]
+    for package in ("torch", "torchaudio", "soundfile", "soxr", "jiwer", "numpy"):
+        try:
+            rows.append((package, installed(package)))
+        except PackageNotFoundError:
+            rows.append((package, "missing"))
+    rows.append(("cpu threads", str(torch.get_num_threads())))
+    cards = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())] if torch.cuda.is_available() else []
+    rows.append(("cuda", ", ".join(cards) or "none"))
+    if model is not None:
+        from asr.model.recognizer import Recognizer
+        from asr.transcribe import find_model
+
+        folder = find_model(model)
+        recognizer = Recognizer.load(folder)
+        rows += [
+            ("model", f"{recognizer.name} in {folder}"),
+            ("parameters", f"{recognizer.parameter_count:,}"),
+            ("encoder", " ".join(f"{key}={value}" for key, value in recognizer.config.model_dump().items())),
+            ("features", " ".join(f"{key}={value}" for key, value in recognizer.features.config.model_dump().items())),
+            ("tokens", f"{len(recognizer.tokenizer)} {recognizer.tokenizer.kind}"),
+        ]
+        rows += [(key, str(value)) for key, value in recognizer.training_record.items()]
+    for name, value in rows:
+        typer.echo(f"{name:16} {value}")
+
+
+CorpusArgument = Annotated[str, typer.Argument(metavar="RECIPE", help="A recipe's folder, or its name under ./recipes.")]
+
+
+@data_app.command(
+    epilog=examples("asr data prepare yesno", "asr data prepare digits --data /big/disk --mirror https://mirror.example/corpora")
+)
+def prepare(
+    recipe: CorpusArgument,
+    data: Annotated[Path, typer.Option(help="Where corpora live.")] = Path("data"),
+    mirror: Annotated[str | None, typer.Option(help="A folder or URL that holds the archives.")] = None,
+    verify: Annotated[bool, typer.Option(help="Compare archives with their published checksums.")] = True,
+) -> None:
+    """Download a recipe's corpus and write its manifests. What is already done is not done again."""
+    from asr.data.recipe import find_recipe
+    from asr.data.recipe import prepare as run
+
+    run(find_recipe(recipe), data, mirror, verify, say)
+
+
+def main() -> None:
+    """Entry point of the console script: run a command and exit with its status."""
+    app()

@@ -1,0 +1,227 @@
+"""One typed configuration: YAML file + key=value overrides. An unknown key is an error that names the nearest one."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from asr.errors import ConfigError
+
+
+class Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class FeatureConfig(Section):
+    """Waveform -> features; stored with the model."""
+
+    kind: Literal["logmel", "mfcc"] = "logmel"
+    sample_rate: int = Field(16_000, ge=4_000, le=192_000)  # Hz
+    mels: int = Field(80, ge=4, le=256)
+    coefficients: int = Field(40, ge=4, le=256)  # MFCC only: how many cepstra are kept
+    window_ms: float = Field(25.0, gt=1, le=200)
+    hop_ms: float = Field(10.0, gt=1, le=100)
+    low_hz: float = Field(20.0, ge=0)
+    high_hz: float | None = None  # default: half the sample rate
+    # utterance: mean and variance of each utterance; global: of the training set, the only one that can stream
+    normalise: Literal["utterance", "global", "none"] = "utterance"
+
+
+class TextConfig(Section):
+    """Text -> tokens; stored with the model."""
+
+    normaliser: Literal["none", "basic"] = "basic"
+    tokens: Literal["characters", "words"] = "characters"
+
+
+class ModelConfig(Section):
+    """The encoder; stored with the model."""
+
+    cell: Literal["rnn", "lstm", "gru"] = "lstm"
+    layers: int = Field(3, ge=1, le=32)
+    width: int = Field(256, ge=1, le=8192)  # hidden units of one direction
+    bidirectional: bool = True  # false: causal throughout, needs features.normalise of global or none
+    subsampling: Literal[1, 2, 4] = 4  # of time, before the recurrent layers
+    dropout: float = Field(0.1, ge=0, lt=1)
+    layer_norm: bool = True
+    residual: bool = True
+
+
+class DataConfig(Section):
+    train: Path | None = None  # manifests (JSON Lines)
+    dev: Path | None = None
+    heldout: str | None = None  # leave this speaker's utterances out of train and dev
+    workers: int = Field(0, ge=0, le=64)  # processes that decode audio; 0: the training process itself
+    cache_mb: int = Field(1024, ge=0)  # decoded audio kept in memory, per process
+
+
+class JoinConfig(Section):
+    """Training utterances made by joining several of one speaker: `per_epoch` of them, each of 1 to `most`."""
+
+    most: int = Field(1, ge=1)  # 1: off
+    per_epoch: int = Field(1000, ge=1)
+    pause_s: tuple[float, float] = (0.05, 0.6)  # uniform, before the first, between, and after the last
+    gain_db: float = Field(3.0, ge=0)  # each recording's level varies by ± this
+
+
+class AugmentConfig(Section):
+    """What changes training audio; every draw is keyed by seed, epoch and utterance."""
+
+    speed: tuple[float, float] = (1.0, 1.0)  # uniform factor on tempo and pitch
+    gain_db: tuple[float, float] = (0.0, 0.0)  # uniform level change
+    noise_share: float = Field(0.0, ge=0, le=1)  # how many utterances get coloured noise
+    noise_snr_db: tuple[float, float] = (10.0, 30.0)
+    time_masks: int = Field(0, ge=0)  # SpecAugment (Park et al. 2019)
+    time_mask_frames: int = Field(25, ge=1)
+    time_mask_share: float = Field(0.2, gt=0, le=1)  # a mask covers at most this share of the utterance
+    frequency_masks: int = Field(0, ge=0)
+    frequency_mask_bins: int = Field(15, ge=1)
+
+
+class TrainConfig(Section):
+    epochs: int = Field(30, ge=1)
+    batch_s: float = Field(120.0, gt=0)  # seconds of audio in a batch, padding included
+    lr: float = Field(1e-3, gt=0)  # the peak
+    warmup: float = Field(0.1, ge=0, lt=1)  # share of the training in which the rate rises to the peak
+    final_lr: float = Field(0.01, ge=0, le=1)  # share of the peak left at the end of the cosine
+    weight_decay: float = Field(0.01, ge=0)
+    betas: tuple[float, float] = (0.9, 0.98)
+    clip: float = Field(5.0, gt=0)  # largest norm of the gradient
+    ema: float = Field(0.0, ge=0, lt=1)  # decay of the running average of weights that is validated and kept; 0: off
+    seed: int = Field(0, ge=0)
+    validate_every: int = Field(1, ge=1)  # epochs
+    log_every: int = Field(50, ge=1)  # steps
+    max_minutes: float | None = Field(None, gt=0)  # then save and stop; the same command goes on
+    save_minutes: float = Field(5.0, gt=0)  # a checkpoint is written this often, and after every epoch
+    overfit: int = Field(0, ge=0)  # learn the first N utterances by heart, no augmentation: the first thing to try
+    precision: Literal["auto", "fp32", "tf32", "bf16"] = "auto"  # of the recurrent layers on CUDA; auto: tf32
+
+
+class Config(Section):
+    run: Path = Path("runs/default")  # folder for checkpoints, logs and the model
+    device: str = "auto"  # auto, cpu, cuda, cuda:1 …
+    description: str = ""  # for the model card: what the model understands
+    licence: str = ""  # of the model, for the card
+    data: DataConfig = DataConfig()
+    join: JoinConfig = JoinConfig()
+    features: FeatureConfig = FeatureConfig()
+    text: TextConfig = TextConfig()
+    augment: AugmentConfig = AugmentConfig()
+    model: ModelConfig = ModelConfig()
+    train: TrainConfig = TrainConfig()
+
+
+# A run may be resumed with other values of these: they do not change what is learned.
+RESUMABLE = ("run", "device", "description", "licence", "data.workers", "data.cache_mb", "train.max_minutes",
+             "train.save_minutes", "train.log_every")
+
+
+def load_config(path: str | Path, overrides: Iterable[str] = ()) -> Config:
+    """Read a YAML file and apply `section.key=value` overrides. Raises ConfigError naming file, key and remedy."""
+    path = Path(path)
+    try:
+        raw = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+    except OSError as error:
+        raise ConfigError(f"{path}: {error.strerror}") from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path}: not YAML: {' '.join(str(error).split())}") from None
+    if not isinstance(raw, dict):
+        raise ConfigError(f"{path}: must hold keys and values, holds {type(raw).__name__}")
+    for override in overrides:
+        _apply(raw, override)
+    return parse_config(raw, str(path))
+
+
+def parse_config(raw: dict[str, Any], name: str) -> Config:
+    """Validate nested keys and values; `name` is what errors call the source."""
+    try:
+        config = Config.model_validate(raw)
+    except ValidationError as error:
+        raise ConfigError("; ".join(_explain(e, name) for e in error.errors())) from None
+    if not config.model.bidirectional and config.features.normalise == "utterance":
+        raise ConfigError(
+            f"{name}: model.bidirectional=false is causal, but features.normalise=utterance needs the whole utterance;"
+            " set features.normalise=global"
+        )
+    for key in ("join.pause_s", "augment.speed", "augment.gain_db", "augment.noise_snr_db"):
+        low, high = flatten(config)[key]
+        if low > high or (key == "augment.speed" and low <= 0):
+            raise ConfigError(f"{name}: {key} is [lowest, highest], not [{low}, {high}]")
+    return config
+
+
+def lenient(section: type[Section], raw: dict[str, Any], name: str) -> Any:
+    """A section from a stored model: keys this version does not know are ignored, wrong values are still errors."""
+    known = {key: value for key, value in raw.items() if key in section.model_fields}
+    try:
+        return section.model_validate(known)
+    except ValidationError as error:
+        raise ConfigError("; ".join(_explain(e, name) for e in error.errors())) from None
+
+
+def flatten(config: BaseModel, prefix: str = "") -> dict[str, Any]:
+    """{"train.lr": 0.001, …}: every leaf under its dotted key, as plain YAML values (tuples become lists)."""
+    out: dict[str, Any] = {}
+    for key in type(config).model_fields:
+        value = getattr(config, key)
+        if isinstance(value, BaseModel):
+            out.update(flatten(value, f"{prefix}{key}."))
+        else:
+            out[prefix + key] = list(value) if isinstance(value, tuple) else str(value) if isinstance(value, Path) else value
+    return out
+
+
+def differing(old: Config, new: Config) -> list[str]:
+    """The keys that forbid resuming `old` as `new`, each with both values."""
+    a, b = flatten(old), flatten(new)
+    return [f"{key} was {a[key]}, is {b[key]}" for key in a if a[key] != b[key] and key not in RESUMABLE]
+
+
+def dump_yaml(config: Config) -> str:
+    return yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
+
+
+def _apply(raw: dict[str, Any], override: str) -> None:
+    key, equals, text = override.partition("=")
+    if not equals or not key:
+        raise ConfigError(f"'{override}' is not key=value, as in model.cell=gru")
+    try:
+        value = yaml.safe_load(text) if text else None
+    except yaml.YAMLError:
+        raise ConfigError(f"{key}: '{text}' is not a YAML value") from None
+    node = raw
+    *parents, leaf = key.split(".")
+    for parent in parents:
+        child = node.setdefault(parent, {})
+        if not isinstance(child, dict):
+            raise ConfigError(f"{key}: '{parent}' is a value, not a section")
+        node = child
+    node[leaf] = _number(value)
+
+
+def _number(value: Any) -> Any:
+    """YAML 1.1 reads 1e-3 as text: numbers in scientific notation without a point are meant as numbers."""
+    if isinstance(value, str):
+        try:
+            return float(value)
+        except ValueError:
+            return value
+    return value
+
+
+def _explain(error: Any, name: str) -> str:
+    key = ".".join(str(part) for part in error["loc"])
+    if error["type"] == "extra_forbidden":
+        nearest = difflib.get_close_matches(key, _known_keys(), n=1, cutoff=0.5)
+        return f"{name}: unknown key {key}" + (f"; did you mean {nearest[0]}?" if nearest else "")
+    return f"{name}: {key} = {error['input']!r}: {error['msg'][0].lower()}{error['msg'][1:]}"
+
+
+def _known_keys() -> list[str]:
+    sections = [key for key, value in Config.model_fields.items() if isinstance(value.default, BaseModel)]
+    return [*sections, *flatten(Config())]

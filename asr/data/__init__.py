@@ -1,0 +1,1 @@
+"""Corpora: from archives to manifests, from manifests to batches."""

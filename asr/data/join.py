@@ -1,0 +1,49 @@
+"""Utterances made of several recordings of one speaker: digit strings from single digits, long from short."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from asr.augment import decibels
+from asr.config import JoinConfig
+
+
+@dataclass(frozen=True)
+class Plan:
+    """One utterance to be made: `rows` of the manifest in order, and len(rows) + 1 pauses (seconds) around them."""
+
+    rows: tuple[int, ...]
+    pauses: tuple[float, ...] = ()
+
+    def duration(self, durations: np.ndarray) -> float:
+        return float(durations[list(self.rows)].sum()) + sum(self.pauses)
+
+
+def plan_joins(speakers: Sequence[str | None], config: JoinConfig, count: int, rng: np.random.Generator) -> list[Plan]:
+    """Draw `count` plans: a speaker in proportion to their recordings, a length uniform in 1..most, rows at random."""
+    rows_of: dict[str | None, list[int]] = defaultdict(list)
+    for row, speaker in enumerate(speakers):
+        rows_of[speaker].append(row)
+    plans = []
+    for _ in range(count):
+        rows = rows_of[speakers[rng.integers(len(speakers))]]
+        length = int(rng.integers(1, config.most + 1))
+        chosen = tuple(rows[i] for i in rng.integers(len(rows), size=length))
+        plans.append(Plan(chosen, tuple(rng.uniform(*config.pause_s, size=length + 1).tolist())))
+    return plans
+
+
+def join_waveforms(
+    waveforms: Sequence[np.ndarray], plan: Plan, sample_rate: int, gain_db: float, rng: np.random.Generator
+) -> np.ndarray:
+    """The recordings of a plan one after the other, silence between them, each at its own level within ± gain_db."""
+    pieces = []
+    for pause, waveform in zip(plan.pauses, waveforms, strict=False):
+        pieces.append(np.zeros(round(pause * sample_rate), np.float32))
+        pieces.append(waveform * np.float32(decibels(rng.uniform(-gain_db, gain_db))))
+    pieces.append(np.zeros(round(plan.pauses[-1] * sample_rate), np.float32))
+    return np.concatenate(pieces)

@@ -1,0 +1,148 @@
+"""Manifests: JSON Lines, one utterance a line. Lines stay on disk; offsets and durations are arrays in memory."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+from array import array
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from asr.errors import ManifestError
+
+
+@dataclass(frozen=True)
+class Utterance:
+    """A manifest line. start and duration are in seconds within `audio`; other: the keys this class does not name."""
+
+    id: str
+    audio: Path
+    duration: float
+    text: str | None = None
+    speaker: str | None = None
+    start: float = 0.0
+    channel: int | None = None
+    lang: str | None = None
+    other: dict[str, Any] = field(default_factory=dict)
+
+    def to_json(self, folder: Path) -> dict[str, Any]:
+        """The line's object; audio below the manifest's folder is written relative to it."""
+        audio = self.audio.resolve()
+        relative = os.path.relpath(audio, folder.resolve()) if audio.is_relative_to(folder.resolve()) else str(audio)
+        line: dict[str, Any] = {"id": self.id, "audio": Path(relative).as_posix(), "duration": round(self.duration, 6)}
+        if self.start:
+            line["start"] = round(self.start, 6)
+        for key in ("channel", "text", "speaker", "lang"):
+            if getattr(self, key) is not None:
+                line[key] = getattr(self, key)
+        return line | self.other
+
+
+class Manifest:
+    """Random access to a manifest's utterances: `manifest[i]`, `len(manifest)`, `manifest.durations` (seconds).
+
+    Reading the file checks that every line is an object with audio and a duration. Raises ManifestError naming the line.
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        self.path = Path(path)
+        offsets, durations = array("q"), array("d")
+        try:
+            with self.path.open("rb") as file:
+                offset = 0
+                for number, line in enumerate(file, 1):
+                    if line.strip():
+                        durations.append(_parse(line, self.path, number)["duration"])
+                        offsets.append(offset)
+                    offset += len(line)
+        except OSError as error:
+            raise ManifestError(f"{self.path}: {error.strerror}") from None
+        self._offsets = np.frombuffer(offsets, dtype=np.int64) if offsets else np.empty(0, np.int64)
+        self.durations = np.frombuffer(durations, dtype=np.float64) if durations else np.empty(0)
+
+    def __len__(self) -> int:
+        return len(self._offsets)
+
+    def __getitem__(self, index: int) -> Utterance:
+        with self.path.open("rb") as file:
+            file.seek(self._offsets[index])
+            return self._utterance(file.readline(), index)
+
+    def __iter__(self) -> Iterator[Utterance]:
+        with self.path.open("rb") as file:
+            for index, offset in enumerate(self._offsets):
+                file.seek(offset)
+                yield self._utterance(file.readline(), index)
+
+    def _utterance(self, line: bytes, index: int) -> Utterance:
+        raw = _parse(line, self.path, index + 1)
+        audio = Path(raw.pop("audio"))
+        return Utterance(
+            id=str(raw.pop("id", audio.stem)),
+            audio=audio if audio.is_absolute() else self.path.parent / audio,
+            duration=raw.pop("duration"),
+            text=raw.pop("text", None),
+            speaker=_optional_str(raw.pop("speaker", None)),
+            start=float(raw.pop("start", 0.0)),
+            channel=raw.pop("channel", None),
+            lang=raw.pop("lang", None),
+            other=raw,
+        )
+
+
+def write_manifest(path: Path, utterances: Iterable[Utterance]) -> int:
+    """Write utterances, whole or not at all (temporary name, then renamed). Returns how many."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    count = 0
+    part = path.with_name(path.name + ".part")
+    with part.open("w", encoding="utf-8", newline="\n") as file:
+        for utterance in utterances:
+            file.write(json.dumps(utterance.to_json(path.parent), ensure_ascii=False) + "\n")
+            count += 1
+    part.replace(path)
+    return count
+
+
+def _optional_str(value: Any) -> str | None:
+    return None if value is None else str(value)
+
+
+def _is_seconds(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value) and value >= 0
+
+
+# What a key must hold when it is there, and how to say so.
+_RULES: dict[str, tuple[Callable[[Any], bool], str]] = {
+    "audio": (lambda v: isinstance(v, str) and bool(v) and "\0" not in v, "the path of an audio file"),
+    "duration": (_is_seconds, "seconds"),
+    "start": (_is_seconds, "seconds"),
+    "text": (lambda v: isinstance(v, str), "a string"),
+    "channel": (lambda v: isinstance(v, int) and not isinstance(v, bool) and v >= 0, "a channel number from 0"),
+    "lang": (lambda v: isinstance(v, str), "a string"),
+}
+
+
+def _parse(line: bytes, path: Path, number: int) -> dict[str, Any]:
+    """A line as a dictionary with this project's names for keys, checked."""
+    try:
+        raw = json.loads(line)
+    except (ValueError, RecursionError) as error:
+        raise ManifestError(f"{path}, line {number}: not JSON ({error})") from None
+    if not isinstance(raw, dict):
+        raise ManifestError(f"{path}, line {number}: not a JSON object")
+    for ours, nemo in (("audio", "audio_filepath"), ("start", "offset")):
+        if ours not in raw and nemo in raw:
+            raw[ours] = raw.pop(nemo)
+    raw = {key: value for key, value in raw.items() if value is not None}
+    for key in ("audio", "duration"):
+        if key not in raw:
+            raise ManifestError(f"{path}, line {number}: no '{key}'")
+    for key, (holds, meaning) in _RULES.items():
+        if key in raw and not holds(raw[key]):
+            raise ManifestError(f"{path}, line {number}: {key} is {raw[key]!r}, not {meaning}")
+    return raw

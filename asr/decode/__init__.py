@@ -1,0 +1,1 @@
+"""Log-probabilities -> tokens, words, times and confidences."""

@@ -1,0 +1,30 @@
+"""Waveforms -> hypotheses, computed in batches of similar length."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+
+from asr.data.batches import duration_batches
+from asr.decode.greedy import Hypothesis, greedy
+from asr.model.recognizer import Recognizer
+
+BATCH_S = 120.0  # seconds of audio computed at once, padding included
+
+
+def decode_waveforms(recognizer: Recognizer, waveforms: Sequence[np.ndarray]) -> list[Hypothesis]:
+    """Greedy hypotheses of (samples,) float32 waveforms at the model's rate, in their order."""
+    found: dict[int, Hypothesis] = {}
+    lengths = np.array([len(waveform) for waveform in waveforms])
+    for batch in duration_batches(lengths / recognizer.sample_rate, BATCH_S):
+        padded = torch.zeros(len(batch), int(lengths[batch].max()))
+        for row, index in enumerate(batch):
+            padded[row, : lengths[index]] = torch.from_numpy(waveforms[index])
+        with torch.inference_mode():
+            log_probs, frames = recognizer(
+                padded.to(recognizer.device), torch.from_numpy(lengths[batch]).to(recognizer.device)
+            )
+        found.update(zip(batch, greedy(log_probs, frames), strict=True))
+    return [found[i] for i in range(len(waveforms))]

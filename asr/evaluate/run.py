@@ -1,0 +1,168 @@
+"""A model over a manifest -> scores, `wer.json`, and the texts in sclite's trn format."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from asr.data.dataset import read_utterance
+from asr.data.manifest import Manifest, Utterance
+from asr.decode.batch import decode_waveforms
+from asr.errors import AudioError, ManifestError
+from asr.evaluate.score import Pair, Scores, score
+from asr.model.recognizer import Recognizer
+from asr.text import normalise
+from asr.version import __version__
+
+FORMAT = 1
+CHUNK_S = 600.0  # seconds of audio in memory at once
+
+
+@dataclass
+class Evaluation:
+    """pairs in the manifest's order; failed: unreadable utterances as error messages, not scored."""
+
+    pairs: list[Pair] = field(default_factory=list)
+    failed: list[str] = field(default_factory=list)
+    audio_s: float = 0.0
+    compute_s: float = 0.0
+
+    def score(self) -> Scores:
+        return score(self.pairs)
+
+
+def evaluate(recognizer: Recognizer, examples: Iterable[tuple[Utterance, np.ndarray]]) -> Evaluation:
+    """Decode utterances with (samples,) float32 waveforms at the model's rate and pair them with their references."""
+    result = Evaluation()
+    chunk: list[tuple[Utterance, np.ndarray]] = []
+    seconds = 0.0
+    for utterance, samples in examples:
+        chunk.append((utterance, samples))
+        seconds += len(samples) / recognizer.sample_rate
+        if seconds >= CHUNK_S:
+            _decode(recognizer, chunk, result)
+            chunk, seconds = [], 0.0
+    _decode(recognizer, chunk, result)
+    return result
+
+
+def evaluate_manifest(recognizer: Recognizer, manifest: Manifest) -> Evaluation:
+    """Score a manifest whose every utterance has a text; an unreadable recording is noted and the rest goes on."""
+    failed: list[str] = []
+
+    def examples() -> Iterable[tuple[Utterance, np.ndarray]]:
+        for utterance in manifest:
+            if utterance.text is None:
+                raise ManifestError(f"{manifest.path}: utterance {utterance.id} has no text to compare with")
+            try:
+                samples = read_utterance(utterance, recognizer.sample_rate)
+            except AudioError as error:
+                failed.append(f"utterance {utterance.id}: {error}")
+                continue
+            yield utterance, samples
+
+    if len(manifest) == 0:
+        raise ManifestError(f"{manifest.path}: no utterances")
+    result = evaluate(recognizer, examples())
+    result.failed = failed
+    return result
+
+
+def _decode(recognizer: Recognizer, chunk: list[tuple[Utterance, np.ndarray]], result: Evaluation) -> None:
+    if not chunk:
+        return
+    began = time.perf_counter()
+    hypotheses = decode_waveforms(recognizer, [samples for _, samples in chunk])
+    result.compute_s += time.perf_counter() - began
+    normaliser = recognizer.text.normaliser
+    for (utterance, samples), hypothesis in zip(chunk, hypotheses, strict=True):
+        result.audio_s += len(samples) / recognizer.sample_rate
+        text = normalise(recognizer.tokenizer.decode(hypothesis.tokens), normaliser)
+        reference = normalise(utterance.text or "", normaliser)
+        result.pairs.append(Pair(utterance.id, reference, text, utterance.speaker))
+
+
+def make_record(
+    evaluation: Evaluation, scores: Scores, recognizer: Recognizer, model: Path, manifest: Path
+) -> dict[str, Any]:
+    """What `wer.json` holds; `model` is the folder of `recognizer`."""
+    interval = scores.interval
+    return {
+        "format": FORMAT,
+        "wer": scores.wer,
+        "cer": scores.cer,
+        "ser": scores.ser,
+        "hits": scores.hits,
+        "substitutions": scores.substitutions,
+        "deletions": scores.deletions,
+        "insertions": scores.insertions,
+        "words": scores.words,
+        "utterances": scores.utterances,
+        "failed": len(evaluation.failed),
+        "wer_ci95": [interval.low, interval.high] if interval else None,
+        "ci_method": interval.method if interval else None,
+        "ci_unit": interval.unit if interval else None,
+        "rtf": evaluation.compute_s / evaluation.audio_s if evaluation.audio_s else None,
+        "audio_s": round(evaluation.audio_s, 3),
+        "normaliser": recognizer.text.normaliser,
+        "decoder": {"kind": "greedy", "beam": None, "lm": None, "weights": None},
+        "model": str(model),
+        "model_sha256": sha256(model / "model.safetensors"),
+        "manifest": str(manifest),
+        "manifest_sha256": sha256(manifest),
+        "seed": recognizer.training_record.get("seed"),
+        "device": str(recognizer.device),
+        "asr_version": __version__,
+    }
+
+
+def write_evaluation(folder: Path, evaluation: Evaluation, record: dict[str, Any]) -> None:
+    """Write `wer.json`, `ref.trn` and `hyp.trn` below `folder`; wer.json last, so that it vouches for the others."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, texts in (
+        ("ref.trn", [pair.reference for pair in evaluation.pairs]),
+        ("hyp.trn", [pair.hypothesis for pair in evaluation.pairs]),
+    ):
+        lines = [f"{text} ({_trn_id(pair)})\n" for text, pair in zip(texts, evaluation.pairs, strict=True)]
+        (folder / name).write_text("".join(lines), encoding="utf-8")
+    part = folder / "wer.json.part"
+    part.write_text(json.dumps(record, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    part.replace(folder / "wer.json")
+
+
+def stored_evaluation(folder: Path, model: Path, manifest: Path) -> dict[str, Any] | None:
+    """The record in `folder` if it is of this very model and manifest, complete, by this version; otherwise None."""
+    try:
+        record = json.loads((folder / "wer.json").read_text(encoding="utf-8"))
+        same = (record["model_sha256"], record["manifest_sha256"], record["asr_version"], record["failed"]) == (
+            sha256(model / "model.safetensors"),
+            sha256(manifest),
+            __version__,
+            0,
+        )
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    return record if same else None
+
+
+def sha256(path: Path) -> str:
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while block := file.read(2**20):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def _trn_id(pair: Pair) -> str:
+    """sclite takes the speaker to be what stands before the first - or _; brackets and spaces would end the id."""
+    name = re.sub(r"[\s()]", ".", pair.id)
+    speaker = re.sub(r"[\s()_-]", ".", pair.speaker) if pair.speaker else None
+    return name if speaker is None or re.match(rf"{re.escape(speaker)}[-_]", name) else f"{speaker}-{name}"

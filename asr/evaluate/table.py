@@ -1,0 +1,39 @@
+"""An evaluation for people: the table that `asr evaluate` prints."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from rich import box
+from rich.console import Console
+from rich.table import Table
+
+
+def print_table(record: dict[str, Any], expect: float | None = None) -> None:
+    """Print what a wer.json holds, and next to the WER the one that was promised."""
+    table = Table(box=box.SIMPLE, show_header=False)
+    table.add_row("manifest", record["manifest"])
+    wer = _percent(record["wer"])
+    if record["wer_ci95"]:
+        low, high = record["wer_ci95"]
+        wer += f"   95 % interval {_percent(low)} to {_percent(high)} ({record['ci_method']}, by {record['ci_unit']})"
+    table.add_row("WER", wer)
+    if expect is not None:
+        table.add_row("expected", f"{_percent(expect)} or less")
+    errors = record["substitutions"] + record["deletions"] + record["insertions"]
+    table.add_row(
+        "errors",
+        f"{errors} in {record['words']} words: {record['substitutions']} substitutions, {record['deletions']} deletions,"
+        f" {record['insertions']} insertions",
+    )
+    table.add_row("CER", _percent(record["cer"]))
+    table.add_row("wrong utterances", f"{_percent(record['ser'])} of {record['utterances']}")
+    table.add_row("normaliser", record["normaliser"])
+    table.add_row("decoder", record["decoder"]["kind"])
+    table.add_row("real-time factor", f"{record['rtf']:.4f} on {record['device']}" if record["rtf"] else "–")
+    console = Console(soft_wrap=True) if not Console().is_terminal else Console()
+    console.print(table)
+
+
+def _percent(fraction: float | None) -> str:
+    return "–" if fraction is None else f"{100 * fraction:.2f} %"

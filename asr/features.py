@@ -1,0 +1,100 @@
+"""Waveforms -> log-mel or MFCC features, batched, on whatever device the waveforms are on.
+
+The same numbers come out for an utterance alone and in a padded batch: frames beyond an utterance's end see zeros in both.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TypeVar
+
+import torch
+from torch import Tensor, nn
+
+from asr.config import FeatureConfig
+
+# Added to mel energies before the logarithm: about the quantisation noise of 16-bit audio in one mel band.
+LOG_FLOOR = 1e-7
+
+Count = TypeVar("Count", int, Tensor)
+
+
+def hop_samples(config: FeatureConfig) -> int:
+    return round(config.hop_ms * config.sample_rate / 1000)
+
+
+def feature_frames(samples: Count, config: FeatureConfig) -> Count:
+    """Frames of a waveform of that many samples: frame i is centred on sample i × hop, and the first lies on sample 0."""
+    return samples // hop_samples(config) + 1
+
+
+def length_mask(lengths: Tensor, size: int) -> Tensor:
+    """lengths: (batch,) -> (batch, size) bool, true where the position is inside the length."""
+    return torch.arange(size, device=lengths.device) < lengths.unsqueeze(1)
+
+
+class FeatureExtractor(nn.Module):
+    """Log-mel energies (or their cosine transform) with the normalisation the config names.
+
+    MFCC follow Davis and Mermelstein 1980; the mel scale is HTK's, 2595 log10(1 + f/700). Always float32.
+    """
+
+    def __init__(self, config: FeatureConfig) -> None:
+        super().__init__()
+        # Imported here: reading a config or a manifest must not cost a second of start-up.
+        from torchaudio.functional import create_dct, melscale_fbanks
+
+        self.config = config
+        self.hop = hop_samples(config)
+        window = round(config.window_ms * config.sample_rate / 1000)
+        self.fft = 2 ** math.ceil(math.log2(window))
+        self.dimension = config.mels if config.kind == "logmel" else config.coefficients
+        high_hz = min(config.high_hz or config.sample_rate / 2, config.sample_rate / 2)
+        # A narrow band between two FFT bins stays empty: harmless, a constant feature.
+        filters = melscale_fbanks(self.fft // 2 + 1, config.low_hz, high_hz, config.mels, config.sample_rate)
+        # Not persistent: they follow from the config, and the weights file holds what was learned.
+        self.register_buffer("window", torch.hann_window(window), persistent=False)
+        self.register_buffer("filters", filters, persistent=False)
+        if config.kind == "mfcc":
+            self.register_buffer("dct", create_dct(config.coefficients, config.mels, "ortho"), persistent=False)
+        if config.normalise == "global":
+            self.register_buffer("mean", torch.zeros(self.dimension))
+            self.register_buffer("scale", torch.ones(self.dimension))
+
+    def forward(self, waveforms: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
+        """waveforms: (batch, samples), lengths: (batch,) -> features (batch, frames, dimension), feature_lengths (batch,)."""
+        features, feature_lengths = self.raw(waveforms, lengths)
+        mask = length_mask(feature_lengths, features.shape[1]).unsqueeze(-1)
+        if self.config.normalise == "global":
+            features = (features - self.mean) * self.scale
+        elif self.config.normalise == "utterance":
+            count = feature_lengths.view(-1, 1, 1)
+            mean = torch.where(mask, features, 0.0).sum(1, keepdim=True) / count
+            features = features - mean
+            variance = torch.where(mask, features.square(), 0.0).sum(1, keepdim=True) / count
+            features = features / (variance + 1e-2).sqrt()  # digital silence has no variance to divide by
+        return torch.where(mask, features, 0.0), feature_lengths
+
+    def raw(self, waveforms: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
+        """Features before normalisation; frames past an utterance's end are arbitrary."""
+        waveforms = torch.where(length_mask(lengths, waveforms.shape[1]), waveforms.float(), 0.0)
+        spectrum = torch.stft(
+            waveforms,
+            self.fft,
+            self.hop,
+            self.window.numel(),
+            self.window,
+            center=True,
+            pad_mode="constant",  # reflection would mirror at the padded end, not at the utterance's
+            return_complex=True,
+        )
+        power = spectrum.real.square() + spectrum.imag.square()
+        features = (power.transpose(1, 2) @ self.filters + LOG_FLOOR).log()
+        if self.config.kind == "mfcc":
+            features = features @ self.dct
+        return features, feature_frames(lengths, self.config)
+
+    def set_global(self, mean: Tensor, deviation: Tensor) -> None:
+        """Store the training set's statistics: (dimension,) each."""
+        self.mean.copy_(mean)
+        self.scale.copy_(1.0 / deviation.clamp_min(1e-2))

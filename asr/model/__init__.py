@@ -1,0 +1,1 @@
+"""The recogniser: recurrent cells, encoder, CTC head, and the folder it is stored in."""

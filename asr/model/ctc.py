@@ -1,0 +1,55 @@
+"""The CTC head and its loss (Graves et al. 2006)."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from torch import Tensor, nn
+from torch.nn.functional import ctc_loss
+
+from asr.features import length_mask
+
+BLANK_INDEX = 0
+
+
+class CTCHead(nn.Module):
+    """(batch, frames, inputs) -> log_probs (batch, frames, vocabulary), in the weights' own precision (float32)."""
+
+    def __init__(self, inputs: int, vocabulary: int) -> None:
+        super().__init__()
+        self.projection = nn.Linear(inputs, vocabulary)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.projection(x.to(self.projection.weight.dtype)).log_softmax(dim=-1)
+
+
+class Loss(NamedTuple):
+    """total: sum of −ln p(tokens | audio) over the utterances; infeasible: how many have too few frames and count nothing;
+    blank_share: share of frames whose best symbol is the blank (near 1 for long: the model has learned nothing else)."""
+
+    total: Tensor
+    utterances: int
+    infeasible: int
+    blank_share: float
+
+
+def frames_needed(tokens: Tensor, token_lengths: Tensor) -> Tensor:
+    """tokens: (batch, most tokens), padded -> (batch,): one frame a token and a blank between equal neighbours."""
+    repeats = (tokens[:, 1:] == tokens[:, :-1]) & length_mask(token_lengths - 1, tokens.shape[1] - 1)
+    return token_lengths + repeats.sum(1)
+
+
+def ctc(log_probs: Tensor, lengths: Tensor, tokens: Tensor, token_lengths: Tensor) -> Loss:
+    """Negative log-likelihood summed over the batch; divide by the utterances of the whole accumulated batch.
+
+    log_probs: (batch, frames, vocabulary) from log_softmax (PyTorch's gradient is right only through it),
+    lengths: (batch,), tokens: (batch, most tokens), token_lengths: (batch,).
+    Infeasible utterances give zero loss and zero gradient and are counted, never inf.
+    """
+    infeasible = frames_needed(tokens, token_lengths) > lengths
+    losses = ctc_loss(
+        log_probs.transpose(0, 1), tokens, lengths, token_lengths, BLANK_INDEX, reduction="none", zero_infinity=True
+    )
+    inside = length_mask(lengths, log_probs.shape[1])
+    blank_share = (log_probs.detach().argmax(-1) == BLANK_INDEX)[inside].float().mean()
+    return Loss(losses.sum(), len(lengths), int(infeasible.sum()), float(blank_share))

@@ -1,0 +1,80 @@
+"""Features -> subsampled, contextual vectors: strided convolutions, then residual recurrent layers."""
+
+from __future__ import annotations
+
+from typing import TypeVar
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import gelu, pad
+
+from asr.config import ModelConfig
+from asr.features import length_mask
+from asr.model.recurrent import RecurrentLayer
+
+KERNEL = 5
+STRIDES = {1: (1,), 2: (2,), 4: (2, 2)}
+
+Count = TypeVar("Count", int, Tensor)
+
+
+def encoder_frames(feature_frames: Count, subsampling: int) -> Count:
+    """Output frames for that many feature frames: each stride of 2 gives ceil(frames / 2). Checks, sampler, encoder and
+    export all use this one function."""
+    frames = feature_frames
+    for stride in STRIDES[subsampling]:
+        frames = (frames + stride - 1) // stride
+    return frames
+
+
+class Subsampling(nn.Module):
+    """Convolutions over time, each followed by a GELU; causal ones see no later frame than the first of their stride."""
+
+    def __init__(self, inputs: int, channels: int, outputs: int, factor: int, causal: bool) -> None:
+        super().__init__()
+        self.strides = STRIDES[factor]
+        self.padding = (KERNEL - 1, 0) if causal else (KERNEL // 2, KERNEL // 2)
+        sizes = [inputs, *[channels] * (len(self.strides) - 1), outputs]
+        self.convolutions = nn.ModuleList(
+            nn.Conv1d(before, after, KERNEL, stride)
+            for before, after, stride in zip(sizes, sizes[1:], self.strides, strict=False)
+        )
+
+    def forward(self, x: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
+        """x: (batch, frames, inputs), zero past each length -> (batch, fewer frames, outputs), zero past each length."""
+        for convolution, stride in zip(self.convolutions, self.strides, strict=True):
+            x = gelu(convolution(pad(x.transpose(1, 2), self.padding))).transpose(1, 2)
+            lengths = (lengths + stride - 1) // stride
+            # The bias makes padding non-zero, and the next convolution would see it. `where`, because NaN × 0 is NaN.
+            x = torch.where(length_mask(lengths, x.shape[1]).unsqueeze(-1), x, 0.0)
+        return x, lengths
+
+
+class Encoder(nn.Module):
+    """Subsampling, then `layers` × (layer norm → recurrent layer → dropout → + residual), then a last layer norm.
+
+    Pre-norm residual layers train at any depth without tuning (Xiong et al. 2020 for the order of norm and residual).
+    """
+
+    def __init__(self, config: ModelConfig, inputs: int) -> None:
+        super().__init__()
+        self.config = config
+        self.outputs = config.width * (2 if config.bidirectional else 1)
+        causal = not config.bidirectional
+        self.subsampling = Subsampling(inputs, config.width, self.outputs, config.subsampling, causal)
+        self.layers = nn.ModuleList(
+            RecurrentLayer(config.cell, self.outputs, config.width, config.bidirectional) for _ in range(config.layers)
+        )
+        norm = nn.LayerNorm if config.layer_norm else lambda size: nn.Identity()
+        self.norms = nn.ModuleList(norm(self.outputs) for _ in range(config.layers))
+        self.last_norm = norm(self.outputs)
+        self.dropout = nn.Dropout(config.dropout)
+
+    def forward(self, features: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
+        """features: (batch, frames, inputs), lengths: (batch,) -> (batch, encoder frames, outputs), encoder lengths."""
+        x, lengths = self.subsampling(features, lengths)
+        x = self.dropout(x)
+        for norm, layer in zip(self.norms, self.layers, strict=True):
+            y = self.dropout(layer(norm(x), lengths))
+            x = x + y if self.config.residual else y
+        return self.last_norm(x), lengths

@@ -1,0 +1,147 @@
+"""A whole recogniser (features, encoder, head, tokens) and the folder it is stored in."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from asr.augment import SpecAugment
+from asr.config import FeatureConfig, ModelConfig, TextConfig, lenient
+from asr.errors import AsrError, ModelError
+from asr.features import FeatureExtractor, feature_frames
+from asr.model.ctc import CTCHead
+from asr.model.encoder import Encoder, encoder_frames
+from asr.text import Tokenizer
+from asr.version import __version__
+
+FORMAT_VERSION = 1
+
+
+class Recognizer(nn.Module):
+    """Waveforms -> log-probabilities of tokens. Everything decoding needs is here and in the model folder."""
+
+    def __init__(self, features: FeatureConfig, text: TextConfig, model: ModelConfig, tokenizer: Tokenizer) -> None:
+        super().__init__()
+        self.config = model
+        self.text = text
+        self.tokenizer = tokenizer
+        self.name = "unnamed"
+        self.training_record: dict[str, Any] = {}
+        self.features = FeatureExtractor(features)
+        self.encoder = Encoder(model, self.features.dimension)
+        self.head = CTCHead(self.encoder.outputs, len(tokenizer))
+
+    @property
+    def sample_rate(self) -> int:
+        return self.features.config.sample_rate
+
+    @property
+    def frame_s(self) -> float:
+        """Seconds from one output frame to the next. Frame i is centred on i × frame_s."""
+        return self.features.hop * self.config.subsampling / self.sample_rate
+
+    @property
+    def device(self) -> torch.device:
+        return self.head.projection.weight.device
+
+    @property
+    def parameter_count(self) -> int:
+        return sum(parameter.numel() for parameter in self.parameters())
+
+    def output_frames(self, samples: int) -> int:
+        """Frames of log_probs for a waveform of that many samples."""
+        return encoder_frames(feature_frames(samples, self.features.config), self.config.subsampling)
+
+    def set_precision(self, precision: str) -> None:
+        """Precision of the recurrent layers on CUDA: fp32, tf32 or bf16."""
+        for layer in self.encoder.layers:
+            layer.precision = precision
+
+    def forward(
+        self, waveforms: Tensor, lengths: Tensor, spec_augment: SpecAugment | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """waveforms: (batch, samples) float32 in ±1, lengths: (batch,) -> log_probs (batch, frames, vocabulary), lengths.
+
+        Frames of log_probs past an utterance's length are arbitrary.
+        """
+        with torch.no_grad():
+            features, feature_lengths = self.features(waveforms, lengths)
+            if spec_augment is not None:
+                features = spec_augment(features, feature_lengths)
+        encoded, encoded_lengths = self.encoder(features, feature_lengths)
+        return self.head(encoded), encoded_lengths
+
+    def save(self, folder: Path, card: str) -> None:
+        """Write a model folder: model.safetensors, config.json and the model card."""
+        folder.mkdir(parents=True, exist_ok=True)
+        config = {
+            "format_version": FORMAT_VERSION,
+            "asr_version": __version__,
+            "name": self.name,
+            "sample_rate": self.sample_rate,
+            "features": self.features.config.model_dump(mode="json"),
+            "text": self.text.model_dump(mode="json"),
+            "blank": 0,
+            "tokens": list(self.tokenizer.tokens),
+            "encoder": self.config.model_dump(mode="json"),
+            "causal": not self.config.bidirectional,
+            "subsampling": {
+                "factor": self.config.subsampling,
+                "feature_frames": f"floor(samples / {self.features.hop}) + 1",
+                "output_frames": f"ceil(feature_frames / {self.config.subsampling})",
+            },
+            "training": self.training_record,
+        }
+        weights = {name: tensor.detach().cpu().contiguous() for name, tensor in self.state_dict().items()}
+        # The config goes last: a folder without one is not taken for a model.
+        save_file(weights, folder / "model.safetensors.part", metadata={"format": "pt"})
+        (folder / "model.safetensors.part").replace(folder / "model.safetensors")
+        (folder / "README.md").write_text(card, encoding="utf-8")
+        part = folder / "config.json.part"
+        part.write_text(json.dumps(config, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+        part.replace(folder / "config.json")
+
+    @classmethod
+    def load(cls, folder: str | Path, device: torch.device | str = "cpu") -> Recognizer:
+        """Read a model folder. No code in it is run. Raises ModelError naming the file at fault."""
+        folder = Path(folder)
+        path = folder / "config.json"
+        try:
+            raw = json.loads(path.read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            raise ModelError(f"{folder}: not a model folder (no config.json)") from None
+        except (OSError, ValueError, RecursionError) as error:
+            raise ModelError(f"{path}: unreadable: {error}") from None
+        version = raw.get("format_version") if isinstance(raw, dict) else None
+        if version != FORMAT_VERSION:
+            raise ModelError(
+                f"{path}: format_version is {version!r}, this asr {__version__} reads {FORMAT_VERSION};"
+                " a newer asr may be needed"
+            )
+        try:
+            text = lenient(TextConfig, raw["text"], str(path))
+            recognizer = cls(
+                lenient(FeatureConfig, raw["features"], str(path)),
+                text,
+                lenient(ModelConfig, raw["encoder"], str(path)),
+                Tokenizer(text.tokens, tuple(raw["tokens"])),
+            )
+        except (KeyError, TypeError, AttributeError) as error:
+            raise ModelError(f"{path}: damaged: {error!r}") from None
+        except AsrError as error:
+            raise ModelError(f"{path}: damaged: {error}") from None
+        recognizer.name = str(raw.get("name", folder.name))
+        recognizer.training_record = raw.get("training") or {}
+        weights = folder / "model.safetensors"
+        try:
+            recognizer.load_state_dict(load_file(weights))
+        except (OSError, SafetensorError, RuntimeError) as error:
+            first = str(error).strip().splitlines()
+            raise ModelError(f"{weights}: does not fit config.json or is damaged: {' '.join(first[:2])}") from None
+        return recognizer.to(device).eval()

@@ -1,0 +1,101 @@
+"""One recurrent layer on PyTorch's kernels, each device's fastest way, over one layout of parameters."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, _VF, nn
+from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
+
+MODULES = {"rnn": nn.RNN, "lstm": nn.LSTM, "gru": nn.GRU}
+KERNELS = {"rnn": _VF.rnn_tanh, "lstm": _VF.lstm, "gru": _VF.gru}
+
+
+class RecurrentLayer(nn.Module):
+    """A vanilla RNN, LSTM or GRU layer whose result for an utterance does not depend on the batch's padding.
+
+    The weights belong to an ordinary `nn.RNN/LSTM/GRU`. On the CPU a bidirectional layer runs as two unidirectional ones,
+    the second over each sequence reversed within its own length: packing would take PyTorch off its fast kernels
+    (`scripts/bench_recurrent.py` prints the ratio). On CUDA cuDNN's bidirectional kernel takes the packed batch.
+
+    precision "bf16" casts input and weights of this layer alone on CUDA; parameters and gradients stay float32.
+    """
+
+    def __init__(self, cell: str, inputs: int, width: int, bidirectional: bool, precision: str = "fp32") -> None:
+        super().__init__()
+        self.cell = cell
+        self.bidirectional = bidirectional
+        self.precision = precision
+        self.rnn = MODULES[cell](inputs, width, batch_first=True, bidirectional=bidirectional)
+        self.reset_parameters()
+
+    @property
+    def outputs(self) -> int:
+        return self.rnn.hidden_size * (2 if self.bidirectional else 1)
+
+    def reset_parameters(self) -> None:
+        """Recurrent matrices start orthogonal, gate by gate (Saxe et al. 2014), so that states neither fade nor explode;
+        the LSTM's forget gates start open (Jozefowicz et al. 2015)."""
+        width = self.rnn.hidden_size
+        for name, parameter in self.rnn.named_parameters():
+            if name.startswith("weight_hh"):
+                for gate in parameter.split(width):
+                    nn.init.orthogonal_(gate)
+            elif name.startswith("weight_ih"):
+                for gate in parameter.split(width):
+                    nn.init.xavier_uniform_(gate)
+            else:
+                nn.init.zeros_(parameter)
+                if self.cell == "lstm" and name.startswith("bias_ih"):
+                    with torch.no_grad():
+                        parameter[width : 2 * width] = 1.0
+
+    def forward(self, x: Tensor, lengths: Tensor) -> Tensor:
+        """x: (batch, frames, inputs), lengths: (batch,) -> (batch, frames, outputs); frames past the end are arbitrary."""
+        if not self.bidirectional:
+            return self._run(x, self.rnn._flat_weights)
+        if x.is_cuda:
+            return self._run_packed(x, lengths)
+        weights = self.rnn._flat_weights
+        half = len(weights) // 2
+        order = _reversal(lengths, x.shape[1])
+        forward = self._run(x, weights[:half])
+        backward = self._run(_reorder(x, order), weights[half:])
+        return torch.cat([forward, _reorder(backward, order)], dim=-1)
+
+    def _run(self, x: Tensor, weights: list[Tensor]) -> Tensor:
+        """One direction over a padded batch."""
+        x, weights = self._cast(x, weights)
+        state = x.new_zeros(1, x.shape[0], self.rnn.hidden_size)
+        states = (state, state) if self.cell == "lstm" else state
+        # arguments: has_biases, num_layers, dropout, train, bidirectional, batch_first
+        output = KERNELS[self.cell](x, states, weights, True, 1, 0.0, self.training, False, True)[0]
+        return output.to(self.rnn.weight_ih_l0.dtype)
+
+    def _run_packed(self, x: Tensor, lengths: Tensor) -> Tensor:
+        """Both directions through cuDNN's fused kernel."""
+        frames = x.shape[1]
+        x, weights = self._cast(x, self.rnn._flat_weights)
+        packed = pack_padded_sequence(x, lengths.cpu(), batch_first=True, enforce_sorted=False)
+        state = x.new_zeros(2, x.shape[0], self.rnn.hidden_size)
+        states = (state, state) if self.cell == "lstm" else state
+        data = KERNELS[self.cell](
+            packed.data, packed.batch_sizes, states, weights, True, 1, 0.0, self.training, True
+        )[0]
+        output = packed._replace(data=data)
+        return pad_packed_sequence(output, batch_first=True, total_length=frames)[0].to(self.rnn.weight_ih_l0.dtype)
+
+    def _cast(self, x: Tensor, weights: list[Tensor]) -> tuple[Tensor, list[Tensor]]:
+        if self.precision == "bf16" and x.is_cuda:
+            return x.bfloat16(), [weight.bfloat16() for weight in weights]
+        return x, weights
+
+
+def _reversal(lengths: Tensor, frames: int) -> Tensor:
+    """(batch, frames): the index that reverses each sequence within its length and leaves the padding where it is."""
+    position = torch.arange(frames, device=lengths.device)
+    end = lengths.unsqueeze(1)
+    return torch.where(position < end, end - 1 - position, position)
+
+
+def _reorder(x: Tensor, order: Tensor) -> Tensor:
+    return x.gather(1, order.unsqueeze(-1).expand_as(x))

@@ -1,0 +1,119 @@
+"""Text -> tokens and back: named normalisers, tokenizers, and the report of symbols nobody can spell."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections import Counter
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+
+from asr.errors import TextError
+
+BLANK = "<blank>"  # token 0 of every model: CTC's "no symbol here" (Graves et al. 2006, section 3.1)
+
+_APOSTROPHES = str.maketrans({"’": "'", "‘": "'", "ʼ": "'", "`": "'", "´": "'"})
+
+
+def _plain(text: str) -> str:
+    """Unicode NFC, runs of white space become one space."""
+    return " ".join(unicodedata.normalize("NFC", text.replace("\ufeff", "")).split())
+
+
+def _basic(text: str) -> str:
+    """Lower case, NFKC, letters, marks, digits and apostrophes inside words; all other punctuation becomes a space."""
+    text = unicodedata.normalize("NFKC", text.replace("\ufeff", "").translate(_APOSTROPHES)).lower()
+    kept = "".join(c if c == "'" or unicodedata.category(c)[0] in "LMN" else " " for c in text)
+    return " ".join(re.sub(r"(?<!\w)'|'(?!\w)", " ", kept).split())
+
+
+NORMALISERS: dict[str, Callable[[str], str]] = {"none": _plain, "basic": _basic}
+
+
+def normalise(text: str, normaliser: str) -> str:
+    """Apply a named normaliser: a model stores its name, and every WER is printed with it."""
+    if normaliser not in NORMALISERS:
+        raise TextError(f"unknown normaliser '{normaliser}'; there are {', '.join(NORMALISERS)}")
+    return NORMALISERS[normaliser](text)
+
+
+@dataclass(frozen=True)
+class Tokenizer:
+    """Symbols in order, blank first. kind "characters": one token a character, the space included;
+    kind "words": one token a word, for small closed vocabularies (digits, commands)."""
+
+    kind: str
+    tokens: tuple[str, ...]
+    _index: dict[str, int] = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        if self.kind not in ("characters", "words"):
+            raise TextError(f"unknown kind of tokens '{self.kind}'; there are characters, words")
+        if not self.tokens or self.tokens[0] != BLANK:
+            raise TextError(f"token 0 must be {BLANK}")
+        object.__setattr__(self, "_index", {token: i for i, token in enumerate(self.tokens)})
+        if len(self._index) != len(self.tokens):
+            repeated = [token for token, count in Counter(self.tokens).items() if count > 1]
+            raise TextError(f"tokens listed twice: {repeated}")
+
+    @classmethod
+    def build(cls, kind: str, texts: Iterable[str]) -> Tokenizer:
+        """All symbols of normalised texts, sorted, so that the same corpus always gives the same tokens."""
+        symbols = {symbol for text in texts for symbol in _symbols(kind, text)}
+        return cls(kind, (BLANK, *sorted(symbols)))
+
+    def __len__(self) -> int:
+        return len(self.tokens)
+
+    def encode(self, text: str) -> list[int]:
+        """Token numbers of a normalised text. Raises TextError naming a symbol that has none."""
+        try:
+            return [self._index[symbol] for symbol in _symbols(self.kind, text)]
+        except KeyError as error:
+            raise TextError(f"no token for {error.args[0]!r} in {text!r}") from None
+
+    def decode(self, numbers: Iterable[int]) -> str:
+        """Text of token numbers; blanks are left out, spaces are made single."""
+        separator = " " if self.kind == "words" else ""
+        return " ".join(separator.join(self.tokens[n] for n in numbers if n != 0).split())
+
+    def unknown(self, text: str) -> list[str]:
+        """The symbols of a normalised text that have no token, in order, with repeats."""
+        return [symbol for symbol in _symbols(self.kind, text) if symbol not in self._index]
+
+
+@dataclass
+class SymbolReport:
+    """What a corpus's normalised text holds that a tokenizer lacks, and the numerals that nobody reads aloud as digits."""
+
+    unknown: Counter[str] = field(default_factory=Counter)
+    numerals: Counter[str] = field(default_factory=Counter)
+
+    def add(self, tokenizer: Tokenizer, text: str) -> bool:
+        """Count one text. Returns whether the tokenizer can spell it."""
+        missing = tokenizer.unknown(text)
+        self.unknown.update(missing)
+        self.numerals.update(c for c in text if c.isdigit())
+        return not missing
+
+    def lines(self) -> list[str]:
+        out = []
+        if self.unknown:
+            out.append("symbols without a token: " + _counts(self.unknown))
+        if self.numerals:
+            out.append("numerals in the text, to be spelled out as they are spoken: " + _counts(self.numerals))
+        return out
+
+
+def least_frames(tokens: list[int]) -> int:
+    """Frames that CTC needs for a token sequence: one each, and a blank between equal neighbours."""
+    return len(tokens) + sum(a == b for a, b in zip(tokens, tokens[1:], strict=False))
+
+
+def _symbols(kind: str, text: str) -> Iterable[str]:
+    return text.split() if kind == "words" else text
+
+
+def _counts(counter: Counter[str], most: int = 20) -> str:
+    shown = ", ".join(f"{symbol!r} × {count}" for symbol, count in counter.most_common(most))
+    return shown + (f" and {len(counter) - most} more" if len(counter) > most else "")

@@ -1,0 +1,48 @@
+"""The README.md of a model folder."""
+
+from __future__ import annotations
+
+from asr.model.recognizer import Recognizer
+
+
+def percent(fraction: float | None) -> str:
+    return "–" if fraction is None else f"{100 * fraction:.2f} %"
+
+
+def model_card(recognizer: Recognizer) -> str:
+    """Markdown: what the model understands, its licence, how it was made, how well it does, how to use it."""
+    record = recognizer.training_record
+    model = recognizer.config
+    direction = "bidirectional" if model.bidirectional else "unidirectional"
+    lines = [
+        f"# {recognizer.name}",
+        "",
+        record.get("description") or "A speech recogniser made with asr.",
+        "",
+        "| | |",
+        "| --- | --- |",
+        f"| encoder | {model.layers} {direction} {model.cell} layers of {model.width}, time subsampled by {model.subsampling} |",
+        f"| parameters | {recognizer.parameter_count:,} |",
+        f"| audio | {recognizer.sample_rate} Hz (other rates are converted) |",
+        f"| tokens | {len(recognizer.tokenizer)} {recognizer.tokenizer.kind}, blank included |",
+        f"| normaliser | {recognizer.text.normaliser} |",
+        f"| trained on | {record.get('utterances')} utterances, {record.get('hours')} h |",
+        f"| training | {record.get('epochs')} epochs, {record.get('minutes')} min on {record.get('device')}, seed {record.get('seed')} |",
+        f"| development WER | {percent(record.get('dev_wer'))} (chosen on it: epoch {record.get('best_epoch')}) |",
+        f"| licence | {record.get('licence') or 'not stated'} |",
+        "",
+    ]
+    results = record.get("results") or []
+    if results:
+        lines += ["## Measured", "", "| test set | WER | 95 % interval | utterances |", "| --- | --- | --- | --- |"]
+        for result in results:
+            low, high = result["wer_ci95"]
+            lines.append(
+                f"| {result['set']} | {percent(result['wer'])} | {percent(low)} to {percent(high)} ({result['ci_method']},"
+                f" by {result['ci_unit']}) | {result['utterances']} |"
+            )
+        lines.append("")
+    lines += ["## Use", "", "    asr transcribe --model THIS_FOLDER recording.wav", ""]
+    if record.get("reproduce"):
+        lines += ["## Make it again", "", f"    {record['reproduce']}", ""]
+    return "\n".join(lines)

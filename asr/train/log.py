@@ -1,0 +1,103 @@
+"""What a run says: `metrics.jsonl`, TensorBoard events, and a line or a bar for the person watching."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+
+class RunLog:
+    """Writes each record to metrics.jsonl and its numbers to TensorBoard. Context manager.
+
+    Records past `step` belong to work that was lost with a killed run: they are cut off.
+    """
+
+    def __init__(self, folder: Path, step: int, total_epochs: int) -> None:
+        # Imported here: it takes most of a second, and only training logs.
+        from torch.utils.tensorboard import SummaryWriter
+
+        folder.mkdir(parents=True, exist_ok=True)
+        self.path = folder / "metrics.jsonl"
+        self._cut(step)
+        self._file = self.path.open("a", encoding="utf-8")
+        self._events = SummaryWriter(str(folder / "tensorboard"), purge_step=step + 1)
+        self._console = Console(stderr=True)
+        self._bar = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            TextColumn("{task.percentage:>3.0f}%"),
+            TimeElapsedColumn(),
+            TextColumn("left"),
+            TimeRemainingColumn(),
+            console=self._console,
+            disable=not sys.stderr.isatty(),
+            transient=True,
+        )
+        self._task = self._bar.add_task("training", total=total_epochs)
+        self._began = time.monotonic()
+        self._first: float | None = None
+
+    def __enter__(self) -> RunLog:
+        self._bar.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._bar.stop()
+        self._file.close()
+        self._events.close()
+
+    def progress(self, epochs: float) -> None:
+        """Tell the bar how many epochs are done, in fractions."""
+        if self._first is None:
+            self._first = epochs
+        self._bar.update(self._task, completed=epochs)
+
+    def write(self, kind: str, step: int, **values: Any) -> None:
+        record = {"kind": kind, "step": step, **{k: _rounded(v) for k, v in values.items()}}
+        self._file.write(json.dumps(record, ensure_ascii=False) + "\n")
+        self._file.flush()
+        for name, value in values.items():
+            if isinstance(value, (int, float)) and name != "epoch":
+                self._events.add_scalar(f"{kind}/{name}", value, step)
+
+    def say(self, line: str) -> None:
+        """A line on stderr, above the bar where there is one."""
+        self._console.print(line, markup=False, highlight=False, soft_wrap=True)
+
+    def left(self, epochs: float, total: int) -> str:
+        """Estimated time to the end from this start's own pace: "3 min 20 s"."""
+        done = epochs - (self._first or 0.0)
+        return duration_text((time.monotonic() - self._began) / done * (total - epochs)) if done > 0 else "?"
+
+    def _cut(self, step: int) -> None:
+        if not self.path.exists():
+            return
+        kept = []
+        for line in self.path.read_text(encoding="utf-8").splitlines():
+            try:
+                if json.loads(line)["step"] <= step:
+                    kept.append(line + "\n")
+            except (ValueError, KeyError):  # the line the killed run was writing
+                continue
+        part = self.path.with_name(self.path.name + ".part")
+        part.write_text("".join(kept), encoding="utf-8")
+        part.replace(self.path)
+
+
+def duration_text(seconds: float) -> str:
+    """75 -> "1 min 15 s"."""
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    if hours:
+        return f"{hours} h {minutes} min"
+    return f"{minutes} min {rest} s" if minutes else f"{rest} s"
+
+
+def _rounded(value: Any) -> Any:
+    return float(f"{value:.6g}") if isinstance(value, float) else value

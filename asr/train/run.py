@@ -1,0 +1,204 @@
+"""One training run: config -> data, recogniser, loop -> model folder. What `asr train` calls."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+import yaml
+
+from asr.augment import SpecAugment
+from asr.config import Config, differing, dump_yaml, parse_config
+from asr.data.batches import padding_share
+from asr.data.dataset import Batch
+from asr.device import resolve_device, set_precision
+from asr.errors import TrainError
+from asr.evaluate.run import evaluate, sha256
+from asr.evaluate.score import Scores
+from asr.model.ctc import Loss, ctc
+from asr.model.recognizer import Recognizer
+from asr.train.card import model_card
+from asr.train.checkpoint import Progress, load_checkpoint
+from asr.train.corpus import (
+    DevelopmentData,
+    Part,
+    TrainingData,
+    feature_statistics,
+    make_tokenizer,
+    read_part,
+    symbol_warnings,
+)
+from asr.train.log import RunLog, duration_text
+from asr.train.loop import Task, fit, make_optimizer
+
+Say = Callable[[str], None]
+
+
+def train(config: Config, say: Say) -> str:
+    """Train as configured, resuming what `config.run` holds; writes the model folder `run/model` at the end.
+
+    Returns "finished", "already finished", "out of time" or "interrupted".
+    """
+    if config.train.overfit:
+        config = overfitting(config)
+    run = config.run
+    claim_run(run, config)
+    model_folder = run / "model"
+    if (model_folder / "config.json").is_file():
+        return "already finished"
+
+    recognizer, train_part, dev_part, data = prepare(config, say)
+    dev = DevelopmentData(dev_part, recognizer.sample_rate, config.data.cache_mb)
+    manifests = {"train": train_part.manifest.path, "dev": dev_part.manifest.path}
+    task = Task(
+        batches=data.batches,
+        loss=make_loss(recognizer, config),
+        validate=lambda candidate: evaluate(candidate, dev).score(),
+        keep={
+            "tokens": list(recognizer.tokenizer.tokens),
+            **{f"{name} manifest": sha256(path) for name, path in manifests.items()},
+        },
+    )
+
+    def open_log(progress: Progress) -> RunLog:
+        log = RunLog(run, progress.step, config.train.epochs)
+        if progress.step:
+            log.say(f"resuming at epoch {progress.epoch + 1}, batch {progress.batch + 1}")
+        return log
+
+    outcome = fit(recognizer, task, config.train, run / "checkpoints", open_log)
+    if outcome == "finished":
+        export_best(run, config, recognizer, train_part)
+    return outcome
+
+
+def prepare(config: Config, say: Say) -> tuple[Recognizer, Part, Part, TrainingData]:
+    """Read the data, report what will not train, and make the recogniser with its initial weights."""
+    device = resolve_device(config.device)
+    precision = "tf32" if config.train.precision == "auto" else config.train.precision
+    set_precision(precision)
+    train_part = read_part(config.data.train, config, "data.train")
+    dev_part = train_part if config.train.overfit else read_part(config.data.dev, config, "data.dev")
+    tokenizer = make_tokenizer(config, train_part)
+    torch.manual_seed(config.train.seed)
+    recognizer = Recognizer(config.features, config.text, config.model, tokenizer)
+    recognizer.name = config.run.name
+    recognizer.set_precision(precision)
+    data = TrainingData(train_part, recognizer, config)
+    if config.features.normalise == "global":
+        feature_statistics(recognizer, train_part)
+    recognizer.to(device)
+    say(
+        f"{len(train_part)} training utterances ({train_part.durations.sum() / 3600:.2f} h),"
+        f" {len(dev_part)} for development, {len(tokenizer)} tokens;"
+        f" {config.model.layers} × {config.model.width}"
+        f" {'bidirectional ' if config.model.bidirectional else ''}{config.model.cell},"
+        f" {recognizer.parameter_count:,} parameters, on {device}"
+    )
+    for warning in symbol_warnings(tokenizer, {"train": train_part, "dev": dev_part}):
+        say(f"warning: {warning}")
+    if len(data.infeasible) and not data.joining:
+        say(f"warning: {data.describe_infeasible()}")
+    return recognizer, train_part, dev_part, data
+
+
+def make_loss(recognizer: Recognizer, config: Config) -> Callable[[Batch, int, int], Loss]:
+    """The CTC loss with SpecAugment, its masks keyed by seed, epoch and batch."""
+    masks = config.augment.time_masks + config.augment.frequency_masks > 0 and not config.train.overfit
+
+    def loss(batch: Batch, epoch: int, number: int) -> Loss:
+        spec_augment = SpecAugment(config.augment, (config.train.seed, epoch, number, 2)) if masks else None
+        log_probs, lengths = recognizer(batch.waveforms, batch.waveform_lengths, spec_augment)
+        return ctc(log_probs, lengths, batch.tokens, batch.token_lengths)
+
+    return loss
+
+
+def overfitting(config: Config) -> Config:
+    """The same config for learning a few utterances by heart: nothing random, the best training WER is kept."""
+    model = config.model.model_copy(update={"dropout": 0.0})
+    return config.model_copy(update={"model": model})
+
+
+def claim_run(run: Path, config: Config) -> None:
+    """Write the resolved config into the run folder, or refuse the folder of a run made with other settings."""
+    path = run / "config.yaml"
+    if path.exists():
+        try:
+            before = parse_config(yaml.safe_load(path.read_text(encoding="utf-8")), str(path))
+        except (OSError, yaml.YAMLError, AttributeError) as error:
+            raise TrainError(f"{path}: unreadable: {error}") from None
+        changed = differing(before, config)
+        if changed:
+            raise TrainError(
+                f"{run} holds a run with other settings: {'; '.join(changed)}."
+                " Choose another run folder (run=DIR, or RUN=DIR with a recipe) or delete this one"
+            )
+    run.mkdir(parents=True, exist_ok=True)
+    path.write_text(dump_yaml(config), encoding="utf-8")
+
+
+def export_best(run: Path, config: Config, recognizer: Recognizer, part: Part) -> None:
+    """The best checkpoint as a model folder."""
+    progress, states = load_checkpoint(run / "checkpoints" / "best.pt")
+    recognizer.load_state_dict(states["model"])
+    recognizer.training_record = {
+        "description": config.description,
+        "licence": config.licence,
+        "manifest": part.manifest.path.name,
+        "manifest_sha256": sha256(part.manifest.path),
+        "utterances": len(part),
+        "hours": round(float(part.durations.sum()) / 3600, 4),
+        "epochs": config.train.epochs,
+        "best_epoch": progress.best_epoch,
+        "dev_wer": progress.best_wer,
+        "seed": config.train.seed,
+        "minutes": round(progress.seconds / 60, 2),
+        "device": str(recognizer.device),
+        "torch": torch.__version__,
+    }
+    recognizer.save(run / "model", model_card(recognizer))
+
+
+def dry_run(config: Config, say: Say) -> list[tuple[str, Any]]:
+    """What training would do, measured on three real steps of one batch; writes nothing."""
+    recognizer, _, _, data = prepare(config, say)
+    plans = data.plans(0)
+    count, batches = data.batches(0)
+    batch = next(batches).to(recognizer.device)
+    loss = make_loss(recognizer, config)
+    optimizer = make_optimizer(recognizer, config.train)
+    recognizer.train()
+    log_probs, lengths = recognizer(batch.waveforms, batch.waveform_lengths)
+    for _ in range(2):  # the first step warms up kernels and caches
+        began = time.perf_counter()
+        result = loss(batch, 0, 0)
+        optimizer.zero_grad(set_to_none=True)
+        (result.total / result.utterances).backward()
+        optimizer.step()
+        float(result.total.detach())  # waits for the device
+        step_s = time.perf_counter() - began
+    durations = data.part.manifest.durations
+    import numpy as np
+
+    planned = np.array([plan.duration(durations) for plan in plans])
+    share = batch.waveforms.numel() / recognizer.sample_rate
+    estimate = step_s / share * planned.sum() * config.train.epochs
+    from asr.data.batches import duration_batches
+
+    padding = padding_share(planned, duration_batches(planned, config.train.batch_s))
+    return [
+        ("tokens", " ".join(repr(token) for token in recognizer.tokenizer.tokens[:40])),
+        ("parameters", f"{recognizer.parameter_count:,}"),
+        ("one epoch", f"{len(plans)} utterances, {planned.sum() / 3600:.2f} h, {count} batches"),
+        ("padding", f"{100 * padding:.1f} %"),
+        ("waveforms", f"{tuple(batch.waveforms.shape)} (batch, samples) at {recognizer.sample_rate} Hz"),
+        ("log_probs", f"{tuple(log_probs.shape)} (batch, frames, tokens), a frame is {1000 * recognizer.frame_s:g} ms"),
+        ("fewest spare frames", str(int((lengths - batch.token_lengths).min()))),
+        ("loss before training", f"{float(result.total.detach()) / result.utterances:.2f} an utterance"),
+        ("one step", f"{1000 * step_s:.0f} ms, {share / step_s:.0f} × real time"),
+        (f"{config.train.epochs} epochs", f"about {duration_text(estimate)}, validation not counted"),
+    ]

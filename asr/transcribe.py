@@ -1,0 +1,216 @@
+"""Audio of any length -> text, segments and words: cut, batched, decoded, stitched."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from torch import Tensor
+
+from asr import pretrained
+from asr.audio import Audio, Source, as_audio, read_audio
+from asr.decode.batch import decode_waveforms
+from asr.decode.greedy import Hypothesis, Word, words
+from asr.device import resolve_device
+from asr.errors import AsrError, AudioError, ModelError
+from asr.model.recognizer import Recognizer
+
+LONGEST_SEGMENT_S = 30.0  # longer audio is cut at its quietest moments
+EARLIEST_CUT_S = 15.0
+QUEUE_S = 240.0  # seconds of audio read before they are decoded together
+
+
+@dataclass(frozen=True)
+class Segment:
+    """A stretch of audio decoded on its own; start and end in seconds."""
+
+    start: float
+    end: float
+    text: str
+    words: list[Word]
+
+
+@dataclass(frozen=True)
+class Transcript:
+    """What was said in one recording. duration is in seconds; notes say what was done to the audio."""
+
+    text: str
+    segments: list[Segment]
+    duration: float
+    model: str
+    notes: tuple[str, ...] = ()
+
+    @property
+    def words(self) -> list[Word]:
+        return [word for segment in self.segments for word in segment.words]
+
+
+@dataclass(frozen=True)
+class Job:
+    """One recording to be transcribed: a file (or a part of it), bytes, or audio in memory."""
+
+    name: str
+    source: Source | Audio
+    start: float = 0.0
+    duration: float | None = None
+    channel: int | None = None
+
+    def read(self, sample_rate: int) -> Audio:
+        if isinstance(self.source, Audio):
+            return self.source
+        return read_audio(
+            self.source, sample_rate, start=self.start, duration=self.duration, channel=self.channel
+        )
+
+
+@dataclass
+class _Pending:
+    """A recording whose segments are being decoded."""
+
+    job: Job
+    audio: Audio | None = None
+    error: AsrError | None = None
+    bounds: list[tuple[int, int]] = field(default_factory=list)
+    hypotheses: list[Hypothesis] = field(default_factory=list)
+
+
+class Transcriber:
+    """A recogniser with everything around it. Made by `asr.load`."""
+
+    def __init__(self, recognizer: Recognizer) -> None:
+        self.recognizer = recognizer
+
+    @classmethod
+    def load(cls, model: str | Path = "digits", device: str = "auto") -> Transcriber:
+        """model: a model folder, a run folder, or a built-in model's name. Raises ModelError."""
+        return cls(Recognizer.load(find_model(model), resolve_device(device)))
+
+    @property
+    def sample_rate(self) -> int:
+        return self.recognizer.sample_rate
+
+    def transcribe(self, audio: Source | np.ndarray | Tensor, sample_rate: int | None = None) -> Transcript:
+        """audio: a path, a file's bytes, a binary stream, or samples (samples,) or (samples, channels) with sample_rate=.
+
+        Raises AudioError for audio that cannot be read.
+        """
+        if isinstance(audio, Tensor):
+            audio = audio.detach().cpu().numpy()
+        if isinstance(audio, np.ndarray):
+            if sample_rate is None:
+                raise AudioError("an array has no sample rate of its own: pass sample_rate=")
+            job = Job("array", as_audio(audio, sample_rate, self.sample_rate))
+        else:
+            job = Job(str(audio) if isinstance(audio, (str, Path)) else "audio data", audio)
+        result = next(iter(self.transcribe_all([job])))[1]
+        if isinstance(result, AsrError):
+            raise result
+        return result
+
+    def transcribe_all(self, jobs: Iterable[Job]) -> Iterator[tuple[Job, Transcript | AsrError]]:
+        """Transcribe many recordings, batched, results in the order of the jobs. A bad one gives its error and the rest
+        goes on."""
+        waiting: list[_Pending] = []
+        seconds = 0.0
+        for job in jobs:
+            pending = _Pending(job)
+            try:
+                pending.audio = job.read(self.sample_rate)
+                pending.bounds = cut_at_silences(pending.audio.samples, self.sample_rate)
+                seconds += pending.audio.duration
+            except AsrError as error:
+                pending.error = error
+            waiting.append(pending)
+            if seconds >= QUEUE_S or len(waiting) >= 256:
+                yield from self._finish(waiting)
+                waiting, seconds = [], 0.0
+        yield from self._finish(waiting)
+
+    def _finish(self, waiting: list[_Pending]) -> Iterator[tuple[Job, Transcript | AsrError]]:
+        pieces = [p.audio.samples[a:b] for p in waiting if p.audio is not None for a, b in p.bounds]
+        hypotheses = iter(decode_waveforms(self.recognizer, pieces))
+        for pending in waiting:
+            if pending.audio is None:
+                assert pending.error is not None
+                yield pending.job, pending.error
+            else:
+                pending.hypotheses = [next(hypotheses) for _ in pending.bounds]
+                yield pending.job, self._stitch(pending)
+
+    def _stitch(self, pending: _Pending) -> Transcript:
+        assert pending.audio is not None
+        segments = []
+        for (first, end), hypothesis in zip(pending.bounds, pending.hypotheses, strict=True):
+            start_s = first / self.sample_rate
+            end_s = end / self.sample_rate
+            spoken = words(hypothesis, self.recognizer.tokenizer, self.recognizer.frame_s, start_s, end_s)
+            segments.append(Segment(start_s, end_s, self.recognizer.tokenizer.decode(hypothesis.tokens), spoken))
+        text = " ".join(segment.text for segment in segments if segment.text)
+        return Transcript(text, segments, pending.audio.duration, self.recognizer.name, pending.audio.notes)
+
+
+def cut_at_silences(samples: np.ndarray, sample_rate: int) -> list[tuple[int, int]]:
+    """(samples,) -> [(first, end), …] covering it all, none longer than LONGEST_SEGMENT_S, cut where it is quietest.
+
+    A bidirectional model must not carry state from one chunk to the next, and a word cut in two is two errors.
+    """
+    bounds, first = [], 0
+    longest, earliest = int(LONGEST_SEGMENT_S * sample_rate), int(EARLIEST_CUT_S * sample_rate)
+    window = sample_rate // 5
+    while len(samples) - first > longest:
+        region = np.square(samples[first + earliest : first + longest], dtype=np.float64)
+        totals = np.concatenate([[0.0], region.cumsum()])
+        energy = totals[window:] - totals[:-window]
+        cut = first + earliest + int(energy.argmin()) + window // 2
+        bounds.append((first, cut))
+        first = cut
+    return [*bounds, (first, len(samples))]
+
+
+def find_model(model: str | Path) -> Path:
+    """The model folder meant by a model folder, a run folder or a built-in model's name."""
+    path = Path(model)
+    for folder in (path, path / "model"):
+        if (folder / "config.json").is_file():
+            return folder
+    built_in = pretrained.folder(str(model))
+    if built_in is not None:
+        return built_in
+    known = ", ".join(pretrained.names()) or "none"
+    raise ModelError(f"{model}: neither a model folder (config.json, model.safetensors) nor a built-in model ({known})")
+
+
+def to_json(transcript: Transcript, name: str) -> dict[str, Any]:
+    """A transcript as the object that `--format json` writes; times in seconds rounded to the millisecond."""
+    return {
+        "audio": name,
+        "duration": round(transcript.duration, 3),
+        "model": transcript.model,
+        "text": transcript.text,
+        "segments": [
+            {
+                "start": round(segment.start, 3),
+                "end": round(segment.end, 3),
+                "text": segment.text,
+                "words": [
+                    {
+                        "word": word.text,
+                        "start": round(word.start, 3),
+                        "end": round(word.end, 3),
+                        "confidence": round(word.confidence, 4),
+                    }
+                    for word in segment.words
+                ],
+            }
+            for segment in transcript.segments
+        ],
+    }
+
+
+def format_transcript(transcript: Transcript, name: str, form: str) -> str:
+    """One line: the text ("txt") or a JSON object ("json")."""
+    return transcript.text if form == "txt" else json.dumps(to_json(transcript, name), ensure_ascii=False)
