@@ -1,0 +1,74 @@
+"""Features against librosa's, and the frame count against what comes out."""
+
+import librosa
+import numpy as np
+import pytest
+import torch
+
+from asr.config import FeatureConfig
+from asr.features import LOG_FLOOR, FeatureExtractor, feature_frames
+
+
+def waveform(samples, rate, seed=0):
+    rng = np.random.default_rng(seed)
+    t = np.arange(samples) / rate
+    return (0.3 * np.sin(2 * np.pi * 440 * t) + 0.05 * rng.standard_normal(samples)).astype(np.float32)
+
+
+@pytest.mark.parametrize(("rate", "mels"), [(16000, 80), (8000, 40), (44100, 64)])
+def test_log_mel_equals_librosa(rate, mels):
+    config = FeatureConfig(sample_rate=rate, mels=mels, normalise="none")
+    x = waveform(rate, rate)
+    extractor = FeatureExtractor(config)
+    ours, _ = extractor(torch.from_numpy(x)[None], torch.tensor([len(x)]))
+    window = round(0.025 * rate)
+    power = librosa.feature.melspectrogram(
+        y=x, sr=rate, n_fft=extractor.fft, hop_length=extractor.hop, win_length=window, n_mels=mels, fmin=20.0,
+        fmax=rate / 2, htk=True, norm=None, pad_mode="constant",
+    )  # fmt: skip
+    np.testing.assert_allclose(ours[0].numpy(), np.log(power + LOG_FLOOR).T, atol=2e-3)
+
+
+def test_mfcc_equals_librosas_transform_of_log_mel():
+    common = {"sample_rate": 16000, "mels": 40, "normalise": "none"}
+    x = torch.from_numpy(waveform(8000, 16000))[None]
+    lengths = torch.tensor([8000])
+    log_mel, _ = FeatureExtractor(FeatureConfig(**common))(x, lengths)
+    mfcc, _ = FeatureExtractor(FeatureConfig(kind="mfcc", coefficients=13, **common))(x, lengths)
+    expected = librosa.feature.mfcc(S=log_mel[0].numpy().T, n_mfcc=13, dct_type=2, norm="ortho")
+    np.testing.assert_allclose(mfcc[0].numpy(), expected.T, atol=1e-3)
+
+
+@pytest.mark.parametrize("rate", [8000, 16000, 22050])
+def test_frame_count_is_what_comes_out(rate):
+    config = FeatureConfig(sample_rate=rate, mels=20, normalise="none")
+    extractor = FeatureExtractor(config)
+    for samples in (1, 2, 79, 80, 81, 159, 160, 161, 220, 221, 1000):
+        features, lengths = extractor(torch.zeros(1, samples), torch.tensor([samples]))
+        assert features.shape[1] == lengths.item() == feature_frames(samples, config)
+
+
+def test_utterance_normalisation_gives_mean_zero_and_forgets_the_level():
+    extractor = FeatureExtractor(FeatureConfig(sample_rate=8000, mels=20))
+    x = torch.from_numpy(waveform(8000, 8000))
+    batch = torch.stack([x, 0.1 * x])
+    features, _ = extractor(batch, torch.tensor([8000, 8000]))
+    torch.testing.assert_close(features.mean(1), torch.zeros(2, 20), atol=1e-4, rtol=0)
+    torch.testing.assert_close(features[0], features[1], atol=0.02, rtol=0)
+
+
+def test_digital_silence_is_finite():
+    for normalise in ("utterance", "global", "none"):
+        features, _ = FeatureExtractor(FeatureConfig(normalise=normalise))(torch.zeros(1, 500), torch.tensor([500]))
+        assert torch.isfinite(features).all()
+
+
+def test_global_statistics_are_stored_with_the_weights():
+    extractor = FeatureExtractor(FeatureConfig(mels=20, normalise="global"))
+    extractor.set_global(torch.arange(20.0), torch.full((20,), 2.0))
+    other = FeatureExtractor(FeatureConfig(mels=20, normalise="global"))
+    other.load_state_dict(extractor.state_dict())
+    x = torch.randn(1, 4000)
+    for a, b in zip(extractor(x, torch.tensor([4000])), other(x, torch.tensor([4000])), strict=True):
+        assert torch.equal(a, b)
+    assert set(FeatureExtractor(FeatureConfig(mels=20)).state_dict()) == set()
