@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import io
+import os
+import re
 import shutil
 import subprocess
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
@@ -18,11 +21,14 @@ from asr.errors import AudioError
 
 # Extensions looked for in folders. Reading goes by content, so any other name may be given explicitly.
 AUDIO_SUFFIXES = frozenset(
-    ".wav .wave .flac .ogg .oga .opus .mp3 .aif .aiff .aifc .au .snd .caf .w64 .rf64 .sph .m4a .aac .mp4 .webm".split()
+    {".wav", ".wave", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aif", ".aiff", ".aifc"}
+    | {".au", ".snd", ".caf", ".w64", ".rf64", ".sph", ".m4a", ".aac", ".mp4", ".webm"}
 )
 # Below this rate there is nothing above 2 kHz left to recognise consonants by; such files are mislabelled.
 LOWEST_SAMPLE_RATE = 4_000
 HIGHEST_SAMPLE_RATE = 768_000
+BLOCK = 2**22  # samples decoded at once, so that a lying header does not reserve memory that no audio fills
+ENDLESS_BYTES = 0x7F00_0000  # writers to a pipe do not know the size and claim this much or more
 
 Source = str | Path | bytes | BinaryIO
 
@@ -57,11 +63,8 @@ class AudioInfo:
 
 def audio_info(path: str | Path) -> AudioInfo:
     """Read a file's header. Raises AudioError when it is missing or not audio."""
-    try:
-        with _open(path) as file:
-            return AudioInfo(file.samplerate, file.channels, file.frames, f"{file.format} {file.subtype}")
-    except soundfile.LibsndfileError as error:
-        raise AudioError(f"{path}: not readable audio ({_reason(error)})") from None
+    with _errors_as_audio_error(_name(path)), _open(path) as file:
+        return AudioInfo(file.samplerate, file.channels, file.frames, f"{file.format} {file.subtype}")
 
 
 def read_audio(
@@ -81,44 +84,38 @@ def read_audio(
     Raises AudioError for what is missing, empty, corrupt, cut short or not finite.
     """
     name = _name(source)
-    try:
-        with _open(source) as file:
-            rate, channels = file.samplerate, file.channels
-            if not LOWEST_SAMPLE_RATE <= rate <= HIGHEST_SAMPLE_RATE:
-                raise AudioError(
-                    f"{name}: sample rate {rate} Hz is not one of speech ({LOWEST_SAMPLE_RATE} to {HIGHEST_SAMPLE_RATE} Hz);"
-                    " correct the header or resample the file"
-                )
-            if channel is not None and not 0 <= channel < channels:
-                raise AudioError(f"{name}: channel {channel} asked for, but it has {channels} (numbered from 0)")
-            samples = _read_frames(file, name, round(start * rate), None if duration is None else round(duration * rate))
-    except soundfile.LibsndfileError as error:
-        raise AudioError(f"{name}: not readable audio ({_reason(error)})") from None
-    return _finish(samples, rate, name, sample_rate, channel)
+    with _errors_as_audio_error(name), _open(source) as file:
+        rate, channels = file.samplerate, file.channels
+        _check_rate(rate, name)
+        if channel is not None and not 0 <= channel < channels:
+            raise AudioError(f"{name}: channel {channel} asked for, but it has {channels} (numbered from 0)")
+        samples = _read_part(file, name, start, duration, channel)
+    return _finish(samples, rate, name, sample_rate, 1 if channel is not None else channels)
 
 
 def as_audio(samples: np.ndarray, sample_rate: int, target_rate: int | None = None, name: str = "array") -> Audio:
-    """A waveform already in memory, checked like a file: samples is (samples,) or (samples, channels), integer or float.
+    """A waveform already in memory, checked like a file: (samples,) or (samples, channels), integer or float.
 
     Integers are scaled by their type's range. Raises AudioError as `read_audio` does.
     """
     samples = np.asarray(samples)
-    if samples.ndim not in (1, 2) or (samples.ndim == 2 and samples.shape[1] > 64):
+    if samples.ndim not in (1, 2) or (samples.ndim == 2 and not 1 <= samples.shape[1] <= 64):
         raise AudioError(f"{name}: shape {samples.shape} is neither (samples,) nor (samples, channels)")
-    if not LOWEST_SAMPLE_RATE <= sample_rate <= HIGHEST_SAMPLE_RATE:
-        raise AudioError(f"{name}: sample rate {sample_rate} Hz is not one of speech")
+    _check_rate(sample_rate, name)
     if np.issubdtype(samples.dtype, np.integer):
         limits = np.iinfo(samples.dtype)
         middle = 0 if limits.min < 0 else (limits.max + 1) / 2  # unsigned PCM is centred on half its range
         samples = (samples.astype(np.float64) - middle) / ((limits.max + 1) if limits.min < 0 else middle)
     elif not np.issubdtype(samples.dtype, np.floating):
         raise AudioError(f"{name}: samples of type {samples.dtype} are not audio")
-    samples = samples.astype(np.float32)
-    return _finish(samples.reshape(len(samples), -1), sample_rate, name, target_rate, None)
+    channels = 1 if samples.ndim == 1 else samples.shape[1]
+    with np.errstate(over="ignore"):  # beyond float32 is infinite, and refused as such
+        samples = samples.astype(np.float32).reshape(-1, channels)
+    return _finish(_mono(samples, None), sample_rate, name, target_rate, channels)
 
 
 def resample(samples: np.ndarray, sample_rate: float, target_rate: float) -> np.ndarray:
-    """samples: (samples,) float32 at sample_rate -> (round(samples × target/rate),) at target_rate (soxr, high quality)."""
+    """(samples,) float32 at sample_rate -> (round(samples × target/rate),) at target_rate (soxr, high quality)."""
     if sample_rate == target_rate:
         return samples
     return soxr.resample(samples, sample_rate, target_rate, quality="HQ")
@@ -138,22 +135,16 @@ def write_wav(path: Path, samples: np.ndarray, sample_rate: int) -> None:
     soundfile.write(path, np.clip(samples, -1.0, 1.0), sample_rate, subtype="PCM_16", format="WAV")
 
 
-def _finish(samples: np.ndarray, rate: int, name: str, target_rate: int | None, channel: int | None) -> Audio:
-    """(frames, channels) of any rate -> checked mono Audio at the target rate."""
-    if len(samples) == 0:
+def _finish(mono: np.ndarray, rate: int, name: str, target_rate: int | None, channels: int) -> Audio:
+    """(samples,) of any rate, made of so many channels -> checked Audio at the target rate."""
+    if len(mono) == 0:
         raise AudioError(f"{name}: holds no samples")
-    notes = []
-    if not np.isfinite(samples).all():
-        first = int(np.flatnonzero(~np.isfinite(samples).all(axis=1))[0])
+    if not np.isfinite(mono).all():
+        first = int(np.flatnonzero(~np.isfinite(mono))[0])
         raise AudioError(f"{name}: sample {first} (at {first / rate:.3f} s) is NaN or infinite; write the file again")
-    if channel is not None:
-        mono = samples[:, channel]
-    elif samples.shape[1] == 1:
-        mono = samples[:, 0]
-    else:
-        mono = samples.mean(axis=1)
-        notes.append(f"{samples.shape[1]} channels averaged to one")
-    mono = np.ascontiguousarray(mono, dtype=np.float32)
+    notes = []
+    if channels > 1:
+        notes.append(f"{channels} channels averaged to one")
     if target_rate is not None and target_rate != rate:
         mono = resample(mono, rate, target_rate)
         notes.append(f"resampled from {rate} to {target_rate} Hz")
@@ -163,55 +154,122 @@ def _finish(samples: np.ndarray, rate: int, name: str, target_rate: int | None, 
     return Audio(mono, rate, tuple(notes))
 
 
-def _read_frames(file: soundfile.SoundFile, name: str, first: int, count: int | None) -> np.ndarray:
-    """(frames, channels) float32 from frame `first`. A file that ends before its header says is an error."""
-    if first < 0 or (count is not None and count < 0):
-        raise AudioError(f"{name}: start and duration must not be negative")
-    expected = file.frames - first if count is None else count
-    if first > 0 or count is not None:
-        # One frame of grace: durations are written rounded.
-        if first + expected > file.frames + max(1, file.samplerate // 100):
-            raise AudioError(
-                f"{name}: asked for {first / file.samplerate:.3f} to {(first + expected) / file.samplerate:.3f} s,"
-                f" but it ends at {file.frames / file.samplerate:.3f} s"
-            )
-        expected = max(0, min(expected, file.frames - first))
-        file.seek(first)
-    if expected > 2**33:  # 8 G frames, 50 hours at 48 kHz: a lying header, not a recording
-        raise AudioError(f"{name}: its header claims {expected} frames; the file is damaged")
-    samples = file.read(expected, dtype="float32", always_2d=True)
-    if len(samples) < expected and file.format != "MP3":  # an mp3 header only estimates its length
+def _mono(samples: np.ndarray, channel: int | None) -> np.ndarray:
+    """(frames, channels) float32 -> (frames,): one channel, or the mean of all."""
+    if channel is not None or samples.shape[1] == 1:
+        return np.ascontiguousarray(samples[:, channel or 0])
+    with np.errstate(over="ignore", invalid="ignore"):  # what is not finite is refused with its place
+        return samples.mean(axis=1)
+
+
+def _check_rate(rate: float, name: str) -> None:
+    if not LOWEST_SAMPLE_RATE <= rate <= HIGHEST_SAMPLE_RATE:
         raise AudioError(
-            f"{name}: cut short or damaged, {len(samples)} of {expected} frames could be decoded; get the file again"
+            f"{name}: sample rate {rate} Hz is not one of speech ({LOWEST_SAMPLE_RATE} to {HIGHEST_SAMPLE_RATE} Hz);"
+            " correct the header or resample the file"
         )
-    return samples
+
+
+def _read_part(
+    file: soundfile.SoundFile, name: str, start: float, duration: float | None, channel: int | None
+) -> np.ndarray:
+    """(samples,) float32, the part asked for in seconds. A file that ends before its header says is an error."""
+    for value in (start, 0.0 if duration is None else duration):
+        if not 0 <= value <= 1e9:
+            raise AudioError(f"{name}: start and duration are seconds from 0 on, not {value}")
+    rate, frames = file.samplerate, file.frames
+    claimed, held = _claimed_bytes(file)
+    if 0 < held < 0.99 * claimed and claimed < ENDLESS_BYTES:  # some writers are wrong by a few bytes
+        raise AudioError(
+            f"{name}: cut short, {held} of the {claimed} bytes of audio that its header promises; get the file again"
+        )
+    first = round(start * rate)
+    end = max(first, frames) if duration is None else first + round(duration * rate)
+    if end > frames + rate // 100:  # 10 ms of grace: durations are written rounded
+        raise AudioError(
+            f"{name}: asked for {first / rate:.3f} to {end / rate:.3f} s, but it ends at {frames / rate:.3f} s"
+        )
+    end = min(end, frames)
+    first = min(first, end)
+    if end > 2**33:  # 8 G frames, 50 hours at 48 kHz: a lying header, not a recording
+        raise AudioError(f"{name}: its header claims {frames} frames; the file is damaged")
+    skip = 0
+    if first and file.seekable():
+        file.seek(first)
+    elif first:  # GSM in wav only plays from the beginning
+        first, skip = 0, first
+    blocks, count = [], 0
+    while count < end - first:
+        most = max(1, BLOCK // file.channels)
+        block = file.read(min(most, end - first - count), dtype="float32", always_2d=True)
+        if len(block) == 0:
+            break
+        blocks.append(_mono(block, channel))
+        count += len(block)
+    if count < end - first and file.format != "MP3":  # an mp3 header only estimates its length
+        raise AudioError(
+            f"{name}: cut short or damaged, {count} of {end - first} frames could be decoded; get the file again"
+        )
+    return np.concatenate(blocks)[skip:] if blocks else np.empty(0, np.float32)
+
+
+def _claimed_bytes(file: soundfile.SoundFile) -> tuple[int, int]:
+    """Bytes of audio that a wav or aiff header promises, and bytes that the file holds: libsndfile makes do with those,
+    and only its log tells."""
+    found = re.search(r"^ ?(?:data|SSND) : (\d+) \(should be (\d+)\)", file.extra_info, re.MULTILINE)
+    return (int(found[1]), int(found[2])) if found else (0, 0)
 
 
 def _open(source: Source) -> soundfile.SoundFile:
-    if isinstance(source, bytes):
-        if not source:
-            raise AudioError("the audio data is empty (0 bytes)")
-        return soundfile.SoundFile(io.BytesIO(source))
     if not isinstance(source, (str, Path)):
-        return soundfile.SoundFile(source)
-    path = Path(source)
+        data = source if isinstance(source, (bytes, bytearray, memoryview)) else source.read()
+        if not data:
+            raise AudioError("the audio data is empty (0 bytes)")
+        return soundfile.SoundFile(_Bytes(data))
+    path, name = Path(source), _name(source)
     try:
         if path.is_dir():
-            raise AudioError(f"{path}: is a folder, not an audio file")
+            raise AudioError(f"{name}: is a folder, not an audio file")
+        if path.is_fifo():  # <(command) in a shell
+            return _open(path.read_bytes())
         if path.stat().st_size == 0:
-            raise AudioError(f"{path}: the file is empty (0 bytes)")
+            raise AudioError(f"{name}: the file is empty (0 bytes)")
         with path.open("rb"):
             pass
     except (OSError, ValueError) as error:
-        raise AudioError(f"{path}: {getattr(error, 'strerror', None) or error}") from None
+        raise AudioError(f"{name}: {getattr(error, 'strerror', None) or error}") from None
     try:
-        return soundfile.SoundFile(path)
+        # By descriptor, where that is portable: given a name, libsndfile takes any .vox or .gsm to be speech at 8 kHz.
+        return soundfile.SoundFile(os.open(path, os.O_RDONLY) if os.name == "posix" else path)
     except soundfile.LibsndfileError as error:
         decoded = _decode_with_ffmpeg(path)
         if decoded is None:
-            hint = "" if shutil.which("ffmpeg") else "; formats beyond libsndfile's (m4a, webm …) need ffmpeg on the PATH"
-            raise AudioError(f"{path}: not readable audio ({_reason(error)}{hint})") from None
-        return soundfile.SoundFile(io.BytesIO(decoded))
+            hint = "" if shutil.which("ffmpeg") else "; formats beyond libsndfile's (m4a, webm …) need an ffmpeg"
+            raise AudioError(f"{name}: not readable audio ({_reason(error)}{hint})") from None
+        return soundfile.SoundFile(_Bytes(decoded))
+
+
+class _Bytes(io.BytesIO):
+    """A file in memory. Damaged headers send libsndfile before its beginning: as on disk, the position then stays."""
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        try:
+            return super().seek(offset, whence)
+        except ValueError:
+            return self.tell()
+
+
+@contextmanager
+def _errors_as_audio_error(name: str) -> Iterator[None]:
+    """Whatever libsndfile and its wrapper make of bad content becomes one line that names the file."""
+    try:
+        yield
+    except soundfile.LibsndfileError as error:
+        raise AudioError(f"{name}: not readable audio ({_reason(error)})") from None
+    except MemoryError:
+        raise AudioError(f"{name}: does not fit into memory; it is damaged, or to be cut into parts") from None
+    except (OSError, RuntimeError, TypeError, ValueError, OverflowError, AssertionError, AttributeError) as error:
+        raise AudioError(f"{name}: not readable audio ({' '.join(str(error).split())})") from None
 
 
 def _decode_with_ffmpeg(path: Path) -> bytes | None:
@@ -221,16 +279,24 @@ def _decode_with_ffmpeg(path: Path) -> bytes | None:
         return None
     # Only local files: a playlist must not make ffmpeg open network addresses.
     command = [ffmpeg, "-nostdin", "-v", "error", "-protocol_whitelist", "file,pipe", "-i", f"file:{path}"]
-    done = subprocess.run([*command, "-vn", "-f", "wav", "-c:a", "pcm_s16le", "-"], capture_output=True, check=False)
+    command += ["-vn", "-f", "wav", "-c:a", "pcm_s16le", "-"]
+    try:
+        done = subprocess.run(command, capture_output=True, check=False)
+    except OSError:  # not for this machine
+        return None
     return done.stdout if done.returncode == 0 and done.stdout else None
 
 
 def _name(source: Source) -> str:
-    return str(source) if isinstance(source, (str, Path)) else "audio data"
+    if not isinstance(source, (str, Path)):
+        return "audio data"
+    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in str(source))  # an error is one line
 
 
 def _reason(error: soundfile.LibsndfileError) -> str:
-    return error.error_string.strip().rstrip(".").lower() or "unknown error"
+    text = error.error_string.strip().rstrip(".").lower()
+    # The file was opened before: for damaged mp3 libsndfile reports an error that means something else.
+    return "damaged" if not text or "does not exist" in text else text
 
 
 def _list(words: Iterable[str]) -> str:

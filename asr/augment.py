@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import numpy as np
 import torch
+from scipy.fft import next_fast_len
 from torch import Tensor
 
 from asr.audio import resample
@@ -25,10 +26,11 @@ def decibels(value: float) -> float:
 
 
 def coloured_noise(samples: int, colour: str, rng: np.random.Generator) -> np.ndarray:
-    """(samples,) float32 noise of unit power with a power spectrum that falls as f^(−2 exponent)."""
-    spectrum = np.fft.rfft(rng.standard_normal(samples))
-    frequency = np.maximum(np.arange(len(spectrum)), 1)
-    noise = np.fft.irfft(spectrum / frequency ** NOISE_EXPONENTS[colour], n=samples)
+    """(samples,) float32 noise of unit power whose power spectrum falls as f^(−2 exponent)."""
+    size = next_fast_len(samples, real=True)  # an FFT of prime length takes several times as long
+    spectrum = np.fft.rfft(rng.standard_normal(size, dtype=np.float32))
+    frequency = np.maximum(np.arange(len(spectrum), dtype=np.float32), 1)
+    noise = np.fft.irfft(spectrum * frequency ** -NOISE_EXPONENTS[colour], n=size)[:samples]
     return (noise / max(float(np.sqrt(np.mean(noise**2))), 1e-9)).astype(np.float32)
 
 
@@ -38,13 +40,13 @@ def add_noise(samples: np.ndarray, noise: np.ndarray, snr_db: float) -> np.ndarr
     return samples + noise * np.float32(power * decibels(-snr_db))
 
 
-def augment_waveform(
-    samples: np.ndarray, sample_rate: int, config: AugmentConfig, rng: np.random.Generator
-) -> np.ndarray:
-    """Speed, noise and level of one training utterance. samples: (samples,) float32 -> (other samples,)."""
-    speed = rng.uniform(*config.speed)
-    if speed != 1.0:
-        samples = resample(samples, sample_rate * speed, sample_rate)
+def change_speed(samples: np.ndarray, sample_rate: int, speed: float) -> np.ndarray:
+    """(samples,) -> (samples / speed,): faster and higher for speed above 1, as a tape would be (Ko et al. 2015)."""
+    return samples if speed == 1.0 else resample(samples, sample_rate * speed, sample_rate)
+
+
+def augment_waveform(samples: np.ndarray, config: AugmentConfig, rng: np.random.Generator) -> np.ndarray:
+    """Noise and level of one training utterance. samples: (samples,) float32 -> the same shape."""
     if rng.random() < config.noise_share:
         noise = coloured_noise(len(samples), rng.choice(list(NOISE_EXPONENTS)), rng)
         samples = add_noise(samples, noise, rng.uniform(*config.noise_snr_db))
@@ -65,7 +67,7 @@ class SpecAugment:
         """features: (batch, frames, bins), lengths: (batch,) -> masked features."""
         c = self.config
         batch, frames, bins = features.shape
-        longest = np.minimum(c.time_mask_frames, lengths.cpu().numpy() * c.time_mask_share)
+        longest = np.minimum(c.time_mask_frames, np.floor(lengths.cpu().numpy() * c.time_mask_share))
         keep_time = self._keep(c.time_masks, longest, lengths.cpu().numpy(), batch, frames)
         size = np.full(batch, min(c.frequency_mask_bins, bins))
         keep_bins = self._keep(c.frequency_masks, size, np.full(batch, bins), batch, bins)

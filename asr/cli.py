@@ -87,7 +87,8 @@ def root(
 )
 def transcribe(
     inputs: Annotated[
-        list[str], typer.Argument(metavar="FILE|FOLDER|MANIFEST|-", help="Recordings, folders, manifests (.jsonl); - is stdin.")
+        list[str],
+        typer.Argument(metavar="FILE|FOLDER|MANIFEST|-", help="Recordings, folders, manifests (.jsonl); - is stdin."),
     ],
     model: Annotated[str | None, typer.Option(help="A model folder, a run folder or a built-in model's name.")] = None,
     form: Annotated[str, typer.Option("--format", help="txt, or json: one object a recording.")] = "txt",
@@ -256,7 +257,7 @@ def evaluate(
     if advice:
         say(f"look: {advice}")
     if record["failed"]:
-        say(f"{record['failed']} of {record['utterances'] + record['failed']} utterances could not be read and are not scored")
+        say(f"{record['failed']} of {record['utterances'] + record['failed']} utterances could not be read: not scored")
         raise typer.Exit(1)
 
 
@@ -290,7 +291,9 @@ def info(
         except PackageNotFoundError:
             rows.append((package, "missing"))
     rows.append(("cpu threads", str(torch.get_num_threads())))
-    cards = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())] if torch.cuda.is_available() else []
+    cards = (
+        [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())] if torch.cuda.is_available() else []
+    )
     rows.append(("cuda", ", ".join(cards) or "none"))
     if model is not None:
         from asr.model.recognizer import Recognizer
@@ -310,11 +313,15 @@ def info(
         typer.echo(f"{name:16} {value}")
 
 
-CorpusArgument = Annotated[str, typer.Argument(metavar="RECIPE", help="A recipe's folder, or its name under ./recipes.")]
+CorpusArgument = Annotated[
+    str, typer.Argument(metavar="RECIPE", help="A recipe's folder, or its name under ./recipes.")
+]
 
 
 @data_app.command(
-    epilog=examples("asr data prepare yesno", "asr data prepare digits --data /big/disk --mirror https://mirror.example/corpora")
+    epilog=examples(
+        "asr data prepare yesno", "asr data prepare digits --data /big/disk --mirror https://mirror.example/corpora"
+    )
 )
 def prepare(
     recipe: CorpusArgument,

@@ -14,7 +14,7 @@ from asr.errors import ConfigError
 
 
 class Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class FeatureConfig(Section):
@@ -66,6 +66,7 @@ class JoinConfig(Section):
     most: int = Field(1, ge=1)  # 1: off
     per_epoch: int = Field(1000, ge=1)
     pause_s: tuple[float, float] = (0.05, 0.6)  # uniform, before the first, between, and after the last
+    bare_edges: float = Field(0.0, ge=0, le=1)  # how often there is no pause before the first, and none after the last
     gain_db: float = Field(3.0, ge=0)  # each recording's level varies by ± this
 
 
@@ -117,21 +118,16 @@ class Config(Section):
 
 
 # A run may be resumed with other values of these: they do not change what is learned.
-RESUMABLE = ("run", "device", "description", "licence", "data.workers", "data.cache_mb", "train.max_minutes",
-             "train.save_minutes", "train.log_every")
+RESUMABLE = ("run", "device", "description", "licence", "data.workers", "data.cache_mb")
+RESUMABLE += ("train.max_minutes", "train.save_minutes", "train.log_every")
 
 
 def load_config(path: str | Path, overrides: Iterable[str] = ()) -> Config:
-    """Read a YAML file and apply `section.key=value` overrides. Raises ConfigError naming file, key and remedy."""
-    path = Path(path)
-    try:
-        raw = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
-    except OSError as error:
-        raise ConfigError(f"{path}: {error.strerror}") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path}: not YAML: {' '.join(str(error).split())}") from None
-    if not isinstance(raw, dict):
-        raise ConfigError(f"{path}: must hold keys and values, holds {type(raw).__name__}")
+    """Read a YAML file (`base:` names one to start from) and apply `section.key=value` overrides.
+
+    Raises ConfigError naming file, key and remedy.
+    """
+    raw = _read_yaml(Path(path))
     for override in overrides:
         _apply(raw, override)
     return parse_config(raw, str(path))
@@ -150,13 +146,19 @@ def parse_config(raw: dict[str, Any], name: str) -> Config:
         )
     for key in ("join.pause_s", "augment.speed", "augment.gain_db", "augment.noise_snr_db"):
         low, high = flatten(config)[key]
-        if low > high or (key == "augment.speed" and low <= 0):
+        if low > high or (key == "augment.speed" and low <= 0) or (key == "join.pause_s" and low < 0):
             raise ConfigError(f"{name}: {key} is [lowest, highest], not [{low}, {high}]")
+    features = config.features
+    highest = min(features.high_hz or features.sample_rate / 2, features.sample_rate / 2)
+    if features.low_hz >= highest:
+        raise ConfigError(f"{name}: features.low_hz = {features.low_hz}: must be below {highest} Hz, the highest kept")
     return config
 
 
 def lenient(section: type[Section], raw: dict[str, Any], name: str) -> Any:
     """A section from a stored model: keys this version does not know are ignored, wrong values are still errors."""
+    if not isinstance(raw, dict):
+        raise ConfigError(f"{name}: must hold keys and values, holds {type(raw).__name__}")
     known = {key: value for key, value in raw.items() if key in section.model_fields}
     try:
         return section.model_validate(known)
@@ -172,7 +174,8 @@ def flatten(config: BaseModel, prefix: str = "") -> dict[str, Any]:
         if isinstance(value, BaseModel):
             out.update(flatten(value, f"{prefix}{key}."))
         else:
-            out[prefix + key] = list(value) if isinstance(value, tuple) else str(value) if isinstance(value, Path) else value
+            plain = list(value) if isinstance(value, tuple) else value
+            out[prefix + key] = str(plain) if isinstance(plain, Path) else plain
     return out
 
 
@@ -186,14 +189,43 @@ def dump_yaml(config: Config) -> str:
     return yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
 
 
+def _read_yaml(path: Path, above: tuple[Path, ...] = ()) -> dict[str, Any]:
+    """A YAML file's keys over those of the file that its key `base` names, if it has one."""
+    try:
+        raw = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+    except OSError as error:
+        raise ConfigError(f"{path}: {error.strerror}") from None
+    except (yaml.YAMLError, ValueError, RecursionError) as error:  # ValueError: not UTF-8, or a date like 2024-13-45
+        raise ConfigError(f"{path}: not YAML: {' '.join(str(error).split())}") from None
+    if not isinstance(raw, dict):
+        raise ConfigError(f"{path}: must hold keys and values, holds {type(raw).__name__}")
+    raw |= {key: {} for key in _sections() if key in raw and raw[key] is None}  # every line of it is commented out
+    base = raw.pop("base", None)
+    if base is None:
+        return raw
+    above = (*above, path.resolve())
+    if not isinstance(base, str) or (path.parent / base).resolve() in above:
+        raise ConfigError(f"{path}: base = {base!r}: must name another config beside this one")
+    return _merge(_read_yaml(path.parent / base, above), raw)
+
+
+def _merge(under: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
+    shared = [key for key in over if isinstance(under.get(key), dict) and isinstance(over[key], dict)]
+    return under | over | {key: _merge(under[key], over[key]) for key in shared}
+
+
 def _apply(raw: dict[str, Any], override: str) -> None:
     key, equals, text = override.partition("=")
     if not equals or not key:
         raise ConfigError(f"'{override}' is not key=value, as in model.cell=gru")
     try:
-        value = yaml.safe_load(text) if text else None
-    except yaml.YAMLError:
-        raise ConfigError(f"{key}: '{text}' is not a YAML value") from None
+        value = _number(yaml.safe_load(text)) if text else None
+    except (yaml.YAMLError, ValueError, RecursionError):
+        if key not in _text_keys():
+            raise ConfigError(f"{key}: '{text}' is not a YAML value") from None
+        value = text
+    if key in _text_keys() and value is not None and not (isinstance(value, str) and text[0] in "'\""):
+        value = text  # speaker 1089, run 2024, a description with a colon: as they were typed
     node = raw
     *parents, leaf = key.split(".")
     for parent in parents:
@@ -201,7 +233,7 @@ def _apply(raw: dict[str, Any], override: str) -> None:
         if not isinstance(child, dict):
             raise ConfigError(f"{key}: '{parent}' is a value, not a section")
         node = child
-    node[leaf] = _number(value)
+    node[leaf] = value
 
 
 def _number(value: Any) -> Any:
@@ -217,11 +249,28 @@ def _number(value: Any) -> Any:
 def _explain(error: Any, name: str) -> str:
     key = ".".join(str(part) for part in error["loc"])
     if error["type"] == "extra_forbidden":
-        nearest = difflib.get_close_matches(key, _known_keys(), n=1, cutoff=0.5)
+        leaf = key.rpartition(".")[2]
+        nearest = [known for known in _known_keys() if known.endswith(f".{leaf}")]
+        nearest = nearest or difflib.get_close_matches(key, _known_keys(), n=1, cutoff=0.5)
         return f"{name}: unknown key {key}" + (f"; did you mean {nearest[0]}?" if nearest else "")
     return f"{name}: {key} = {error['input']!r}: {error['msg'][0].lower()}{error['msg'][1:]}"
 
 
 def _known_keys() -> list[str]:
-    sections = [key for key, value in Config.model_fields.items() if isinstance(value.default, BaseModel)]
-    return [*sections, *flatten(Config())]
+    return [*_sections(), *flatten(Config())]
+
+
+def _sections() -> list[str]:
+    return [key for key, value in Config.model_fields.items() if isinstance(value.default, BaseModel)]
+
+
+def _text_keys() -> list[str]:
+    """The keys that hold a text or a path, whatever it looks like."""
+    types = (str, Path, str | None, Path | None)
+    owners = {"": Config} | {f"{name}.": type(Config.model_fields[name].default) for name in _sections()}
+    return [
+        prefix + key
+        for prefix, section in owners.items()
+        for key, field in section.model_fields.items()
+        if field.annotation in types
+    ]

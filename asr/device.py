@@ -8,7 +8,7 @@ from asr.errors import ConfigError
 
 
 def resolve_device(name: str) -> torch.device:
-    """"auto" is CUDA where there is one, else the CPU. Raises ConfigError for a device this machine lacks."""
+    """ "auto" is CUDA where there is one, else the CPU. Raises ConfigError for a device this machine lacks."""
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:

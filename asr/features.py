@@ -1,6 +1,6 @@
 """Waveforms -> log-mel or MFCC features, batched, on whatever device the waveforms are on.
 
-The same numbers come out for an utterance alone and in a padded batch: frames beyond an utterance's end see zeros in both.
+An utterance gives the same numbers alone and in a padded batch: frames beyond its end see zeros in both.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ def hop_samples(config: FeatureConfig) -> int:
 
 
 def feature_frames(samples: Count, config: FeatureConfig) -> Count:
-    """Frames of a waveform of that many samples: frame i is centred on sample i × hop, and the first lies on sample 0."""
+    """Frames of a waveform of that many samples: frame i is centred on sample i × hop, from 0."""
     return samples // hop_samples(config) + 1
 
 
@@ -62,7 +62,7 @@ class FeatureExtractor(nn.Module):
             self.register_buffer("scale", torch.ones(self.dimension))
 
     def forward(self, waveforms: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
-        """waveforms: (batch, samples), lengths: (batch,) -> features (batch, frames, dimension), feature_lengths (batch,)."""
+        """waveforms: (batch, samples), lengths: (batch,) -> features (batch, frames, dimension) and lengths."""
         features, feature_lengths = self.raw(waveforms, lengths)
         mask = length_mask(feature_lengths, features.shape[1]).unsqueeze(-1)
         if self.config.normalise == "global":

@@ -7,11 +7,13 @@ import unicodedata
 from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from itertools import pairwise
 
 from asr.errors import TextError
 
 BLANK = "<blank>"  # token 0 of every model: CTC's "no symbol here" (Graves et al. 2006, section 3.1)
 
+ZERO_WIDTH_SPACE = "\u200b"  # ends words in scripts that write no spaces
 _APOSTROPHES = str.maketrans({"’": "'", "‘": "'", "ʼ": "'", "`": "'", "´": "'"})
 
 
@@ -21,10 +23,14 @@ def _plain(text: str) -> str:
 
 
 def _basic(text: str) -> str:
-    """Lower case, NFKC, letters, marks, digits and apostrophes inside words; all other punctuation becomes a space."""
-    text = unicodedata.normalize("NFKC", text.replace("\ufeff", "").translate(_APOSTROPHES)).lower()
+    """Lower case, NFKC, letters, marks, digits and apostrophes inside words; all other punctuation becomes a space.
+    Invisible characters (soft hyphens, joiners, marks of direction and byte order) vanish."""
+    text = "".join(c for c in text if unicodedata.category(c) != "Cf" or c == ZERO_WIDTH_SPACE)
+    text = unicodedata.normalize("NFKC", text.translate(_APOSTROPHES)).lower()
+    # Lower case may undo the normal form, and compatibility forms hold apostrophes: both once more.
+    text = unicodedata.normalize("NFKC", text).translate(_APOSTROPHES)
     kept = "".join(c if c == "'" or unicodedata.category(c)[0] in "LMN" else " " for c in text)
-    return " ".join(re.sub(r"(?<!\w)'|'(?!\w)", " ", kept).split())
+    return " ".join(re.sub(r"(?<![^\s'])'|'(?![^\s'])", " ", kept).split())
 
 
 NORMALISERS: dict[str, Callable[[str], str]] = {"none": _plain, "basic": _basic}
@@ -51,10 +57,11 @@ class Tokenizer:
             raise TextError(f"unknown kind of tokens '{self.kind}'; there are characters, words")
         if not self.tokens or self.tokens[0] != BLANK:
             raise TextError(f"token 0 must be {BLANK}")
-        object.__setattr__(self, "_index", {token: i for i, token in enumerate(self.tokens)})
-        if len(self._index) != len(self.tokens):
-            repeated = [token for token, count in Counter(self.tokens).items() if count > 1]
+        repeated = [token for token, count in Counter(self.tokens).items() if count > 1]
+        if repeated:
             raise TextError(f"tokens listed twice: {repeated}")
+        # Without the blank: no text spells it.
+        object.__setattr__(self, "_index", {token: i for i, token in enumerate(self.tokens) if i > 0})
 
     @classmethod
     def build(cls, kind: str, texts: Iterable[str]) -> Tokenizer:
@@ -84,7 +91,7 @@ class Tokenizer:
 
 @dataclass
 class SymbolReport:
-    """What a corpus's normalised text holds that a tokenizer lacks, and the numerals that nobody reads aloud as digits."""
+    """What a corpus's normalised text holds that a tokenizer lacks, and numerals, which nobody speaks as digits."""
 
     unknown: Counter[str] = field(default_factory=Counter)
     numerals: Counter[str] = field(default_factory=Counter)
@@ -107,7 +114,7 @@ class SymbolReport:
 
 def least_frames(tokens: list[int]) -> int:
     """Frames that CTC needs for a token sequence: one each, and a blank between equal neighbours."""
-    return len(tokens) + sum(a == b for a, b in zip(tokens, tokens[1:], strict=False))
+    return len(tokens) + sum(a == b for a, b in pairwise(tokens))
 
 
 def _symbols(kind: str, text: str) -> Iterable[str]:

@@ -62,9 +62,7 @@ class Job:
     def read(self, sample_rate: int) -> Audio:
         if isinstance(self.source, Audio):
             return self.source
-        return read_audio(
-            self.source, sample_rate, start=self.start, duration=self.duration, channel=self.channel
-        )
+        return read_audio(self.source, sample_rate, start=self.start, duration=self.duration, channel=self.channel)
 
 
 @dataclass
@@ -94,7 +92,7 @@ class Transcriber:
         return self.recognizer.sample_rate
 
     def transcribe(self, audio: Source | np.ndarray | Tensor, sample_rate: int | None = None) -> Transcript:
-        """audio: a path, a file's bytes, a binary stream, or samples (samples,) or (samples, channels) with sample_rate=.
+        """audio: a path, a file's bytes, a binary stream, or an array (samples,) or (samples, channels) with its rate.
 
         Raises AudioError for audio that cannot be read.
         """

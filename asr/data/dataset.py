@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from asr.audio import read_audio
-from asr.augment import augment_waveform, generator
+from asr.augment import augment_waveform, change_speed, generator
 from asr.config import AugmentConfig, JoinConfig
 from asr.data.join import Plan, join_waveforms
 from asr.data.manifest import Manifest, Utterance
@@ -76,18 +76,22 @@ class Examples(Dataset):
         plan = self.plans[index]
         rng = generator(self.seed, self.epoch, index)
         utterances, samples = zip(*(self.waveforms[row] for row in plan.rows), strict=True)
-        joined = samples[0] if not plan.pauses else join_waveforms(
-            samples, plan, self.waveforms.sample_rate, self.join.gain_db, rng
+        joined = (
+            samples[0]
+            if not plan.pauses
+            else join_waveforms(samples, plan, self.waveforms.sample_rate, self.join.gain_db, rng)
         )
+        joined = change_speed(joined, self.waveforms.sample_rate, plan.speed)
         if self.augment is not None:
-            joined = augment_waveform(joined, self.waveforms.sample_rate, self.augment, rng)
+            joined = augment_waveform(joined, self.augment, rng)
         text = " ".join(normalise(utterance.text or "", self.normaliser) for utterance in utterances)
         return index, torch.from_numpy(joined), torch.tensor(self.tokenizer.encode(text), dtype=torch.long)
 
     def batches(self, batches: list[list[int]], workers: int) -> Iterator[Batch]:
         """Load the given groups of plans in order."""
-        loader = DataLoader(self, batch_sampler=batches, num_workers=workers, collate_fn=collate)
-        return iter(loader)
+        # A generator of its own: a loader draws a number when it starts, which must not shift dropout's after a resume.
+        own = torch.Generator().manual_seed(self.seed)
+        return iter(DataLoader(self, batch_sampler=batches, num_workers=workers, collate_fn=collate, generator=own))
 
 
 def collate(examples: list[tuple[int, Tensor, Tensor]]) -> Batch:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import http.client
 import shutil
 import tarfile
 import time
@@ -16,6 +17,7 @@ from asr.errors import DownloadError
 from asr.version import __version__
 
 TRIES = 4
+PAUSE_S = 1.0  # before the second try, then twice as long each time
 TIMEOUT_S = 60
 BLOCK = 2**20
 
@@ -44,19 +46,21 @@ def fetch(archive: Archive, folder: Path, mirror: str | None, verify: bool, say:
         if not local.is_file():
             raise DownloadError(f"{local}: not in the mirror folder; MIRROR must hold {archive.path}")
         if verify and archive.sha256 and file_sha256(local) != archive.sha256:
-            say(f"warning: {local} differs from the published archive (sha256); used because the mirror is a local folder")
+            say(f"warning: {local} differs from the published archive (sha256); used as the mirror is a local folder")
         return local
     if target.is_file():
+        if difference := _difference(target, archive, verify):
+            raise DownloadError(f"{target}: {difference}; delete it to have it fetched again")
         return target
     folder.mkdir(parents=True, exist_ok=True)
     urls = [f"{mirror.rstrip('/')}/{archive.path}"] if mirror is not None else list(archive.urls)
-    errors = []
+    errors = [] if urls else [f"{archive.path}: has no public address; get it by hand and set MIRROR to its folder"]
     for url in urls:
         try:
             part = _download(url, target.with_name(target.name + ".part"), say)
-            if verify and archive.sha256 and (found := file_sha256(part)) != archive.sha256:
+            if difference := _difference(part, archive, verify):
                 part.unlink()
-                raise DownloadError(f"{url}: sha256 is {found}, published is {archive.sha256}; not used and deleted")
+                raise DownloadError(f"{url}: {difference}; not used and deleted")
             part.replace(target)
             return target
         except DownloadError as error:
@@ -70,12 +74,27 @@ def unpack(archive: Path, folder: Path) -> None:
     shutil.rmtree(part, ignore_errors=True)
     part.mkdir(parents=True)
     try:
-        with tarfile.open(archive) as tar:
+        with tarfile.open(archive, tarinfo=_Member) as tar:
             tar.extractall(part, filter="data")
-    except (tarfile.TarError, EOFError, OSError, ValueError) as error:
+            while tar.fileobj is not None and tar.fileobj.read(BLOCK):  # gzip compares its checksum at the very end
+                pass
+        part.replace(folder)
+    except Exception as error:  # tarfile answers damage with anything from KeyError to zlib.error
         shutil.rmtree(part, ignore_errors=True)
-        raise DownloadError(f"{archive}: cannot be unpacked: {error}") from None
-    part.replace(folder)
+        raise DownloadError(f"{archive}: cannot be unpacked ({error}); if it is damaged, delete it") from None
+
+
+class _Member(tarfile.TarInfo):
+    """A damaged or missing header is an error. By itself tarfile takes it for the end, and the rest goes missing."""
+
+    @classmethod
+    def frombuf(cls, buf: bytes, encoding: str, errors: str) -> tarfile.TarInfo:
+        try:
+            return super().frombuf(buf, encoding, errors)
+        except tarfile.EOFHeaderError:
+            raise
+        except tarfile.HeaderError as error:
+            raise tarfile.ReadError(f"damaged or cut short: {error}") from None
 
 
 def file_sha256(path: Path) -> str:
@@ -86,6 +105,13 @@ def file_sha256(path: Path) -> str:
     return digest.hexdigest()
 
 
+def _difference(path: Path, archive: Archive, verify: bool) -> str | None:
+    """How a file is not what was published; None where it is, or where that cannot be told."""
+    if not verify or archive.sha256 is None or (found := file_sha256(path)) == archive.sha256:
+        return None
+    return f"sha256 is {found}, published is {archive.sha256}"
+
+
 def _download(url: str, part: Path, say: Say) -> Path:
     """Fetch to `part`, going on where an earlier transfer broke off; retried with growing pauses."""
     say(f"downloading {url}")
@@ -93,17 +119,23 @@ def _download(url: str, part: Path, say: Say) -> Path:
         try:
             return _transfer(url, part)
         except urllib.error.HTTPError as error:
-            if error.code == 416:  # the part on disk is not a beginning of what is offered
+            if error.code == 416:  # nothing beyond the part: it is all there, or not a beginning of what is offered
+                if part.is_file() and error.headers.get("Content-Range") == f"bytes */{part.stat().st_size}":
+                    return part
                 part.unlink(missing_ok=True)
             elif error.code < 500 and error.code != 429:
                 raise DownloadError(f"{url}: {error.code} {error.reason}") from None
             reason = f"{error.code} {error.reason}"
-        except (OSError, ValueError) as error:
-            reason = str(getattr(error, "reason", error))
+        except (http.client.InvalidURL, ValueError) as error:
+            raise DownloadError(f"{url}: {error}") from None
+        except (OSError, http.client.HTTPException) as error:
+            reason = str(getattr(error, "reason", error)) or type(error).__name__
         if attempt + 1 < TRIES:
             say(f"{url}: {reason}; trying again")
-            time.sleep(2.0**attempt)
-    raise DownloadError(f"{url}: {reason} ({TRIES} tries); what was received is kept, the same command goes on from there")
+            time.sleep(PAUSE_S * 2**attempt)
+    raise DownloadError(
+        f"{url}: {reason} ({TRIES} tries); what was received is kept, the same command goes on from there"
+    )
 
 
 def _transfer(url: str, part: Path) -> Path:
@@ -114,9 +146,12 @@ def _transfer(url: str, part: Path) -> Path:
     with urllib.request.urlopen(request, timeout=TIMEOUT_S) as response:
         if response.headers.get_content_type() == "text/html":
             raise DownloadError(f"{url}: a web page came instead of an archive")
-        resumed = response.status == 206 and str(response.headers.get("Content-Range", "")).startswith(f"bytes {have}-")
-        length = response.headers.get("Content-Length")
-        expected = None if length is None else int(length) + (have if resumed else 0)
+        resumed = response.status == 206
+        if resumed and not response.headers.get("Content-Range", "").startswith(f"bytes {have}-"):
+            part.unlink(missing_ok=True)
+            raise OSError("the server sent another range than was asked for")
+        length = response.headers.get("Content-Length", "")
+        expected = int(length) + (have if resumed else 0) if length.isdecimal() else None
         with part.open("ab" if resumed else "wb") as file:
             while block := response.read(BLOCK):
                 file.write(block)

@@ -14,17 +14,22 @@ from asr.config import JoinConfig
 
 @dataclass(frozen=True)
 class Plan:
-    """One utterance to be made: `rows` of the manifest in order, and len(rows) + 1 pauses (seconds) around them."""
+    """One utterance to be made: `rows` of the manifest in order, len(rows) + 1 pauses (seconds) around them or none at
+    all, and a factor on speed. What changes durations is planned ahead, so that batches are filled by true lengths."""
 
     rows: tuple[int, ...]
     pauses: tuple[float, ...] = ()
+    speed: float = 1.0
 
     def duration(self, durations: np.ndarray) -> float:
-        return float(durations[list(self.rows)].sum()) + sum(self.pauses)
+        return (float(durations[list(self.rows)].sum()) + sum(self.pauses)) / self.speed
 
 
 def plan_joins(speakers: Sequence[str | None], config: JoinConfig, count: int, rng: np.random.Generator) -> list[Plan]:
-    """Draw `count` plans: a speaker in proportion to their recordings, a length uniform in 1..most, rows at random."""
+    """Draw `count` plans: a speaker in proportion to their recordings, a length uniform in 1..most, rows at random.
+
+    The pauses before the first and after the last recording are each left out with probability config.bare_edges.
+    """
     rows_of: dict[str | None, list[int]] = defaultdict(list)
     for row, speaker in enumerate(speakers):
         rows_of[speaker].append(row)
@@ -33,7 +38,9 @@ def plan_joins(speakers: Sequence[str | None], config: JoinConfig, count: int, r
         rows = rows_of[speakers[rng.integers(len(speakers))]]
         length = int(rng.integers(1, config.most + 1))
         chosen = tuple(rows[i] for i in rng.integers(len(rows), size=length))
-        plans.append(Plan(chosen, tuple(rng.uniform(*config.pause_s, size=length + 1).tolist())))
+        pauses = rng.uniform(*config.pause_s, size=length + 1)
+        pauses[[0, -1]] *= rng.random(2) >= config.bare_edges
+        plans.append(Plan(chosen, tuple(pauses.tolist())))
     return plans
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 import os
 from array import array
 from collections.abc import Callable, Iterable, Iterator
@@ -32,9 +31,9 @@ class Utterance:
 
     def to_json(self, folder: Path) -> dict[str, Any]:
         """The line's object; audio below the manifest's folder is written relative to it."""
-        audio = self.audio.resolve()
-        relative = os.path.relpath(audio, folder.resolve()) if audio.is_relative_to(folder.resolve()) else str(audio)
-        line: dict[str, Any] = {"id": self.id, "audio": Path(relative).as_posix(), "duration": round(self.duration, 6)}
+        audio, home = Path(os.path.abspath(self.audio)), os.path.abspath(folder)  # a link keeps the name it has here
+        written = audio.relative_to(home) if audio.is_relative_to(home) else audio
+        line: dict[str, Any] = {"id": self.id, "audio": written.as_posix(), "duration": round(self.duration, 6)}
         if self.start:
             line["start"] = round(self.start, 6)
         for key in ("channel", "text", "speaker", "lang"):
@@ -46,7 +45,8 @@ class Utterance:
 class Manifest:
     """Random access to a manifest's utterances: `manifest[i]`, `len(manifest)`, `manifest.durations` (seconds).
 
-    Reading the file checks that every line is an object with audio and a duration. Raises ManifestError naming the line.
+    Reading the file checks every line: an object with audio, a duration, and values of the right kinds. Raises
+    ManifestError naming the line.
     """
 
     def __init__(self, path: str | Path) -> None:
@@ -57,11 +57,11 @@ class Manifest:
                 offset = 0
                 for number, line in enumerate(file, 1):
                     if line.strip():
-                        durations.append(_parse(line, self.path, number)["duration"])
+                        durations.append(_parse(line, f"{self.path}, line {number}")["duration"])
                         offsets.append(offset)
                     offset += len(line)
-        except OSError as error:
-            raise ManifestError(f"{self.path}: {error.strerror}") from None
+        except (OSError, ValueError) as error:  # ValueError: no path can be like this
+            raise ManifestError(f"{self.path}: {getattr(error, 'strerror', None) or error}") from None
         self._offsets = np.frombuffer(offsets, dtype=np.int64) if offsets else np.empty(0, np.int64)
         self.durations = np.frombuffer(durations, dtype=np.float64) if durations else np.empty(0)
 
@@ -71,21 +71,21 @@ class Manifest:
     def __getitem__(self, index: int) -> Utterance:
         with self.path.open("rb") as file:
             file.seek(self._offsets[index])
-            return self._utterance(file.readline(), index)
+            return self._utterance(file.readline())
 
     def __iter__(self) -> Iterator[Utterance]:
         with self.path.open("rb") as file:
-            for index, offset in enumerate(self._offsets):
+            for offset in self._offsets:
                 file.seek(offset)
-                yield self._utterance(file.readline(), index)
+                yield self._utterance(file.readline())
 
-    def _utterance(self, line: bytes, index: int) -> Utterance:
-        raw = _parse(line, self.path, index + 1)
+    def _utterance(self, line: bytes) -> Utterance:
+        raw = _parse(line, f"{self.path}, changed since it was first read")
         audio = Path(raw.pop("audio"))
         return Utterance(
             id=str(raw.pop("id", audio.stem)),
             audio=audio if audio.is_absolute() else self.path.parent / audio,
-            duration=raw.pop("duration"),
+            duration=float(raw.pop("duration")),
             text=raw.pop("text", None),
             speaker=_optional_str(raw.pop("speaker", None)),
             start=float(raw.pop("start", 0.0)),
@@ -100,20 +100,38 @@ def write_manifest(path: Path, utterances: Iterable[Utterance]) -> int:
     path.parent.mkdir(parents=True, exist_ok=True)
     count = 0
     part = path.with_name(path.name + ".part")
-    with part.open("w", encoding="utf-8", newline="\n") as file:
-        for utterance in utterances:
-            file.write(json.dumps(utterance.to_json(path.parent), ensure_ascii=False) + "\n")
-            count += 1
-    part.replace(path)
+    try:
+        with part.open("wb") as file:
+            for utterance in utterances:
+                file.write(_dump(utterance.to_json(path.parent)) + b"\n")
+                count += 1
+        part.replace(path)
+    finally:
+        part.unlink(missing_ok=True)
     return count
+
+
+def _dump(line: dict[str, Any]) -> bytes:
+    try:
+        return json.dumps(line, ensure_ascii=False).encode()
+    except UnicodeEncodeError:  # a file name that is not UTF-8: escaped, it finds its file again
+        return json.dumps(line).encode()
 
 
 def _optional_str(value: Any) -> str | None:
     return None if value is None else str(value)
 
 
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
+
+
 def _is_seconds(value: Any) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value) and value >= 0
+    return _is_number(value) and 0 <= value <= 1e9  # thirty years: beyond is NaN, infinity or a mistake
+
+
+def _is_name(value: Any) -> bool:
+    return isinstance(value, str) or _is_number(value)
 
 
 # What a key must hold when it is there, and how to say so.
@@ -121,28 +139,33 @@ _RULES: dict[str, tuple[Callable[[Any], bool], str]] = {
     "audio": (lambda v: isinstance(v, str) and bool(v) and "\0" not in v, "the path of an audio file"),
     "duration": (_is_seconds, "seconds"),
     "start": (_is_seconds, "seconds"),
+    "id": (_is_name, "a string or a number"),
+    "speaker": (_is_name, "a string or a number"),
     "text": (lambda v: isinstance(v, str), "a string"),
     "channel": (lambda v: isinstance(v, int) and not isinstance(v, bool) and v >= 0, "a channel number from 0"),
     "lang": (lambda v: isinstance(v, str), "a string"),
 }
 
 
-def _parse(line: bytes, path: Path, number: int) -> dict[str, Any]:
-    """A line as a dictionary with this project's names for keys, checked."""
+def _parse(line: bytes, place: str) -> dict[str, Any]:
+    """A line as a dictionary with this project's names for keys, checked; `place` is what errors call it."""
     try:
-        raw = json.loads(line)
+        raw = json.loads(line.rstrip())
+    except json.JSONDecodeError as error:
+        raise ManifestError(f"{place}: not JSON ({error.msg.lower()}, column {error.colno})") from None
     except (ValueError, RecursionError) as error:
-        raise ManifestError(f"{path}, line {number}: not JSON ({error})") from None
+        raise ManifestError(f"{place}: not JSON ({error})") from None
     if not isinstance(raw, dict):
-        raise ManifestError(f"{path}, line {number}: not a JSON object")
+        raise ManifestError(f"{place}: not a JSON object")
     for ours, nemo in (("audio", "audio_filepath"), ("start", "offset")):
-        if ours not in raw and nemo in raw:
-            raw[ours] = raw.pop(nemo)
-    raw = {key: value for key, value in raw.items() if value is not None}
+        alias = raw.pop(nemo, None)
+        if raw.get(ours) is None:
+            raw[ours] = alias
+    raw = {key: value for key, value in raw.items() if value is not None or key not in _RULES}
     for key in ("audio", "duration"):
         if key not in raw:
-            raise ManifestError(f"{path}, line {number}: no '{key}'")
+            raise ManifestError(f"{place}: no '{key}'")
     for key, (holds, meaning) in _RULES.items():
         if key in raw and not holds(raw[key]):
-            raise ManifestError(f"{path}, line {number}: {key} is {raw[key]!r}, not {meaning}")
+            raise ManifestError(f"{place}: {key} is {raw[key]!r}, not {meaning}")
     return raw

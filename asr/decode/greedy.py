@@ -1,4 +1,4 @@
-"""Greedy CTC decoding: the best symbol of every frame, repeats merged, blanks removed (best path, Graves et al. 2006)."""
+"""Greedy CTC decoding: the best symbol of every frame, repeats merged, blanks removed (Graves et al. 2006)."""
 
 from __future__ import annotations
 

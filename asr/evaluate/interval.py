@@ -9,12 +9,13 @@ from dataclasses import dataclass
 import numpy as np
 
 BOOTSTRAP_DRAWS = 10_000
-FEWEST_SPEAKERS = 20  # below this a bootstrap over speakers is too narrow
+FEWEST_UNITS = 20  # below this a bootstrap over speakers or utterances is too narrow
 
 
 @dataclass(frozen=True)
 class Interval:
-    """95 % interval of a rate (fractions), how it was made and what was taken as independent: "speaker" or "utterance"."""
+    """95 % interval of a rate (fractions), how it was made and what was taken as independent: "speaker", "utterance",
+    or "word" where there is no error."""
 
     low: float
     high: float
@@ -27,9 +28,9 @@ def rate_interval(
 ) -> Interval | None:
     """Interval of sum(errors) / sum(words), one entry an utterance. None where there are no words.
 
-    No error at all: the exact binomial bound over words (Clopper and Pearson 1934). Speakers known for all and more than
-    one: they are the unit, by bootstrap (Efron 1979) from 20 on, below that by the cluster-robust standard error of the
-    ratio with Student's t of speakers − 1 degrees of freedom. Otherwise: bootstrap over utterances.
+    No error at all: the exact binomial bound over words (Clopper and Pearson 1934). Otherwise the units are speakers,
+    where they are known for all and more than one, or else utterances. From 20 units on: bootstrap (Efron 1979). Below:
+    the cluster-robust standard error of the ratio with Student's t of units − 1 degrees of freedom.
     """
     e, w = np.asarray(errors, dtype=np.float64), np.asarray(words, dtype=np.float64)
     if w.sum() == 0:
@@ -41,11 +42,9 @@ def rate_interval(
     if known:
         _, group = np.unique(np.asarray(speakers, dtype=str), return_inverse=True)
         e, w = np.bincount(group, e), np.bincount(group, w)
-        if len(e) < FEWEST_SPEAKERS:
-            return _cluster_robust(e, w, unit)
     if len(e) == 1:
         return Interval(0.0, max(1.0, float(e[0] / w[0])), "none possible (one utterance)", unit)
-    return _bootstrap(e, w, unit, seed)
+    return _cluster_robust(e, w, unit) if len(e) < FEWEST_UNITS else _bootstrap(e, w, unit, seed)
 
 
 def _bootstrap(e: np.ndarray, w: np.ndarray, unit: str, seed: int) -> Interval:

@@ -84,8 +84,9 @@ def diagnose(scores: Scores) -> str | None:
         return None
     if scores.empty_hypotheses == scores.utterances:
         return (
-            "every hypothesis is empty: the model emits only blanks. Either it is not trained far enough (CTC learns blanks"
-            " first: train longer, try train.overfit=10), or the audio is not what it was trained on (sample rate, level)"
+            "every hypothesis is empty: the model emits only blanks. Either it is not trained far enough (CTC learns"
+            " blanks first: train longer, try train.overfit=10), or the audio is not what it was trained on"
+            " (sample rate, level)"
         )
     if scores.hits == 0:
         return (

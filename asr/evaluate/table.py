@@ -23,8 +23,8 @@ def print_table(record: dict[str, Any], expect: float | None = None) -> None:
     errors = record["substitutions"] + record["deletions"] + record["insertions"]
     table.add_row(
         "errors",
-        f"{errors} in {record['words']} words: {record['substitutions']} substitutions, {record['deletions']} deletions,"
-        f" {record['insertions']} insertions",
+        f"{errors} in {record['words']} words: {record['substitutions']} substitutions,"
+        f" {record['deletions']} deletions, {record['insertions']} insertions",
     )
     table.add_row("CER", _percent(record["cer"]))
     table.add_row("wrong utterances", f"{_percent(record['ser'])} of {record['utterances']}")

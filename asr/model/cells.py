@@ -33,7 +33,7 @@ def rnn_step(x: Tensor, hidden: Tensor, p: Parameters) -> Tensor:
 
 
 def lstm_step(x: Tensor, hidden: Tensor, cell: Tensor, p: Parameters) -> tuple[Tensor, Tensor]:
-    """LSTM (Hochreiter and Schmidhuber 1997, with the forget gate of Gers et al. 2000); rows: input, forget, candidate, output.
+    """LSTM (Hochreiter and Schmidhuber 1997, forget gate by Gers et al. 2000); rows: input, forget, candidate, output.
 
     The cell state is changed by addition only, so a gradient survives for as long as the forget gate stays near 1.
 
@@ -49,7 +49,7 @@ def lstm_step(x: Tensor, hidden: Tensor, cell: Tensor, p: Parameters) -> tuple[T
 
 
 def gru_step(x: Tensor, hidden: Tensor, p: Parameters) -> Tensor:
-    """GRU (Cho et al. 2014, in the form cuDNN computes: reset applied after the product); rows: reset, update, candidate.
+    """GRU (Cho et al. 2014, cuDNN's form: reset applied after the product); rows: reset, update, candidate.
 
     r = σ(…)   z = σ(…)
     n = tanh(W_in x + b_in + r ⊙ (W_hn h + b_hn))

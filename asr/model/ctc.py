@@ -15,9 +15,10 @@ BLANK_INDEX = 0
 class CTCHead(nn.Module):
     """(batch, frames, inputs) -> log_probs (batch, frames, vocabulary), in the weights' own precision (float32).
 
-    It starts at zero, every symbol equally likely in every frame. From there CTC's first steps go to the blank (Zeyer et al.
-    2021), and symbols then appear where the audio shows them. A random start often falls into the other solution: long
-    runs of symbols without blanks, timed by counting, that generalise badly (measured on the yesno recipe: WER 36 % and 1 %).
+    It starts at zero, every symbol equally likely in every frame. From there CTC's first steps go to the blank (Zeyer
+    et al. 2021), and symbols then appear where the audio shows them. A random start often falls into the other
+    solution, long runs of symbols without blanks, timed by counting, that generalise badly: on the yesno recipe a WER
+    of 36 % where the zero start gave 1 %.
     """
 
     def __init__(self, inputs: int, vocabulary: int) -> None:
@@ -31,8 +32,8 @@ class CTCHead(nn.Module):
 
 
 class Loss(NamedTuple):
-    """total: sum of −ln p(tokens | audio) over the utterances; infeasible: how many have too few frames and count nothing;
-    blank_share: share of frames whose best symbol is the blank (near 1 for long: the model has learned nothing else)."""
+    """total: sum of −ln p(tokens | audio) over the utterances; infeasible: how many have too few frames and count
+    nothing; blank_share: share of frames whose best symbol is the blank (near 1: the model has learned nothing else)."""
 
     total: Tensor
     utterances: int

@@ -28,7 +28,7 @@ def encoder_frames(feature_frames: Count, subsampling: int) -> Count:
 
 
 class Subsampling(nn.Module):
-    """Convolutions over time, each followed by a GELU; causal ones see no later frame than the first of their stride."""
+    """Convolutions over time, each followed by a GELU; causal ones see no frame after their stride's first."""
 
     def __init__(self, inputs: int, channels: int, outputs: int, factor: int, causal: bool) -> None:
         super().__init__()
@@ -41,7 +41,7 @@ class Subsampling(nn.Module):
         )
 
     def forward(self, x: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
-        """x: (batch, frames, inputs), zero past each length -> (batch, fewer frames, outputs), zero past each length."""
+        """x: (batch, frames, inputs) -> (batch, fewer frames, outputs), both zero past each length."""
         for convolution, stride in zip(self.convolutions, self.strides, strict=True):
             x = gelu(convolution(pad(x.transpose(1, 2), self.padding))).transpose(1, 2)
             lengths = (lengths + stride - 1) // stride

@@ -66,7 +66,7 @@ class Recognizer(nn.Module):
     def forward(
         self, waveforms: Tensor, lengths: Tensor, spec_augment: SpecAugment | None = None
     ) -> tuple[Tensor, Tensor]:
-        """waveforms: (batch, samples) float32 in ±1, lengths: (batch,) -> log_probs (batch, frames, vocabulary), lengths.
+        """waveforms: (batch, samples) in ±1, lengths: (batch,) -> log_probs (batch, frames, vocabulary), their lengths.
 
         Frames of log_probs past an utterance's length are arbitrary.
         """

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import torch
-from torch import Tensor, _VF, nn
+from torch import _VF, Tensor, nn
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 MODULES = {"rnn": nn.RNN, "lstm": nn.LSTM, "gru": nn.GRU}
@@ -13,8 +13,8 @@ KERNELS = {"rnn": _VF.rnn_tanh, "lstm": _VF.lstm, "gru": _VF.gru}
 class RecurrentLayer(nn.Module):
     """A vanilla RNN, LSTM or GRU layer whose result for an utterance does not depend on the batch's padding.
 
-    The weights belong to an ordinary `nn.RNN/LSTM/GRU`. On the CPU a bidirectional layer runs as two unidirectional ones,
-    the second over each sequence reversed within its own length: packing would take PyTorch off its fast kernels
+    The weights belong to an ordinary `nn.RNN/LSTM/GRU`. On the CPU a bidirectional layer runs as two unidirectional
+    ones, the second over each sequence reversed within its own length: packing would take PyTorch off its fast kernels
     (`scripts/bench_recurrent.py` prints the ratio). On CUDA cuDNN's bidirectional kernel takes the packed batch.
 
     precision "bf16" casts input and weights of this layer alone on CUDA; parameters and gradients stay float32.
@@ -33,7 +33,7 @@ class RecurrentLayer(nn.Module):
         return self.rnn.hidden_size * (2 if self.bidirectional else 1)
 
     def reset_parameters(self) -> None:
-        """Recurrent matrices start orthogonal, gate by gate (Saxe et al. 2014), so that states neither fade nor explode;
+        """Recurrent matrices start orthogonal gate by gate (Saxe et al. 2014), so that states neither fade nor explode;
         the LSTM's forget gates start open (Jozefowicz et al. 2015)."""
         width = self.rnn.hidden_size
         for name, parameter in self.rnn.named_parameters():
@@ -50,7 +50,7 @@ class RecurrentLayer(nn.Module):
                         parameter[width : 2 * width] = 1.0
 
     def forward(self, x: Tensor, lengths: Tensor) -> Tensor:
-        """x: (batch, frames, inputs), lengths: (batch,) -> (batch, frames, outputs); frames past the end are arbitrary."""
+        """x: (batch, frames, inputs), lengths: (batch,) -> (batch, frames, outputs), arbitrary past the end."""
         if not self.bidirectional:
             return self._run(x, self.rnn._flat_weights)
         if x.is_cuda:
@@ -78,9 +78,9 @@ class RecurrentLayer(nn.Module):
         packed = pack_padded_sequence(x, lengths.cpu(), batch_first=True, enforce_sorted=False)
         state = x.new_zeros(2, x.shape[0], self.rnn.hidden_size)
         states = (state, state) if self.cell == "lstm" else state
-        data = KERNELS[self.cell](
-            packed.data, packed.batch_sizes, states, weights, True, 1, 0.0, self.training, True
-        )[0]
+        data = KERNELS[self.cell](packed.data, packed.batch_sizes, states, weights, True, 1, 0.0, self.training, True)[
+            0
+        ]
         output = packed._replace(data=data)
         return pad_packed_sequence(output, batch_first=True, total_length=frames)[0].to(self.rnn.weight_ih_l0.dtype)
 

@@ -21,13 +21,14 @@ def model_card(recognizer: Recognizer) -> str:
         "",
         "| | |",
         "| --- | --- |",
-        f"| encoder | {model.layers} {direction} {model.cell} layers of {model.width}, time subsampled by {model.subsampling} |",
+        f"| encoder | {model.layers} {direction} {model.cell} layers of {model.width}, time ÷ {model.subsampling} |",
         f"| parameters | {recognizer.parameter_count:,} |",
         f"| audio | {recognizer.sample_rate} Hz (other rates are converted) |",
         f"| tokens | {len(recognizer.tokenizer)} {recognizer.tokenizer.kind}, blank included |",
         f"| normaliser | {recognizer.text.normaliser} |",
         f"| trained on | {record.get('utterances')} utterances, {record.get('hours')} h |",
-        f"| training | {record.get('epochs')} epochs, {record.get('minutes')} min on {record.get('device')}, seed {record.get('seed')} |",
+        f"| training | {record.get('epochs')} epochs, {record.get('minutes')} min on {record.get('device')},"
+        f" seed {record.get('seed')} |",
         f"| development WER | {percent(record.get('dev_wer'))} (chosen on it: epoch {record.get('best_epoch')}) |",
         f"| licence | {record.get('licence') or 'not stated'} |",
         "",
@@ -38,8 +39,8 @@ def model_card(recognizer: Recognizer) -> str:
         for result in results:
             low, high = result["wer_ci95"]
             lines.append(
-                f"| {result['set']} | {percent(result['wer'])} | {percent(low)} to {percent(high)} ({result['ci_method']},"
-                f" by {result['ci_unit']}) | {result['utterances']} |"
+                f"| {result['set']} | {percent(result['wer'])} | {percent(low)} to {percent(high)}"
+                f" ({result['ci_method']}, by {result['ci_unit']}) | {result['utterances']} |"
             )
         lines.append("")
     lines += ["## Use", "", "    asr transcribe --model THIS_FOLDER recording.wav", ""]

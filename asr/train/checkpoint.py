@@ -1,4 +1,4 @@
-"""What a run must remember to go on as if it had never stopped, written so that a crash leaves the old file or the new."""
+"""What a run must remember to go on as if it had never stopped; a crash leaves the old file or the new."""
 
 from __future__ import annotations
 
@@ -42,7 +42,9 @@ def save_checkpoint(path: Path, progress: Progress, states: dict[str, Any]) -> N
         part.replace(path)
     except OSError as error:
         part.unlink(missing_ok=True)
-        raise TrainError(f"{path}: could not be written: {error.strerror}; the checkpoint before it is intact") from None
+        raise TrainError(
+            f"{path}: could not be written: {error.strerror}; the checkpoint before it is intact"
+        ) from None
 
 
 def load_checkpoint(path: Path) -> tuple[Progress, dict[str, Any]]:

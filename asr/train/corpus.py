@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -67,11 +67,11 @@ class TrainingData:
         self.recognizer = recognizer
         self.joining = config.join.most > 1 and not config.train.overfit
         self.augment: AugmentConfig | None = None if config.train.overfit else config.augment
-        self.fastest = 1.0 if self.augment is None else self.augment.speed[1]
+        fastest = 1.0 if self.augment is None else self.augment.speed[1]
         self.cache = WaveformCache(part.manifest, recognizer.sample_rate, config.data.cache_mb)
         tokens = [recognizer.tokenizer.encode(text) for text in part.texts]
         self.needed = np.array([least_frames(row) for row in tokens])
-        self.frames = np.array([self._output_frames(duration) for duration in part.durations])
+        self.frames = np.array([self._output_frames(duration) for duration in part.durations / fastest])
         self.infeasible = np.flatnonzero(self.needed > self.frames)
         if len(self.infeasible) == len(part) and not self.joining:
             raise TrainError(
@@ -80,21 +80,24 @@ class TrainingData:
             )
 
     def _output_frames(self, duration: float) -> int:
-        return self.recognizer.output_frames(int(duration / self.fastest * self.recognizer.sample_rate))
+        return self.recognizer.output_frames(int(duration * self.recognizer.sample_rate))
 
     def plans(self, epoch: int) -> list[Plan]:
-        """The epoch's utterances; with joining, those that CTC could not learn are left out."""
-        if not self.joining:
-            left_out = set(self.infeasible.tolist())
-            return [Plan((int(row),)) for i, row in enumerate(self.part.rows) if i not in left_out]
+        """The epoch's utterances, each at its own speed; those that CTC could not learn are left out."""
         rng = np.random.default_rng((self.config.train.seed, epoch))
-        plans = plan_joins(self.part.speakers, self.config.join, self.config.join.per_epoch, rng)
+        if self.joining:
+            plans = plan_joins(self.part.speakers, self.config.join, self.config.join.per_epoch, rng)
+        else:
+            plans = [Plan((i,)) for i in range(len(self.part))]
+        lowest, highest = (1.0, 1.0) if self.augment is None else self.augment.speed
+        speeds = rng.uniform(lowest, highest, len(plans)).tolist()
         durations, kept = self.part.durations, []
-        for plan in plans:
+        for plan, speed in zip(plans, speeds, strict=True):
+            timed = replace(plan, speed=speed)
             # Between two texts CTC needs one frame more: the space, or the blank if they end and begin alike.
             needed = self.needed[list(plan.rows)].sum() + len(plan.rows) - 1
-            if needed <= self._output_frames(plan.duration(durations)):
-                kept.append(Plan(tuple(int(self.part.rows[i]) for i in plan.rows), plan.pauses))
+            if needed <= self._output_frames(timed.duration(durations)):
+                kept.append(replace(timed, rows=tuple(int(self.part.rows[i]) for i in plan.rows)))
         return kept
 
     def batches(self, epoch: int, first: int = 0) -> tuple[int, Iterator[Batch]]:
@@ -119,11 +122,12 @@ class TrainingData:
         """The utterances left out, for people: count, examples, remedy."""
         worst = sorted(self.infeasible, key=lambda i: self.frames[i] - self.needed[i])[:most]
         shown = ", ".join(
-            f"{self.part.manifest[int(self.part.rows[i])].id} ({self.needed[i]} needed, {self.frames[i]} there)" for i in worst
+            f"{self.part.manifest[int(self.part.rows[i])].id} ({self.needed[i]} needed, {self.frames[i]} there)"
+            for i in worst
         )
         return (
-            f"{len(self.infeasible)} of {len(self.part)} utterances have fewer frames than CTC needs for their text and are"
-            f" left out: {shown}; a lower model.subsampling keeps them"
+            f"{len(self.infeasible)} of {len(self.part)} utterances have fewer frames than CTC needs for their text at the"
+            f" fastest speed, and are left out then: {shown}; a lower model.subsampling keeps them"
         )
 
 

@@ -30,7 +30,7 @@ BAD_STEPS_IN_A_ROW = 20
 class Task:
     """What is to be learned.
 
-    batches(epoch, first) -> (number of batches in the epoch, iterator from batch `first` on): the same for the same epoch.
+    batches(epoch, first) -> (number of batches in the epoch, iterator from batch `first` on), always the same.
     loss(batch, epoch, number): forward pass with augmentation keyed by epoch and batch number.
     validate(recognizer): scores on the development part.
     keep: tensors and plain values that identify what is trained on; a checkpoint with others is refused.
@@ -201,7 +201,7 @@ def describe(progress: Progress, config: TrainConfig, record: dict[str, Any], le
 
 
 class StopSignals:
-    """Turns the first SIGINT or SIGTERM into a request (`asked`) to save and stop; a second SIGINT interrupts at once."""
+    """Turns the first SIGINT or SIGTERM into a request (`asked`) to save and stop; a second SIGINT is not waited for."""
 
     def __init__(self) -> None:
         self.asked = False

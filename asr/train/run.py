@@ -17,7 +17,6 @@ from asr.data.dataset import Batch
 from asr.device import resolve_device, set_precision
 from asr.errors import TrainError
 from asr.evaluate.run import evaluate, sha256
-from asr.evaluate.score import Scores
 from asr.model.ctc import Loss, ctc
 from asr.model.recognizer import Recognizer
 from asr.train.card import model_card

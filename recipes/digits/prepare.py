@@ -1,7 +1,7 @@
 """digits (Free Spoken Digit Dataset): 3,000 recordings of the words zero to nine by six speakers, 50 of each word.
 
-Takes 0 to 4 are for test, 5 to 9 for development, 10 to 49 for training. Training joins single recordings into strings as
-it goes (`join` in the config). Development and test strings are made here, from a fixed seed, and written as audio:
+Takes 0 to 4 are for test, 5 to 9 for development, 10 to 49 for training. Training joins single recordings into strings
+as it goes (`join` in the config). Development and test strings are made here, from a fixed seed, and written as audio:
 
     test_single         the 300 test recordings as they are
     test                500 strings of 1 to 10 of them by one speaker, pauses of 0.05 to 0.6 s
@@ -30,7 +30,7 @@ ARCHIVES = [
     )
 ]
 RATE = 8_000
-WORDS = "zero one two three four five six seven eight nine".split()
+WORDS = ["zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine"]
 STRINGS = JoinConfig(most=10, pause_s=(0.05, 0.6), gain_db=0.0)
 
 
@@ -57,9 +57,7 @@ def utterances(corpus: Path, made: Path) -> Iterator[tuple[str, Utterance]]:
             yield f"heldout_{speaker}", string
 
 
-def _strings(
-    singles: Sequence[Utterance], count: int, seed: int, folder: Path, noisy: float
-) -> Iterator[Utterance]:
+def _strings(singles: Sequence[Utterance], count: int, seed: int, folder: Path, noisy: float) -> Iterator[Utterance]:
     """Make and write `count` strings; the share `noisy` of them, evenly spread, with noise and another level."""
     rng = np.random.default_rng(seed)
     noise_rng = np.random.default_rng((seed, 1))  # its own, so that clean and noisy strings are the same strings

@@ -46,7 +46,9 @@ def test_sum_over_the_batch_and_padding_of_tokens():
 def test_frames_needed_equals_brute_force():
     for length in range(5):
         for tokens in itertools.product([1, 2], repeat=length):
-            least = next(n for n in range(20) if any(collapse(p) == list(tokens) for p in itertools.product(range(3), repeat=n)))
+            least = next(
+                n for n in range(20) if any(collapse(p) == list(tokens) for p in itertools.product(range(3), repeat=n))
+            )
             assert least_frames(list(tokens)) == least
             padded = torch.tensor([[*tokens, *[0] * (6 - length)]])
             assert frames_needed(padded, torch.tensor([length])).item() == least

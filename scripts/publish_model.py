@@ -1,0 +1,56 @@
+"""Make a run's model a built-in one: asr/pretrained/NAME, its card holding the measured results.
+
+    python scripts/publish_model.py runs/digits digits --reproduce "bash recipes/digits/run.sh" \\
+        "digit strings=runs/digits/eval/wer.json" "noisy digit strings=runs/digits/eval/noisy/wer.json"
+
+Each result is NAME=FILE, a wer.json that `asr evaluate` wrote for this very model; the first is the one that
+`asr transcribe` shows.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from pathlib import Path
+
+from asr.evaluate.run import sha256
+from asr.model.recognizer import Recognizer
+from asr.pretrained import HERE
+from asr.train.card import model_card
+from asr.transcribe import find_model
+
+LARGEST_BYTES = 5_000_000
+KEYS = ("wer", "wer_ci95", "ci_method", "ci_unit", "words", "utterances")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("model", help="run or model folder")
+    parser.add_argument("name")
+    parser.add_argument("results", nargs="+", metavar="NAME=FILE")
+    parser.add_argument("--reproduce", required=True, help="the command that makes the model again")
+    arguments = parser.parse_args()
+
+    source = find_model(arguments.model)
+    recognizer = Recognizer.load(source)
+    digest = sha256(source / "model.safetensors")
+    results = []
+    for given in arguments.results:
+        name, _, file = given.partition("=")
+        record = json.loads(Path(file).read_text(encoding="utf-8"))
+        if record["model_sha256"] != digest:
+            sys.exit(f"{file}: was measured on another model; evaluate {source} again")
+        results.append({"set": name, **{key: record[key] for key in KEYS}})
+    recognizer.name = arguments.name
+    recognizer.training_record |= {"results": results, "reproduce": arguments.reproduce}
+    target = HERE / arguments.name
+    recognizer.save(target, model_card(recognizer))
+    size = sum(path.stat().st_size for path in target.iterdir())
+    if size > LARGEST_BYTES:
+        sys.exit(f"{target}: {size / 1e6:.1f} MB, more than a built-in model may have ({LARGEST_BYTES / 1e6:g} MB)")
+    print(f"{target}: {size / 1e6:.1f} MB")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,54 @@
+"""Set everything up in `.venv`, on any machine with Python 3.10 or newer; needs nothing but the standard library.
+
+python3 scripts/setup.py            install, then transcribe the samples with the built-in model
+python3 scripts/setup.py --test     install what the tests need as well, then run them
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import subprocess
+import sys
+import venv
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+FOLDER = ROOT / ".venv"
+BIN = FOLDER / ("Scripts" if os.name == "nt" else "bin")
+
+
+def run(*command: str | Path) -> None:
+    """Run a command in the repository's folder, show it, and stop with its status when it fails."""
+    print("$", *command, file=sys.stderr, flush=True)
+    status = subprocess.run([str(part) for part in command], cwd=ROOT, check=False).returncode
+    if status:
+        sys.exit(status)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--test", action="store_true", help="install what the tests need and run them")
+    arguments = parser.parse_args()
+    python = BIN / ("python.exe" if os.name == "nt" else "python")
+    if not python.exists():
+        print(f"making {FOLDER}", file=sys.stderr)
+        venv.create(FOLDER, with_pip=True)
+    run(
+        python,
+        "-m",
+        "pip",
+        "install",
+        "--quiet",
+        "--disable-pip-version-check",
+        "-e",
+        ".[test]" if arguments.test else ".",
+    )
+    if arguments.test:
+        run(python, "-m", "pytest")
+    else:
+        run(BIN / "asr", "transcribe", "data/samples")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,34 @@
+"""What several test files need: tones, and audio files made of them."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+from hypothesis import settings
+
+# The same cases every time, however slow the machine.
+settings.register_profile("asr", deadline=None, derandomize=True)
+settings.load_profile("asr")
+
+
+@pytest.fixture
+def tone() -> Callable[..., np.ndarray]:
+    """tone(hz, rate, seconds) -> (samples,) float32, a sine of amplitude 0.5."""
+
+    def make(hz: float = 440.0, rate: int = 16_000, seconds: float = 1.0, amplitude: float = 0.5) -> np.ndarray:
+        return (amplitude * np.sin(2 * np.pi * hz * np.arange(round(rate * seconds)) / rate)).astype(np.float32)
+
+    return make
+
+
+@pytest.fixture
+def write_audio(tmp_path: Path) -> Callable[..., Path]:
+    """write_audio("a.wav", samples, rate, subtype=…) -> the path of a real file in the test's folder."""
+
+    def write(name: str, samples: np.ndarray, rate: int = 16_000, **how: str) -> Path:
+        soundfile.write(tmp_path / name, samples, rate, **how)
+        return tmp_path / name
+
+    return write

@@ -1,0 +1,69 @@
+"""Joined utterances: exact lengths, one speaker each, the same for the same seed."""
+
+import numpy as np
+import pytest
+
+from asr.config import JoinConfig
+from asr.data.join import Plan, join_waveforms, plan_joins
+
+SPEAKERS = ["ann", "bob", "ann", "cleo", "ann", "bob"]
+
+
+def test_plans_stay_with_one_speaker_and_within_the_configured_numbers():
+    config = JoinConfig(most=4, pause_s=(0.1, 0.5))
+    plans = plan_joins(SPEAKERS, config, 2000, np.random.default_rng(0))
+    assert len(plans) == 2000
+    for plan in plans:
+        assert len({SPEAKERS[row] for row in plan.rows}) == 1
+        assert len(plan.pauses) == len(plan.rows) + 1
+        assert all(0.1 <= pause <= 0.5 for pause in plan.pauses)
+    lengths = np.bincount([len(plan.rows) for plan in plans])
+    assert len(lengths) == 5
+    assert (lengths[1:] > 400).all()
+    rows = np.bincount([row for plan in plans for row in plan.rows])
+    assert len(rows) == 6
+    assert rows.min() > 0.8 * rows.mean()
+
+
+def test_plans_depend_on_the_generator_alone():
+    config = JoinConfig(most=3)
+    first, again, other = (plan_joins(SPEAKERS, config, 50, np.random.default_rng(seed)) for seed in (1, 1, 2))
+    assert first == again
+    assert first != other
+
+
+def test_duration_of_a_plan():
+    durations = np.array([1.0, 2.0, 4.0])
+    assert Plan((2, 0, 2), (0.5, 0.25, 0.0, 0.125)).duration(durations) == 9.875
+    assert Plan((1,)).duration(durations) == 2.0
+
+
+@pytest.mark.parametrize("rate", [8_000, 11_025, 16_000])
+def test_a_joined_waveform_is_its_parts_and_silences_to_the_sample(rate):
+    rng = np.random.default_rng(0)
+    parts = [rng.uniform(-1, 1, samples).astype(np.float32) for samples in (1000, 1, 333)]
+    plan = Plan((0, 1, 2), (0.05, 0.0, 0.123456, 0.3))
+    joined = join_waveforms(parts, plan, rate, 0.0, rng)
+    silences = [round(pause * rate) for pause in plan.pauses]
+    assert joined.dtype == np.float32
+    assert len(joined) == sum(map(len, parts)) + sum(silences)
+    durations = np.array([len(part) / rate for part in parts])
+    assert plan.duration(durations) == pytest.approx(len(joined) / rate, abs=2 / rate)
+    place = 0
+    for silence, part in zip(silences, [*parts, np.zeros(0, np.float32)], strict=True):
+        assert not joined[place : place + silence].any()
+        place += silence
+        np.testing.assert_array_equal(joined[place : place + len(part)], part)
+        place += len(part)
+    assert place == len(joined)
+
+
+def test_each_recording_has_its_own_level_within_the_bounds():
+    ones = [np.ones(10, np.float32)] * 200
+    plan = Plan(tuple(range(200)), (0.0,) * 201)
+    joined = join_waveforms(ones, plan, 8000, 3.0, np.random.default_rng(0)).reshape(200, 10)
+    assert (joined == joined[:, :1]).all()
+    level = 20 * np.log10(joined[:, 0])
+    assert -3 <= level.min() < -2.8
+    assert 2.8 < level.max() <= 3
+    np.testing.assert_array_equal(joined.ravel(), join_waveforms(ones, plan, 8000, 3.0, np.random.default_rng(0)))

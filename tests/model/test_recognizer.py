@@ -1,0 +1,89 @@
+"""Model folders: whole, self-describing, and refused with a clear word when they are not."""
+
+import json
+
+import pytest
+import torch
+
+from asr.config import FeatureConfig, ModelConfig, TextConfig
+from asr.errors import ModelError
+from asr.model.recognizer import Recognizer
+from asr.text import Tokenizer
+
+
+@pytest.fixture
+def recognizer():
+    torch.manual_seed(10)
+    made = Recognizer(
+        FeatureConfig(sample_rate=8000, mels=20, normalise="global"),
+        TextConfig(),
+        ModelConfig(cell="gru", layers=2, width=8),
+        Tokenizer("characters", ("<blank>", " ", "é", "字")),
+    )
+    torch.nn.init.normal_(made.head.projection.weight)
+    made.features.set_global(torch.randn(20), torch.rand(20) + 0.5)
+    made.training_record = {"description": "made up", "seed": 3}
+    return made.eval()
+
+
+def change(folder, **values):
+    path = folder / "config.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | values))
+
+
+def test_saved_and_loaded_is_the_same_function(recognizer, tmp_path):
+    recognizer.save(tmp_path, "# card\n")
+    loaded = Recognizer.load(tmp_path)
+    x, lengths = torch.randn(2, 4000), torch.tensor([4000, 2500])
+    for a, b in zip(recognizer(x, lengths), loaded(x, lengths), strict=True):
+        assert torch.equal(a, b)
+    assert loaded.tokenizer == recognizer.tokenizer
+    assert loaded.training_record == recognizer.training_record
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["README.md", "config.json", "model.safetensors"]
+
+
+def test_config_describes_the_model(recognizer, tmp_path):
+    recognizer.save(tmp_path, "")
+    config = json.loads((tmp_path / "config.json").read_text())
+    assert config["format_version"] == 1
+    assert config["blank"] == 0
+    assert config["tokens"] == ["<blank>", " ", "é", "字"]
+    assert config["sample_rate"] == 8000
+    assert config["encoder"]["cell"] == "gru"
+    assert config["causal"] is False
+    assert config["subsampling"]["output_frames"] == "ceil(feature_frames / 4)"
+
+
+def test_unknown_keys_are_ignored_unknown_versions_refused(recognizer, tmp_path):
+    recognizer.save(tmp_path, "")
+    change(tmp_path, new_key=1)
+    raw = json.loads((tmp_path / "config.json").read_text())
+    change(tmp_path, features=raw["features"] | {"new": 1})
+    Recognizer.load(tmp_path)
+    change(tmp_path, format_version=2)
+    with pytest.raises(ModelError, match="format_version is 2, this asr"):
+        Recognizer.load(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("damage", "says"),
+    [
+        (lambda f: (f / "config.json").unlink(), "not a model folder"),
+        (lambda f: (f / "config.json").write_text("{"), "unreadable"),
+        (lambda f: (f / "config.json").write_text("[]"), "format_version is None"),
+        (lambda f: change(f, tokens=["a"]), "token 0 must be <blank>"),
+        (lambda f: change(f, tokens=["<blank>", " "]), "does not fit"),
+        (lambda f: change(f, encoder={"cell": "elman"}), "encoder|cell"),
+        (lambda f: change(f, encoder=None), "damaged"),
+        (lambda f: (f / "model.safetensors").unlink(), "model.safetensors"),
+        (lambda f: (f / "model.safetensors").write_bytes(b"\x80\x04pickle"), "damaged"),
+        (lambda f: (f / "model.safetensors").write_bytes((f / "model.safetensors").read_bytes()[:-9]), "damaged"),
+    ],
+)
+def test_damaged_folder_is_one_line(recognizer, tmp_path, damage, says):
+    recognizer.save(tmp_path, "")
+    damage(tmp_path)
+    with pytest.raises(ModelError, match=says) as caught:
+        Recognizer.load(tmp_path)
+    assert "\n" not in str(caught.value)
+    assert str(tmp_path) in str(caught.value)

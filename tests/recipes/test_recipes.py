@@ -1,0 +1,167 @@
+"""Every recipe from its archive's true layout, served over HTTP on this machine, to wer.json, as a user runs it."""
+
+import functools
+import http.server
+import io
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tarfile
+import threading
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+
+from asr.config import load_config
+from asr.data.manifest import Manifest
+
+ROOT = Path(__file__).resolve().parents[2]
+RATE = 8000
+
+
+def tone(pitch: float, seconds: float) -> np.ndarray:
+    t = np.arange(int(seconds * RATE)) / RATE
+    noise = 0.01 * np.random.default_rng(int(pitch)).standard_normal(len(t))
+    return 0.3 * np.sin(2 * np.pi * pitch * t) + noise
+
+
+def yesno_files():
+    """24 recordings named by their eight words, a high tone for yes and a low one for no."""
+    rng = np.random.default_rng(0)
+    for number in rng.permutation(256)[:24]:
+        labels = [int(bit) for bit in f"{number:08b}"]
+        pieces = [np.concatenate([tone(900 if label else 300, 0.3), np.zeros(800)]) for label in labels]
+        yield f"waves_yesno/{'_'.join(map(str, labels))}.wav", np.concatenate(pieces)
+
+
+def digits_files():
+    """Two speakers, takes enough for each part."""
+    for speaker, factor in (("ann", 1.0), ("bob", 0.8)):
+        for take in (0, 1, 5, 6, 10, 11):
+            for digit in range(10):
+                name = f"free-spoken-digit-dataset-1.0.10/recordings/{digit}_{speaker}_{take}.wav"
+                yield name, tone(factor * (300 + 200 * digit), 0.25 + 0.01 * take)
+
+
+ARCHIVES = {
+    "openslr/1/waves_yesno.tar.gz": yesno_files,
+    "digits/v1.0.10.tar.gz": digits_files,
+}
+
+
+@pytest.fixture(scope="module")
+def mirror(tmp_path_factory):
+    """URL of an HTTP server on loopback that has the archives where a mirror has them."""
+    folder = tmp_path_factory.mktemp("mirror")
+    for path, files in ARCHIVES.items():
+        (folder / path).parent.mkdir(parents=True, exist_ok=True)
+        with tarfile.open(folder / path, "w:gz") as tar:
+            for name, samples in files():
+                buffer = io.BytesIO()
+                soundfile.write(buffer, samples, RATE, format="WAV", subtype="PCM_16")
+                member = tarfile.TarInfo(name)
+                member.size = buffer.tell()
+                buffer.seek(0)
+                tar.addfile(member, buffer)
+    handler = functools.partial(QuietHandler, directory=str(folder))
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield f"http://127.0.0.1:{server.server_port}"
+    server.shutdown()
+
+
+class QuietHandler(http.server.SimpleHTTPRequestHandler):
+    def log_message(self, *args):
+        pass
+
+
+def recipe(name, mirror, folder, *settings, **environment):
+    """Run a recipe's script as in its README; `asr` on the PATH is this interpreter's."""
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    variables = {**os.environ, "PATH": path, "MIRROR": mirror, "VERIFY": "0", **environment}
+    variables |= {"DATA": str(folder / "data"), "RUN": str(folder / "run")}
+    return subprocess.run(
+        ["bash", str(ROOT / "recipes" / name / "run.sh"), "train.epochs=1", "model.width=16", *settings],
+        cwd=folder, env=variables, capture_output=True, text=True, timeout=300, check=False,
+    )  # fmt: skip
+
+
+needs_bash = pytest.mark.skipif(shutil.which("bash") is None, reason="run.sh needs bash")
+
+
+@needs_bash
+def test_yesno(mirror, tmp_path):
+    done = recipe("yesno", mirror, tmp_path)
+    assert done.returncode == 0, done.stderr
+    data = tmp_path / "data" / "yesno"
+    counts = {part: len(Manifest(data / f"{part}.jsonl")) for part in ("train", "dev", "test")}
+    assert counts == {"train": 10, "dev": 2, "test": 12}
+    kaldi = {part: {u.id for u in Manifest(data / f"kaldi_{part}.jsonl")} for part in ("train", "dev", "test")}
+    assert not kaldi["test"] & (kaldi["train"] | kaldi["dev"])
+    assert max(kaldi["train"] | kaldi["dev"]) < min(kaldi["test"])
+    for path in ("eval/wer.json", "eval/kaldi/wer.json", "model/config.json", "kaldi/model/config.json"):
+        assert (tmp_path / "run" / path).is_file(), path
+    again = recipe("yesno", mirror, tmp_path)
+    assert again.returncode == 0
+    for words in ("already prepared", "already finished", "already evaluated"):
+        assert words in again.stderr
+    other = recipe("yesno", mirror, tmp_path, "model.cell=gru")
+    assert other.returncode == 1
+    assert "model.cell was lstm, is gru" in other.stderr
+
+
+@needs_bash
+def test_digits_and_a_held_out_speaker(mirror, tmp_path):
+    done = recipe("digits", mirror, tmp_path, "join.per_epoch=20", "train.batch_s=30")
+    assert done.returncode == 0, done.stderr
+    data, run = tmp_path / "data" / "digits", tmp_path / "run"
+    assert [len(Manifest(data / f"{part}.jsonl")) for part in ("train", "test_single", "test", "dev")] == [
+        40,
+        40,
+        500,
+        200,
+    ]
+    takes = {
+        part: {int(u.id.split("_")[2]) for u in Manifest(data / f"{part}.jsonl")} for part in ("train", "test_single")
+    }
+    assert takes == {"train": {10, 11}, "test_single": {0, 1}}
+    for string, noisy in zip(Manifest(data / "test.jsonl"), Manifest(data / "test_noisy.jsonl"), strict=True):
+        assert string.text == noisy.text
+        assert 1 <= len(string.text.split()) <= 10
+    for path in ("eval/wer.json", "eval/single/wer.json", "eval/noisy/wer.json"):
+        assert json.loads((run / path).read_text())["words"] > 0
+    heldout = tmp_path / "heldout"
+    heldout.mkdir()
+    shutil.copytree(tmp_path / "data", heldout / "data")
+    done = recipe("digits", mirror, heldout, "join.per_epoch=20", "heldout=bob")
+    assert done.returncode == 0, done.stderr
+    assert "20 training utterances" in done.stderr
+    record = json.loads((heldout / "run" / "eval" / "wer.json").read_text())
+    assert record["manifest"].endswith("heldout_bob.jsonl")
+
+
+@needs_bash
+def test_wrong_checksum_is_refused(mirror, tmp_path):
+    done = recipe("yesno", mirror, tmp_path, VERIFY="1")
+    assert done.returncode == 1
+    assert "published is c3f49e0c" in done.stderr
+    assert not list((tmp_path / "data").rglob("*.wav"))
+
+
+@pytest.mark.parametrize("path", sorted(ROOT.glob("recipes/*/*.yaml")), ids=lambda p: p.name)
+def test_every_shipped_config_loads_and_says_command_minutes_and_number(path):
+    config = load_config(path)
+    assert config.description
+    first = path.read_text().splitlines()[0]
+    assert first.startswith("# ")
+    assert f"recipes/{path.parent.name}/run.sh" in first
+
+
+@pytest.mark.parametrize("path", sorted(ROOT.glob("recipes/*/")), ids=lambda p: p.name)
+def test_every_recipe_is_complete(path):
+    for name in ("README.md", "prepare.py", "run.sh"):
+        assert (path / name).is_file(), name

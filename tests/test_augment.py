@@ -1,0 +1,140 @@
+"""Augmentation: the SNR and spectra asked for, masks within their limits, every draw repeatable."""
+
+import numpy as np
+import pytest
+import torch
+
+from asr.augment import (
+    NOISE_EXPONENTS,
+    SpecAugment,
+    add_noise,
+    augment_waveform,
+    change_speed,
+    coloured_noise,
+    decibels,
+    generator,
+)
+from asr.config import AugmentConfig
+
+
+def power(x):
+    return float(np.mean(np.square(x, dtype=np.float64)))
+
+
+def test_generators_are_keyed_by_all_of_seed_epoch_and_utterance():
+    keys = [(0, 0, 0), (1, 0, 0), (0, 1, 0), (0, 0, 1), (1, 1, 0), (0, 1, 1)]
+    assert len({generator(*key).random() for key in keys}) == len(keys)
+    assert generator(3, 2, 1).random() == generator(3, 2, 1).random()
+
+
+@pytest.mark.parametrize(("colour", "slope"), [("white", 0.0), ("pink", -1.0), ("brown", -2.0)])
+def test_noise_spectra_fall_as_their_colour_says(colour, slope):
+    """Power spectral density ∝ f^slope, from one hundredth of the sample rate to 0.4 of it."""
+    assert slope == -2 * NOISE_EXPONENTS[colour]
+    window = np.hanning(4000)
+    spectrum = np.zeros(2001)
+    for seed in range(60):
+        noise = coloured_noise(16_001, colour, np.random.default_rng(seed))
+        spectrum += np.abs(np.fft.rfft(noise[6000:10_000] * window)) ** 2
+    frequency = np.arange(40, 1600)
+    assert np.polyfit(np.log(frequency), np.log(spectrum[frequency]), 1)[0] == pytest.approx(slope, abs=0.1)
+
+
+@pytest.mark.parametrize("colour", NOISE_EXPONENTS)
+@pytest.mark.parametrize("samples", [1, 2, 7919, 16_000])  # 7919 is prime
+def test_noise_has_unit_power_and_the_length_asked_for(colour, samples):
+    noise = coloured_noise(samples, colour, np.random.default_rng(0))
+    assert noise.shape == (samples,)
+    assert noise.dtype == np.float32
+    assert power(noise) == pytest.approx(1.0, rel=1e-4)
+    np.testing.assert_array_equal(noise, coloured_noise(samples, colour, np.random.default_rng(0)))
+
+
+@pytest.mark.parametrize("snr_db", [-5.0, 0.0, 20.0])
+def test_noise_is_mixed_at_the_ratio_asked_for(snr_db, tone):
+    x = tone(seconds=0.5, amplitude=0.1)
+    mixed = add_noise(x, coloured_noise(len(x), "pink", np.random.default_rng(0)), snr_db)
+    assert 10 * np.log10(power(x) / power(mixed - x)) == pytest.approx(snr_db, abs=0.01)
+    assert mixed.dtype == np.float32
+
+
+def test_silence_gets_no_noise():
+    assert not add_noise(np.zeros(100, np.float32), np.ones(100, np.float32), 0.0).any()
+
+
+@pytest.mark.parametrize("speed", [0.9, 1.0, 1.1])
+def test_speed_changes_tempo_and_pitch_alike(speed, tone):
+    x = change_speed(tone(440, 16_000, 1.0), 16_000, speed)
+    assert abs(len(x) - 16_000 / speed) <= 1
+    spectrum = np.abs(np.fft.rfft(x * np.hanning(len(x)), 160_000))
+    assert spectrum.argmax() / 10 == pytest.approx(440 * speed, abs=0.5)
+
+
+def test_augmented_waveforms_vary_within_the_bounds_and_repeat(tone):
+    x = tone(seconds=0.2)
+    config = AugmentConfig(gain_db=(-6, 3), noise_share=0.5, noise_snr_db=(10, 20))
+    changed = [augment_waveform(x, config, generator(0, 0, i)) for i in range(300)]
+    for i in (0, 7):
+        np.testing.assert_array_equal(changed[i], augment_waveform(x, config, generator(0, 0, i)))
+    gains = [float(y @ x / (x @ x)) for y in changed]
+    residuals = [power(y - gain * x) / power(gain * x) for gain, y in zip(gains, changed, strict=True)]
+    noisy = np.array(residuals) > 1e-9
+    assert 0.4 < noisy.mean() < 0.6
+    snr = -10 * np.log10(np.array(residuals)[noisy])
+    assert 9 < snr.min() < 12
+    assert 18 < snr.max() < 22
+    clean_db = 20 * np.log10(np.array(gains)[~noisy])
+    assert -6.001 <= clean_db.min() < -5
+    assert 2 < clean_db.max() <= 3.001
+    np.testing.assert_array_equal(augment_waveform(x, AugmentConfig(), generator(0, 0, 0)), x)
+
+
+def test_decibels():
+    assert decibels(0.0) == 1.0
+    assert decibels(-20.0) == pytest.approx(0.1)
+
+
+LENGTHS = torch.tensor([100, 57, 13, 4, 1, 0])
+
+
+def masked(config, seed=0):
+    """(200, batch, frames, bins) bool: what 200 draws over constant features set to zero."""
+    augment = SpecAugment(config, seed)
+    return torch.stack([augment(torch.ones(6, 100, 20), LENGTHS) for _ in range(200)]) == 0
+
+
+def test_time_masks_keep_to_their_share_and_never_reach_beyond_the_utterance():
+    mask = masked(AugmentConfig(time_masks=1, time_mask_frames=15, time_mask_share=0.2))
+    assert (mask.any(-1) == mask.all(-1)).all()
+    for utterance, length in enumerate(LENGTHS.tolist()):
+        widths = mask[:, utterance, :, 0].sum(-1)
+        assert widths.max() == min(15, int(0.2 * length))
+        assert widths.min() == 0
+        assert not mask[:, utterance, length:].any()
+    first = mask[:, 0, :, 0]
+    assert first.any(0).all()  # every frame is masked sometimes
+    edges = first.int().diff(dim=-1).abs().sum(-1) + first[:, 0].int() + first[:, -1].int()
+    assert set(edges.tolist()) <= {0, 2}  # one interval
+
+
+def test_frequency_masks_cover_all_frames_of_at_most_so_many_bins():
+    mask = masked(AugmentConfig(frequency_masks=2, frequency_mask_bins=5))
+    assert (mask.any(2) == mask.all(2)).all()
+    widths = mask[:, :, 0].sum(-1)
+    assert 7 < widths.max() <= 10
+    assert mask[:, 0, 0].any(0).all()
+
+
+def test_mask_wider_than_the_features():
+    widths = masked(AugmentConfig(frequency_masks=1, frequency_mask_bins=99))[:, 0, 0].sum(-1)
+    assert widths.max() == 20
+
+
+def test_masks_follow_from_the_seed_and_nothing_else_changes():
+    config = AugmentConfig(time_masks=2, frequency_masks=2)
+    assert torch.equal(masked(config, (1, 2)), masked(config, (1, 2)))
+    assert not torch.equal(masked(config, (1, 2)), masked(config, (1, 3)))
+    features = torch.randn(6, 100, 20, generator=torch.Generator().manual_seed(0))
+    out = SpecAugment(config, 0)(features, LENGTHS)
+    assert ((out == features) | (out == 0)).all()
+    assert torch.equal(SpecAugment(AugmentConfig(), 0)(features, LENGTHS), features)

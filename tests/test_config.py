@@ -1,0 +1,195 @@
+"""Configuration: files, overrides, errors that name the key and the remedy, what may differ when a run resumes."""
+
+from pathlib import Path
+
+import pytest
+
+from asr.config import (
+    RESUMABLE,
+    Config,
+    FeatureConfig,
+    ModelConfig,
+    differing,
+    dump_yaml,
+    flatten,
+    lenient,
+    load_config,
+    parse_config,
+)
+from asr.errors import ConfigError
+
+
+@pytest.fixture
+def load(tmp_path):
+    """load(text, *overrides) -> the Config of a file with this text."""
+
+    def from_text(text: str, *overrides: str, name: str = "c.yaml") -> Config:
+        (tmp_path / name).write_bytes(text.encode())
+        return load_config(tmp_path / name, overrides)
+
+    return from_text
+
+
+def test_file_and_defaults(load):
+    config = load("\ufeffmodel: {cell: gru, layers: 2}\ntrain:\n  lr: 1e-3\ndata: {train: a b.jsonl}\n")
+    assert (config.model.cell, config.model.layers, config.model.width) == ("gru", 2, 256)
+    assert config.train.lr == 1e-3
+    assert config.data.train == Path("a b.jsonl")
+    assert load("") == Config()
+    assert load("# nothing\ntrain:\n  # lr: 3\nmodel:\n", "model.layers=2").model.layers == 2
+
+
+def test_unknown_keys_name_the_nearest(load):
+    for text, problem in [
+        ("model: {cel: gru}", r"c\.yaml: unknown key model\.cel; did you mean model\.cell\?"),
+        ("modle: {cell: gru}", r"unknown key modle; did you mean model\?"),
+        ("lr: 0.1", r"unknown key lr; did you mean train\.lr\?"),
+        ("train: {layers: 2}", r"unknown key train\.layers; did you mean model\.layers\?"),
+        ("zzzzzz: 1", r"unknown key zzzzzz$"),
+        ("model: {cel: gru, laiers: 2}", r"model\.cel; did .*; .*c\.yaml: unknown key model\.laiers; did you mean mod"),
+    ]:
+        with pytest.raises(ConfigError, match=problem):
+            load(text)
+    with pytest.raises(ConfigError, match=r"unknown key model\.cel; did you mean model\.cell\?"):
+        load("", "model.cel=gru")
+
+
+def test_wrong_values_name_file_key_and_value(load):
+    for override, problem in [
+        ("train.lr=fast", r"c\.yaml: train\.lr = 'fast': input should be a valid number"),
+        ("train.lr=0", r"train\.lr = 0: input should be greater than 0"),
+        ("train.lr=inf", r"train\.lr = inf: input should be a finite number"),
+        ("train.lr=nan", r"train\.lr = nan: "),
+        ("train.epochs=1.5", r"train\.epochs = 1\.5: "),
+        ("model.cell=transformer", r"model\.cell = 'transformer': input should be 'rnn', 'lstm' or 'gru'"),
+        ("model.subsampling=3", r"model\.subsampling = 3: "),
+        ("model=3", r"c\.yaml: model = 3: "),
+        ("model.bidirectional=", r"model\.bidirectional = None: "),
+        ("augment.speed=[1, x]", r"augment\.speed\.1 = 'x': "),
+        ("augment.speed=[1.1, 0.9]", r"augment\.speed is \[lowest, highest\], not \[1\.1, 0\.9\]"),
+        ("augment.speed=[0, 1]", r"augment\.speed is"),
+        ("join.pause_s=[-1, 1]", r"join\.pause_s is"),
+        ("features.low_hz=8000", r"features\.low_hz = 8000\.0: must be below 8000\.0 Hz"),
+        ("features.high_hz=10", r"features\.low_hz = 20\.0: must be below 10\.0 Hz"),
+    ]:
+        with pytest.raises(ConfigError, match=problem) as caught:
+            load("", override)
+        assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("override", "value"),
+    [
+        ("train.lr=1e-3", 1e-3),
+        ("train.epochs=1e1", 10),
+        ("model.bidirectional=true", True),
+        ("augment.speed=[9e-1, 1.1]", [0.9, 1.1]),
+        ("augment.gain_db=[-6,6]", [-6.0, 6.0]),
+        ("train.max_minutes=null", None),
+        ("train.max_minutes=", None),
+        ("data.heldout=1089", "1089"),
+        ("data.heldout=null", None),
+        ("data.dev=", None),
+        ("run=2024-01-01", "2024-01-01"),
+        ("run=1e5", "1e5"),
+        ("description=WER: 3 # x=[", "WER: 3 # x=["),
+        ("description='quoted'", "quoted"),
+        ("features.high_hz=4000", 4000.0),
+    ],
+)
+def test_overrides(load, override, value):
+    config = load("train: {max_minutes: 3}\ndata: {heldout: theo, dev: d.jsonl}", override)
+    assert flatten(config)[override.partition("=")[0]] == value
+
+
+def test_the_last_override_counts_and_sections_may_be_given_whole(load):
+    config = load("model: {cell: rnn, layers: 5}", "model.cell=lstm", "model={cell: gru}", "model.width=8")
+    assert (config.model.cell, config.model.layers, config.model.width) == ("gru", 3, 8)
+
+
+def test_overrides_that_are_none(load):
+    for override, problem in [
+        ("model.cell", "'model.cell' is not key=value, as in model.cell=gru"),
+        ("=gru", "'=gru' is not key=value"),
+        ("train.lr=[1", r"train\.lr: '\[1' is not a YAML value"),
+        ("train.max_minutes=2024-13-45", "is not a YAML value"),
+        ("run.x=1", "run.x: 'run' is a value, not a section"),
+        ("train.lr.x=1", r"train\.lr = \{'x': 1\}"),
+    ]:
+        with pytest.raises(ConfigError, match=problem):
+            load("run: runs/x", override)
+
+
+def test_files_that_are_no_config(load, tmp_path):
+    for text, problem in [
+        ("model: [", r"c\.yaml: not YAML: "),
+        ("model: *x", "not YAML: found undefined alias"),
+        ("[1, 2]", "must hold keys and values, holds list"),
+        ("run", "must hold keys and values, holds str"),
+        ("run: 2024-13-45", "not YAML: month"),
+        ("[" * 5000, "not YAML: "),
+        ("1: 2", "keys should be strings"),
+    ]:
+        with pytest.raises(ConfigError, match=problem) as caught:
+            load(text)
+        assert "\n" not in str(caught.value)
+    (tmp_path / "latin.yaml").write_bytes(b"description: caf\xe9")
+    for name, problem in [("latin.yaml", "not YAML"), ("none.yaml", "No such file"), (".", "Is a directory")]:
+        with pytest.raises(ConfigError, match=problem):
+            load_config(tmp_path / name)
+
+
+def test_a_config_may_start_from_another(load):
+    load("model: {cell: gru, layers: 2}\ntrain:\n", name="base.yaml")
+    config = load("base: base.yaml\nmodel: {layers: 4}\ntrain: {epochs: 3}", "model.width=8")
+    assert (config.model.cell, config.model.layers, config.model.width, config.train.epochs) == ("gru", 4, 8, 3)
+    load("base: c.yaml", name="circle.yaml")
+    for base, problem in [
+        ("c.yaml", r"c\.yaml: base = 'c\.yaml': must name another config"),
+        ("circle.yaml", r"circle\.yaml: base = 'c\.yaml': must name another config"),
+        ("[1]", r"base = \[1\]: must name"),
+        ("missing.yaml", r"missing\.yaml: No such file"),
+    ]:
+        with pytest.raises(ConfigError, match=problem):
+            load(f"base: {base}")
+
+
+def test_a_causal_model_cannot_normalise_by_utterance(load):
+    with pytest.raises(ConfigError, match=r"c\.yaml: model\.bidirectional=false .* set features\.normalise=global"):
+        load("model: {bidirectional: false}")
+    assert not load("model: {bidirectional: false}\nfeatures: {normalise: global}").model.bidirectional
+
+
+def test_what_may_differ_when_a_run_resumes():
+    keys = flatten(Config())
+    assert set(RESUMABLE) <= set(keys)
+    old = Config()
+    new = parse_config(
+        {"run": "x", "device": "cpu", "data": {"workers": 3}, "train": {"max_minutes": 1}, "description": "d"}, "new"
+    )
+    assert differing(old, new) == []
+    new = parse_config({"model": {"cell": "gru"}, "augment": {"speed": [0.9, 1.1]}, "train": {"log_every": 1}}, "new")
+    assert differing(old, new) == ["augment.speed was [1.0, 1.0], is [0.9, 1.1]", "model.cell was lstm, is gru"]
+
+
+def test_written_yaml_reads_back_the_same(load):
+    config = load(
+        "run: läufe/ü\ndescription: 'yes: \"no\"'\ndata: {heldout: '007', train: a/b.jsonl}",
+        "train.lr=1e-05", "train.max_minutes=0.5", "augment.speed=[0.9,1.1]", "features.high_hz=3800", "model.cell=rnn",
+    )  # fmt: skip
+    assert load(dump_yaml(config), name="again.yaml") == config
+    assert load(dump_yaml(Config()), name="again.yaml") == Config()
+
+
+def test_a_stored_section_may_hold_unknown_keys_but_no_wrong_values():
+    stored = {"cell": "gru", "layers": 2, "invented_later": [1, 2]}
+    assert lenient(ModelConfig, stored, "config.json") == ModelConfig(cell="gru", layers=2)
+    with pytest.raises(ConfigError, match=r"config\.json: mels = 'many': "):
+        lenient(FeatureConfig, {"mels": "many", "new": 1}, "config.json")
+    with pytest.raises(ConfigError, match=r"config\.json: must hold keys and values, holds list"):
+        lenient(FeatureConfig, [], "config.json")
+
+
+def test_a_config_cannot_be_changed_after_it_was_read():
+    with pytest.raises(ValueError, match="frozen"):
+        Config().train.lr = 1.0

@@ -1,0 +1,67 @@
+"""Every command and program in the README runs."""
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+BLOCKS = re.findall(r"(?:\n    [^\n]+)+", README)
+COMMANDS = [line.split("#")[0].strip() for block in BLOCKS for line in block.strip("\n").splitlines()]
+COMMANDS = [line for line in COMMANDS if not line.startswith("{")]  # the manifest line
+# These install the whole environment or train for minutes: CI runs setup and a recipe, tests/recipes runs all.
+LONG = ("python3 scripts/setup.py", "bash recipes/")
+
+
+def run(command, **options):
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    return subprocess.run(
+        command,
+        cwd=ROOT,
+        env={**os.environ, "PATH": path},
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+        **options,
+    )
+
+
+def test_the_readme_has_commands_of_every_kind():
+    assert sum(command.startswith("python3 scripts/setup.py") for command in COMMANDS) == 2
+    assert sum(command.startswith("asr ") for command in COMMANDS) >= 3
+    assert sum(command.startswith("bash recipes/") for command in COMMANDS) >= 2
+
+
+@pytest.mark.parametrize("command", [c for c in COMMANDS if not c.startswith(LONG)])
+def test_command(command):
+    done = run(command, shell=True)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.strip()
+
+
+@pytest.mark.parametrize("command", [c for c in COMMANDS if c.startswith(LONG)])
+def test_long_command_names_a_script_that_is_there(command):
+    assert (ROOT / command.split()[1]).is_file()
+
+
+def test_setup_explains_itself():
+    done = run([sys.executable, "scripts/setup.py", "--help"])
+    assert done.returncode == 0
+    assert "--test" in done.stdout
+
+
+@pytest.mark.parametrize("program", re.findall(r"```python\n(.*?)```", README, re.DOTALL))
+def test_program(program):
+    done = run([sys.executable, "-c", program])
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.strip()
+
+
+def test_linked_files_exist():
+    for target in re.findall(r"\]\(([^)#]+)\)", README):
+        assert (ROOT / target).exists(), target

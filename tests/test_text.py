@@ -1,0 +1,141 @@
+"""Normalisers, tokenizers, the report of symbols, and the frames that CTC needs."""
+
+import itertools
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from asr.errors import TextError
+from asr.text import BLANK, SymbolReport, Tokenizer, least_frames, normalise
+
+TEXTS = st.text(st.characters(exclude_categories=["Cs"]), max_size=30)
+WORDS = st.text("ab' ’.ÄßΣ́̇İŉ\u00ad\u200b\ufeff1½", max_size=12)
+
+
+@pytest.mark.parametrize("normaliser", ["none", "basic"])
+@given(text=TEXTS | WORDS)
+@example("İ\u0323")  # lower case undoes the normal form
+@example("ŉ")  # its compatibility form holds an apostrophe
+@example("a\u00ad\u0323\u0307")
+@example("''a''b''")
+def test_normalising_twice_changes_nothing_more(normaliser, text):
+    once = normalise(text, normaliser)
+    assert normalise(once, normaliser) == once
+    assert once == " ".join(once.split())
+
+
+@pytest.mark.parametrize(
+    ("text", "basic"),
+    [
+        ("Hello,  World!\r\n", "hello world"),
+        ("\ufeffhello", "hello"),
+        ("don’t DON‘T donʼt don`t don´t don＇t", "don't don't don't don't don't don't"),
+        ("'quoted' rock 'n' roll, the dogs' '' '", "quoted rock n roll the dogs"),
+        ("well-known—yes…no", "well known yes no"),
+        ("cafe\u0301 CAFÉ", "café café"),
+        ("ﬁne ｗｉｄｅ Ⅷ x²", "fine wide viii x2"),
+        ("STRASSE Straße", "strasse straße"),
+        ("ОДИН два 三", "один два 三"),
+        ("हिन्दी's", "हिन्दी's"),
+        ("soft\u00adhyphen zero\u200dwidth left\u200eright", "softhyphen zerowidth leftright"),
+        ("zero\u200bspace a\u00a0b\u3000c", "zero space a b c"),
+        ("50 % of $3.20", "50 of 3 20"),
+        ("... !!", ""),
+    ],
+)
+def test_basic_normaliser(text, basic):
+    assert normalise(text, "basic") == basic
+
+
+def test_none_normaliser_keeps_case_and_punctuation():
+    assert normalise("\ufeff Hello,\t World’s cafe\u0301 \n", "none") == "Hello, World’s café"
+
+
+def test_unknown_normaliser_is_named():
+    with pytest.raises(TextError, match="unknown normaliser 'fancy'; there are none, basic"):
+        normalise("a", "fancy")
+
+
+@pytest.mark.parametrize("kind", ["characters", "words"])
+@given(texts=st.lists(TEXTS | WORDS, min_size=1, max_size=4))
+def test_decoding_undoes_encoding(kind, texts):
+    texts = [normalise(text, "basic") for text in texts]
+    tokenizer = Tokenizer.build(kind, texts)
+    assert tokenizer.tokens[0] == BLANK
+    assert list(tokenizer.tokens[1:]) == sorted(tokenizer.tokens[1:])
+    for text in texts:
+        numbers = tokenizer.encode(text)
+        assert all(0 < number < len(tokenizer) for number in numbers)
+        assert tokenizer.decode(numbers) == text
+        assert tokenizer.unknown(text) == []
+
+
+def test_tokens_of_both_kinds():
+    characters = Tokenizer.build("characters", ["no on", "yes"])
+    assert characters.tokens == (BLANK, " ", "e", "n", "o", "s", "y")
+    assert characters.encode("so no") == [5, 4, 1, 3, 4]
+    assert characters.decode([1, 3, 0, 4, 1, 1, 0, 5, 1]) == "no s"
+    words = Tokenizer.build("words", ["no on", "yes"])
+    assert words.tokens == (BLANK, "no", "on", "yes")
+    assert words.encode("yes no") == [3, 1]
+    assert words.decode([3, 0, 3, 1]) == "yes yes no"
+    assert Tokenizer("words", words.tokens) == words
+
+
+def test_symbols_without_a_token_are_named():
+    tokenizer = Tokenizer.build("characters", ["abc"])
+    with pytest.raises(TextError, match="no token for 'x' in 'axb'"):
+        tokenizer.encode("axb")
+    assert tokenizer.unknown("axbyx") == ["x", "y", "x"]
+
+
+def test_no_text_spells_the_blank():
+    words = Tokenizer.build("words", ["a b"])
+    assert words.unknown(f"a {BLANK}") == [BLANK]
+    with pytest.raises(TextError, match="no token for '<blank>'"):
+        words.encode(f"a {BLANK}")
+    with pytest.raises(TextError, match="listed twice"):
+        Tokenizer.build("words", [f"a {BLANK}"])
+
+
+def test_token_lists_that_no_model_can_have():
+    for kind, tokens, problem in [
+        ("letters", (BLANK, "a"), "unknown kind of tokens 'letters'"),
+        ("words", ("a", BLANK), "token 0 must be <blank>"),
+        ("words", (), "token 0 must be <blank>"),
+        ("words", (BLANK, "a", "b", "a"), r"listed twice: \['a'\]"),
+    ]:
+        with pytest.raises(TextError, match=problem):
+            Tokenizer(kind, tokens)
+
+
+def test_report_counts_unknown_symbols_and_numerals():
+    tokenizer = Tokenizer.build("characters", ["ab 1"])
+    report = SymbolReport()
+    assert report.lines() == []
+    assert report.add(tokenizer, "ab ba")
+    assert report.lines() == []
+    assert report.add(tokenizer, "a 11")
+    assert not report.add(tokenizer, "axé1x")
+    assert report.lines() == [
+        "symbols without a token: 'x' × 2, 'é' × 1",
+        "numerals in the text, to be spelled out as they are spoken: '1' × 3",
+    ]
+    for number in range(30):
+        report.add(tokenizer, chr(0x4E00 + number))
+    assert report.lines()[0].endswith(" and 12 more")
+
+
+def test_least_frames_against_all_frame_sequences():
+    """The shortest CTC path that collapses to the tokens, by enumeration."""
+
+    def collapse(path):
+        return [token for token, _ in itertools.groupby(path) if token != 0]
+
+    shortest = {}
+    for frames in range(7):
+        for path in itertools.product(range(3), repeat=frames):
+            shortest.setdefault(tuple(collapse(path)), frames)
+    for tokens in itertools.chain.from_iterable(itertools.product((1, 2), repeat=n) for n in range(4)):
+        assert least_frames(list(tokens)) == shortest[tokens]

@@ -1,0 +1,94 @@
+"""Long audio, many jobs, arrays: what `asr.load(...)` gives."""
+
+import io
+import itertools
+
+import numpy as np
+import pytest
+import soundfile
+import torch
+
+import asr
+import asr.audio
+from asr.config import FeatureConfig, ModelConfig, TextConfig
+from asr.errors import AudioError, ModelError
+from asr.model.recognizer import Recognizer
+from asr.text import Tokenizer
+from asr.transcribe import LONGEST_SEGMENT_S, Job, Transcriber, cut_at_silences
+
+RATE = 8000
+
+
+@pytest.fixture(scope="module")
+def transcriber():
+    torch.manual_seed(11)
+    recognizer = Recognizer(
+        FeatureConfig(sample_rate=RATE, mels=20),
+        TextConfig(),
+        ModelConfig(layers=1, width=8),
+        Tokenizer("characters", ("<blank>", " ", "a", "b")),
+    )
+    torch.nn.init.normal_(recognizer.head.projection.weight)
+    return Transcriber(recognizer.eval())
+
+
+def noise(seconds, seed=0):
+    return (0.1 * np.random.default_rng(seed).standard_normal(int(seconds * RATE))).astype(np.float32)
+
+
+def test_cuts_cover_everything_and_fall_into_the_silences():
+    samples = noise(100)
+    silences = [(20.0, 20.5), (45.0, 45.5), (70.0, 70.4)]
+    for start, end in silences:
+        samples[int(start * RATE) : int(end * RATE)] *= 0.01
+    bounds = cut_at_silences(samples, RATE)
+    assert bounds[0][0] == 0
+    assert bounds[-1][1] == len(samples)
+    for (_, end), (start, _) in itertools.pairwise(bounds):
+        assert end == start
+        assert any(a <= end / RATE <= b for a, b in silences) or end / RATE > 71
+    assert all(0 < end - start <= LONGEST_SEGMENT_S * RATE for start, end in bounds)
+
+
+def test_short_audio_is_one_segment():
+    assert cut_at_silences(noise(29), RATE) == [(0, 29 * RATE)]
+
+
+def test_times_of_a_long_file_are_absolute(transcriber):
+    result = transcriber.transcribe(noise(95), sample_rate=RATE)
+    assert len(result.segments) >= 3
+    assert result.segments[-1].end == result.duration == 95.0
+    starts = [word.start for word in result.words]
+    assert starts == sorted(starts)
+    assert starts[-1] > 60
+    for segment in result.segments:
+        for word in segment.words:
+            assert segment.start <= word.start < word.end <= segment.end
+
+
+def test_many_jobs_equal_each_alone_in_order(transcriber):
+    jobs = [Job(str(i), asr.audio.as_audio(noise(0.3 + 0.2 * (i % 7), seed=i), RATE)) for i in range(300)]
+    results = list(transcriber.transcribe_all(jobs))
+    assert [job.name for job, _ in results] == [str(i) for i in range(300)]
+    for job, result in results[:20]:
+        assert transcriber.transcribe(job.source.samples, sample_rate=RATE).text == result.text
+
+
+def test_every_kind_of_source_gives_the_same(transcriber, tmp_path):
+    samples = noise(1.0)
+    soundfile.write(tmp_path / "a.wav", samples, RATE, subtype="FLOAT")
+    data = (tmp_path / "a.wav").read_bytes()
+    sources = [tmp_path / "a.wav", str(tmp_path / "a.wav"), data, io.BytesIO(data)]
+    texts = {transcriber.transcribe(source).text for source in sources}
+    texts |= {transcriber.transcribe(x, sample_rate=RATE).text for x in (samples, torch.from_numpy(samples))}
+    assert len(texts) == 1
+
+
+def test_an_array_needs_its_rate(transcriber):
+    with pytest.raises(AudioError, match="sample_rate="):
+        transcriber.transcribe(noise(1))
+
+
+def test_load_names_the_built_in_models():
+    with pytest.raises(ModelError, match="nor a built-in model"):
+        asr.load("no-such-model")

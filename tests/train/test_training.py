@@ -1,0 +1,268 @@
+"""Training end to end on made-up tone words in real files: learning, resuming, stopping, refusing."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from asr.audio import write_wav
+from asr.config import load_config
+from asr.data.manifest import Utterance, write_manifest
+from asr.errors import TrainError
+from asr.train.checkpoint import load_checkpoint
+from asr.train.loop import learning_rate
+from asr.train.run import dry_run, train
+
+RATE = 8000
+TONES = {"low": 400.0, "high": 1500.0, "mid": 900.0}
+
+
+def quiet(line: str) -> None:
+    pass
+
+
+def write_corpus(folder: Path, count: int, seed: int, speakers=("ann", "bob")) -> Path:
+    """Utterances of one to four tone bursts; the word is the burst's pitch."""
+    rng = np.random.default_rng(seed)
+    utterances = []
+    for number in range(count):
+        names = rng.choice(list(TONES), size=rng.integers(1, 5)).tolist()
+        pieces = [np.zeros(800, np.float32)]
+        for name in names:
+            t = np.arange(1600) / RATE
+            pieces += [0.3 * np.sin(2 * np.pi * TONES[name] * t).astype(np.float32), np.zeros(800, np.float32)]
+        samples = np.concatenate(pieces) + 0.003 * rng.standard_normal(sum(map(len, pieces))).astype(np.float32)
+        path = folder / "audio" / f"{seed}_{number}.wav"
+        write_wav(path, samples, RATE)
+        speaker = speakers[number % len(speakers)]
+        utterances.append(Utterance(path.stem, path, len(samples) / RATE, " ".join(names), speaker))
+    manifest = folder / f"{seed}.jsonl"
+    write_manifest(manifest, utterances)
+    return manifest
+
+
+@pytest.fixture(scope="module")
+def corpus(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("corpus")
+    return {"train": write_corpus(folder, 24, 1), "dev": write_corpus(folder, 6, 2), "folder": folder}
+
+
+def settings(corpus, run, *overrides):
+    path = corpus["folder"] / "tones.yaml"
+    path.write_text(
+        "features: {sample_rate: 8000, mels: 20}\n"
+        "text: {tokens: words}\n"
+        "model: {layers: 1, width: 24, dropout: 0.1}\n"
+        "augment: {speed: [0.95, 1.05], noise_share: 0.5, frequency_masks: 1, frequency_mask_bins: 2}\n"
+        "train: {epochs: 4, batch_s: 6, lr: 5.0e-3, ema: 0.5}\n"
+    )
+    given = [f"data.train={corpus['train']}", f"data.dev={corpus['dev']}", f"run={run}", "device=cpu", *overrides]
+    return load_config(path, given)
+
+
+def weights(run):
+    return load_checkpoint(run / "checkpoints" / "last.pt")[1]["model"]
+
+
+def assert_equal(a, b):
+    assert a.keys() == b.keys()
+    for name in a:
+        assert torch.equal(a[name], b[name]), name
+
+
+def epochs(run):
+    lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    return [line["epoch"] for line in lines if line["kind"] == "epoch"]
+
+
+@pytest.mark.parametrize("cell", ["rnn", "lstm", "gru"])
+def test_each_cell_learns_and_leaves_a_whole_run_folder(corpus, tmp_path, cell):
+    run = tmp_path / cell
+    config = settings(corpus, run, f"model.cell={cell}", "train.epochs=60", "train.validate_every=20")
+    assert train(config, quiet) == "finished"
+    assert epochs(run) == list(range(1, 61))
+    last = json.loads((run / "metrics.jsonl").read_text().splitlines()[-1])
+    assert last["dev_wer"] <= 0.1
+    for name in (
+        "config.yaml",
+        "checkpoints/last.pt",
+        "checkpoints/best.pt",
+        "model/model.safetensors",
+        "model/README.md",
+    ):
+        assert (run / name).is_file(), name
+    assert list((run / "tensorboard").glob("events*"))
+    assert not list(run.rglob("*.part"))
+    assert train(config, quiet) == "already finished"
+
+
+def test_unidirectional_trains_with_global_statistics(corpus, tmp_path):
+    config = settings(
+        corpus, tmp_path / "run", "model.bidirectional=false", "features.normalise=global", "train.epochs=1"
+    )
+    assert train(config, quiet) == "finished"
+    from asr.model.recognizer import Recognizer
+
+    recognizer = Recognizer.load(tmp_path / "run" / "model")
+    assert recognizer.features.mean.abs().max() > 0.1
+
+
+def test_same_seed_same_weights_whatever_the_workers(corpus, tmp_path):
+    for name, extra in (("a", []), ("b", []), ("c", ["data.workers=2"])):
+        train(settings(corpus, tmp_path / name, "train.epochs=2", *extra), quiet)
+    assert_equal(weights(tmp_path / "a"), weights(tmp_path / "b"))
+    assert_equal(weights(tmp_path / "a"), weights(tmp_path / "c"))
+    train(settings(corpus, tmp_path / "d", "train.epochs=2", "train.seed=1"), quiet)
+    assert not torch.equal(*(weights(tmp_path / n)["head.projection.weight"] for n in "ad"))
+
+
+def test_stopped_by_time_inside_an_epoch_resumes_to_the_same_weights(corpus, tmp_path):
+    train(settings(corpus, tmp_path / "whole"), quiet)
+    interrupted = settings(corpus, tmp_path / "cut", "train.max_minutes=1e-9")  # one step a start
+    starts = 1
+    while train(interrupted, quiet) == "out of time":
+        starts += 1
+        assert starts < 100
+    assert starts > 4
+    assert_equal(weights(tmp_path / "whole"), weights(tmp_path / "cut"))
+    records = []
+    for name in ("whole", "cut"):
+        lines = [json.loads(x) for x in (tmp_path / name / "metrics.jsonl").read_text().splitlines()]
+        records.append([(x["step"], x["loss"], x["dev_wer"]) for x in lines if x["kind"] == "epoch"])
+    assert records[0] == records[1]
+
+
+@pytest.mark.slow
+def test_killed_run_resumes_to_the_same_weights(corpus, tmp_path):
+    """SIGKILL at several moments of a real process; the same command finishes with the uninterrupted run's weights."""
+    overrides = ["train.epochs=12", "train.validate_every=3"]
+    train(settings(corpus, tmp_path / "whole", *overrides), quiet)
+    run = tmp_path / "killed"
+    config = settings(corpus, run, *overrides)
+    command = [sys.executable, "-m", "asr", "train", str(corpus["folder"] / "tones.yaml")]
+    command += [f"data.train={corpus['train']}", f"data.dev={corpus['dev']}", f"run={run}", "device=cpu", *overrides]
+    for wanted in (2, 7):
+        process = subprocess.Popen(command, stderr=subprocess.DEVNULL)
+        while not (run / "metrics.jsonl").exists() or max(epochs(run), default=0) < wanted:
+            assert process.poll() is None, "finished before it could be killed"
+            time.sleep(0.01)
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+        assert not (run / "model").exists()
+    assert train(config, quiet) == "finished"
+    assert_equal(weights(tmp_path / "whole"), weights(run))
+    assert epochs(run) == list(range(1, 13))
+
+
+@pytest.mark.skipif(os.name == "nt", reason="signals differ on Windows")
+def test_sigterm_saves_and_exits_130(corpus, tmp_path):
+    run = tmp_path / "run"
+    settings(corpus, run)
+    command = [sys.executable, "-m", "asr", "train", str(corpus["folder"] / "tones.yaml"), "train.epochs=100000"]
+    command += [f"data.train={corpus['train']}", f"data.dev={corpus['dev']}", f"run={run}", "device=cpu"]
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+    while not (run / "checkpoints" / "last.pt").exists():
+        assert process.poll() is None
+        time.sleep(0.05)
+    process.terminate()
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "the same command goes on" in errors
+    progress, _ = load_checkpoint(run / "checkpoints" / "last.pt")
+    assert progress.step > 0
+
+
+def test_other_settings_are_refused_with_the_keys_that_differ(corpus, tmp_path):
+    run = tmp_path / "run"
+    train(settings(corpus, run, "train.epochs=1"), quiet)
+    with pytest.raises(TrainError, match=r"model\.width was 24, is 12"):
+        train(settings(corpus, run, "train.epochs=1", "model.width=12"), quiet)
+
+
+def test_changed_data_is_refused(corpus, tmp_path):
+    manifest = tmp_path / "train.jsonl"
+    manifest.write_bytes(corpus["train"].read_bytes().replace(b'"audio/', f'"{corpus["folder"]}/audio/'.encode()))
+    config = settings(corpus, tmp_path / "run", "train.max_minutes=1e-9", f"data.train={manifest}")
+    assert train(config, quiet) == "out of time"
+    manifest.write_bytes(b"".join(manifest.read_bytes().splitlines(keepends=True)[:-1]))
+    with pytest.raises(TrainError, match="train manifest changed"):
+        train(config, quiet)
+
+
+def test_damaged_checkpoint_is_named(corpus, tmp_path):
+    config = settings(corpus, tmp_path / "run", "train.max_minutes=1e-9")
+    train(config, quiet)
+    path = tmp_path / "run" / "checkpoints" / "last.pt"
+    path.write_bytes(path.read_bytes()[:-1000])
+    with pytest.raises(TrainError, match=r"last\.pt: damaged checkpoint"):
+        train(config, quiet)
+
+
+def test_overfit_learns_by_heart(corpus, tmp_path):
+    config = settings(corpus, tmp_path / "run", "train.overfit=3", "train.epochs=60", "train.validate_every=60")
+    train(config, quiet)
+    last = json.loads((tmp_path / "run" / "metrics.jsonl").read_text().splitlines()[-1])
+    assert last["dev_wer"] == 0.0
+
+
+def test_dry_run_writes_nothing(corpus, tmp_path):
+    rows = dict(dry_run(settings(corpus, tmp_path / "run"), quiet))
+    assert not (tmp_path / "run").exists()
+    assert rows["one epoch"].startswith("24 utterances")
+    assert "40 ms" in rows["log_probs"]
+
+
+def test_infeasible_utterances_are_listed_and_left_out(corpus, tmp_path):
+    said = []
+    manifest = corpus["train"].with_name("infeasible.jsonl")
+    lines = corpus["train"].read_text().splitlines()
+    short = json.loads(lines[0]) | {"id": "too_short", "text": " ".join(["low"] * 40)}
+    manifest.write_text("\n".join([*lines, json.dumps(short)]) + "\n")
+    config = settings(corpus, tmp_path / "run", f"data.train={manifest}", "train.epochs=1")
+    assert train(config, said.append) == "finished"
+    assert any("1 of 25 utterances" in line and "too_short (79 needed" in line for line in said)
+    last = json.loads((tmp_path / "run" / "metrics.jsonl").read_text().splitlines()[-1])
+    assert np.isfinite(last["loss"])
+    assert last["infeasible"] == 0
+
+
+def test_unknown_symbols_of_the_development_part_are_reported(corpus, tmp_path):
+    said = []
+    manifest = corpus["dev"].with_name("strange.jsonl")
+    manifest.write_text(corpus["dev"].read_text().replace("low", "hélas 7"))
+    train(settings(corpus, tmp_path / "run", f"data.dev={manifest}", "train.epochs=1"), said.append)
+    report = " ".join(line for line in said if line.startswith("warning: dev"))
+    assert "'hélas' ×" in report
+    assert "'7' ×" in report
+
+
+def test_held_out_speaker_is_in_neither_part(corpus, tmp_path):
+    said = []
+    train(settings(corpus, tmp_path / "run", "data.heldout=ann", "train.epochs=1"), said.append)
+    assert said[0].startswith("12 training utterances")
+    assert "3 for development" in said[0]
+    with pytest.raises(TrainError, match="no utterance of the held-out speaker 'eve'"):
+        train(settings(corpus, tmp_path / "other", "data.heldout=eve"), quiet)
+
+
+def test_learning_rate_rises_then_falls():
+    config = load_config_defaults()
+    rates = [learning_rate(done / 100, config) for done in range(101)]
+    assert max(rates) == pytest.approx(config.lr)
+    assert rates.index(max(rates)) == 10
+    assert rates[100] == pytest.approx(config.lr * config.final_lr)
+    assert rates[:11] == sorted(rates[:11])
+    assert rates[10:] == sorted(rates[10:], reverse=True)
+
+
+def load_config_defaults():
+    from asr.config import TrainConfig
+
+    return TrainConfig()
