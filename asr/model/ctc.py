@@ -33,7 +33,7 @@ class CTCHead(nn.Module):
 
 class Loss(NamedTuple):
     """total: sum of −ln p(tokens | audio) over the utterances; infeasible: how many have too few frames and count
-    nothing; blank_share: share of frames whose best symbol is the blank (near 1: the model has learned nothing else)."""
+    nothing; blank_share: share of frames whose best symbol is the blank (near 1: the model has learned no more)."""
 
     total: Tensor
     utterances: int

@@ -126,8 +126,8 @@ class TrainingData:
             for i in worst
         )
         return (
-            f"{len(self.infeasible)} of {len(self.part)} utterances have fewer frames than CTC needs for their text at the"
-            f" fastest speed, and are left out then: {shown}; a lower model.subsampling keeps them"
+            f"{len(self.infeasible)} of {len(self.part)} utterances have fewer frames than CTC needs for their text at"
+            f" the fastest speed, and are left out then: {shown}; a lower model.subsampling keeps them"
         )
 
 

@@ -201,7 +201,7 @@ def describe(progress: Progress, config: TrainConfig, record: dict[str, Any], le
 
 
 class StopSignals:
-    """Turns the first SIGINT or SIGTERM into a request (`asked`) to save and stop; a second SIGINT is not waited for."""
+    """Turns the first SIGINT or SIGTERM into a request (`asked`) to save and stop; a second SIGINT stops at once."""
 
     def __init__(self) -> None:
         self.asked = False
