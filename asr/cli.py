@@ -198,13 +198,14 @@ def train(
     from asr.config import load_config
 
     settings = load_config(config, overrides or ())
-    from asr.train.run import dry_run as show
-    from asr.train.run import train as run_training
-
     if dry_run:
-        for name, value in show(settings, say):
+        from asr.train.dry_run import dry_run as measure
+
+        for name, value in measure(settings, say):
             typer.echo(f"{name:24} {value}")
         return
+    from asr.train.run import train as run_training
+
     outcome = run_training(settings, say)
     if outcome in ("finished", "already finished"):
         say(f"{outcome}; the model is in {settings.run / 'model'}")

