@@ -35,7 +35,7 @@ Source = str | Path | bytes | BinaryIO
 
 @dataclass(frozen=True)
 class Audio:
-    """A mono waveform. samples: (samples,) float32, full scale is ±1; notes: what was done to the file, for people."""
+    """A mono waveform. samples: (samples,) float32, full scale is ±1; notes: what was lost on the way, for people."""
 
     samples: np.ndarray
     sample_rate: int
@@ -147,7 +147,6 @@ def _finish(mono: np.ndarray, rate: int, name: str, target_rate: int | None, cha
         notes.append(f"{channels} channels averaged to one")
     if target_rate is not None and target_rate != rate:
         mono = resample(mono, rate, target_rate)
-        notes.append(f"resampled from {rate} to {target_rate} Hz")
         rate = target_rate
         if len(mono) == 0:
             raise AudioError(f"{name}: too short to resample")

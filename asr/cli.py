@@ -10,7 +10,7 @@ import re
 import sys
 from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 from typer.core import TyperGroup
@@ -22,10 +22,21 @@ if TYPE_CHECKING:
     from asr.transcribe import Job
 
 INTERRUPTED = 130
+Item = TypeVar("Item")
 
 
 def say(line: str) -> None:
     typer.echo(line, err=True)
+
+
+def watch(items: Iterable[Item], total: int, what: str) -> Iterable[Item]:
+    """The items, with a progress bar on stderr where a person waits for many of them."""
+    if total < 10 or not sys.stderr.isatty():
+        return items
+    from rich.console import Console
+    from rich.progress import track
+
+    return track(items, what, total=total, console=Console(stderr=True), transient=True)
 
 
 class Commands(TyperGroup):
@@ -108,7 +119,7 @@ def transcribe(
     for error in errors:
         say(f"error: {error}")
     taken: set[Path] = set()
-    for job, result in transcriber.transcribe_all(jobs):
+    for job, result in watch(transcriber.transcribe_all(jobs), len(jobs), "transcribing"):
         if isinstance(result, AsrError):
             failed += 1
             say(f"error: {result}")
@@ -244,7 +255,8 @@ def evaluate(
         from asr.model.recognizer import Recognizer
 
         recognizer = Recognizer.load(folder, resolve_device(device))
-        result = evaluation.evaluate_manifest(recognizer, Manifest(manifest))
+        utterances = Manifest(manifest)
+        result = evaluation.evaluate_manifest(recognizer, utterances, watch(utterances, len(utterances), "evaluating"))
         for failure in result.failed:
             say(f"error: {failure}")
         scores = result.score()

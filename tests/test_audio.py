@@ -117,7 +117,7 @@ def test_resampling_keeps_frequency_amplitude_and_duration(rate, target, tone, w
     for samples in (rate, rate // 2 + 1, 777):
         audio = read_audio(write_audio("a.wav", tone(440, rate, samples / rate), rate, subtype="FLOAT"), target)
         assert audio.sample_rate == target
-        assert audio.notes == (f"resampled from {rate} to {target} Hz",)
+        assert audio.notes == ()
         assert abs(len(audio.samples) - round(samples * target / rate)) <= 1
     x = read_audio(write_audio("a.wav", tone(440, rate, 2.0), rate, subtype="FLOAT"), target).samples[: 2 * target]
     spectrum = np.abs(np.fft.rfft(x * np.hanning(len(x))))
@@ -140,7 +140,7 @@ def test_integer_samples_are_scaled_by_their_range(kind):
 
 def test_arrays_are_checked_like_files(tone):
     np.testing.assert_array_equal(as_audio(tone().astype(np.float64), 16_000).samples, tone())
-    assert as_audio(tone()[:, None], 16_000, 8_000).notes == ("resampled from 16000 to 8000 Hz",)
+    assert as_audio(tone()[:, None], 16_000, 8_000).notes == ()
     for x, rate, problem in [
         (np.zeros(0, np.float32), 16_000, "holds no samples"),
         (np.zeros((0, 2), np.float32), 16_000, "holds no samples"),

@@ -54,12 +54,17 @@ def evaluate(recognizer: Recognizer, examples: Iterable[tuple[Utterance, np.ndar
     return result
 
 
-def evaluate_manifest(recognizer: Recognizer, manifest: Manifest) -> Evaluation:
-    """Score a manifest whose every utterance has a text; an unreadable recording is noted and the rest goes on."""
+def evaluate_manifest(
+    recognizer: Recognizer, manifest: Manifest, utterances: Iterable[Utterance] | None = None
+) -> Evaluation:
+    """Score a manifest whose every utterance has a text; an unreadable recording is noted and the rest goes on.
+
+    utterances: the manifest's, if they come from an iterator that shows progress.
+    """
     failed: list[str] = []
 
     def examples() -> Iterable[tuple[Utterance, np.ndarray]]:
-        for utterance in manifest:
+        for utterance in manifest if utterances is None else utterances:
             if utterance.text is None:
                 raise ManifestError(f"{manifest.path}: utterance {utterance.id} has no text to compare with")
             try:

@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from asr.device import set_precision
 from asr.model.cells import GATES, Parameters, run_cell
 from asr.model.recurrent import MODULES, RecurrentLayer
 
@@ -68,9 +69,41 @@ def test_layer_equals_packed_module(cell):
 
 
 @pytest.mark.parametrize("cell", ["rnn", "lstm", "gru"])
-def test_unknown_gates_do_not_hide(cell):
-    module = MODULES[cell](3, 4)
-    assert module.weight_hh_l0.shape == (GATES[cell] * 4, 4)
+def test_the_way_for_cuda_gives_the_same(cell):
+    """The packed path that CUDA takes, run on the CPU."""
+    torch.manual_seed(3)
+    layer = RecurrentLayer(cell, 8, 16, bidirectional=True)
+    lengths = torch.tensor([2, 20, 13])
+    x = torch.randn(3, 20, 8)
+    for row, length in enumerate(lengths.tolist()):
+        torch.testing.assert_close(
+            layer(x, lengths)[row, :length], layer._run_packed(x, lengths)[row, :length], rtol=1e-5, atol=1e-5
+        )
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+@pytest.mark.parametrize("precision", ["fp32", "tf32", "bf16"])
+@pytest.mark.parametrize("bidirectional", [False, True])
+@pytest.mark.parametrize("cell", ["rnn", "lstm", "gru"])
+def test_cuda_equals_cpu(cell, bidirectional, precision):
+    torch.manual_seed(3)
+    layer = RecurrentLayer(cell, 8, 16, bidirectional)
+    lengths = torch.tensor([2, 20, 13])
+    x = torch.randn(3, 20, 8)
+    expected = layer(x, lengths)
+    layer.precision = precision
+    set_precision(precision)
+    output = layer.cuda()(x.cuda(), lengths.cuda())
+    assert output.dtype == torch.float32
+    tolerance = {"fp32": 1e-5, "tf32": 1e-3, "bf16": 3e-2}[precision]
+    for row, length in enumerate(lengths.tolist()):
+        torch.testing.assert_close(output[row, :length].cpu(), expected[row, :length], rtol=0, atol=tolerance)
+
+
+@pytest.mark.parametrize("cell", ["rnn", "lstm", "gru"])
+def test_number_of_gates(cell):
+    assert MODULES[cell](3, 4).weight_hh_l0.shape == (GATES[cell] * 4, 4)
 
 
 def test_unknown_cell_is_refused():
