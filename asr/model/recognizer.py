@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
 from asr.augment import SpecAugment
@@ -100,8 +100,9 @@ class Recognizer(nn.Module):
         }
         weights = {name: tensor.detach().cpu().contiguous() for name, tensor in self.state_dict().items()}
         # The config goes last: a folder without one is not taken for a model.
-        save_file(weights, folder / "model.safetensors.part", metadata={"format": "pt"})
-        (folder / "model.safetensors.part").replace(folder / "model.safetensors")
+        part = folder / "model.safetensors.part"
+        part.write_bytes(save(weights, metadata={"format": "pt"}))
+        part.replace(folder / "model.safetensors")
         (folder / "README.md").write_text(card, encoding="utf-8")
         part = folder / "config.json.part"
         part.write_text(json.dumps(config, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")

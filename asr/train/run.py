@@ -139,7 +139,8 @@ def claim_run(run: Path, config: Config) -> None:
 
 def export_best(run: Path, config: Config, recognizer: Recognizer, part: Part) -> None:
     """The best checkpoint as a model folder."""
-    progress, states = load_checkpoint(run / "checkpoints" / "best.pt")
+    best, states = load_checkpoint(run / "checkpoints" / "best.pt")
+    last, _ = load_checkpoint(run / "checkpoints" / "last.pt")
     recognizer.load_state_dict(states["model"])
     recognizer.training_record = {
         "description": config.description,
@@ -149,10 +150,10 @@ def export_best(run: Path, config: Config, recognizer: Recognizer, part: Part) -
         "utterances": len(part),
         "hours": round(float(part.durations.sum()) / 3600, 4),
         "epochs": config.train.epochs,
-        "best_epoch": progress.best_epoch,
-        "dev_wer": progress.best_wer,
+        "best_epoch": best.best_epoch,
+        "dev_wer": best.best_wer,
         "seed": config.train.seed,
-        "minutes": round(progress.seconds / 60, 2),
+        "minutes": round(last.seconds / 60, 2),
         "device": str(recognizer.device),
         "torch": torch.__version__,
     }
