@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import numpy as np
 import torch
-from scipy.fft import next_fast_len
 from torch import Tensor
 
 from asr.audio import resample
@@ -27,6 +26,8 @@ def decibels(value: float) -> float:
 
 def coloured_noise(samples: int, colour: str, rng: np.random.Generator) -> np.ndarray:
     """(samples,) float32 noise of unit power whose power spectrum falls as f^(−2 exponent)."""
+    from scipy.fft import next_fast_len  # here: a quarter of a second that only training pays
+
     size = next_fast_len(samples, real=True)  # an FFT of prime length takes several times as long
     spectrum = np.fft.rfft(rng.standard_normal(size, dtype=np.float32))
     frequency = np.maximum(np.arange(len(spectrum), dtype=np.float32), 1)

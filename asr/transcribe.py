@@ -178,6 +178,8 @@ def find_model(model: str | Path) -> Path:
     built_in = pretrained.folder(str(model))
     if built_in is not None:
         return built_in
+    if (path / "checkpoints").is_dir():
+        raise ModelError(f"{model}: this run has not finished; the asr train command that began it goes on")
     known = ", ".join(pretrained.names()) or "none"
     raise ModelError(f"{model}: neither a model folder (config.json, model.safetensors) nor a built-in model ({known})")
 

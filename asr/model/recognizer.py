@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
-from asr.augment import SpecAugment
 from asr.config import FeatureConfig, ModelConfig, TextConfig, lenient
 from asr.errors import AsrError, ModelError
 from asr.features import FeatureExtractor, feature_frames
@@ -19,6 +18,9 @@ from asr.model.ctc import CTCHead
 from asr.model.encoder import Encoder, encoder_frames
 from asr.text import Tokenizer
 from asr.version import __version__
+
+if TYPE_CHECKING:
+    from asr.augment import SpecAugment
 
 FORMAT_VERSION = 1
 

@@ -12,12 +12,12 @@ options=(--data "$data")
 [ "${VERIFY:-1}" != 0 ] || options+=(--no-verify)
 asr data prepare "$recipe" "${options[@]}"
 
-train_and_test() { # PREFIX RUN [key=value ...]: PREFIX names one of the two splits
-    local prefix=$1 folder=$2
-    shift 2
-    asr train "$recipe/yesno.yaml" run="$folder" data.train="$data/yesno/${prefix}train.jsonl" data.dev="$data/yesno/${prefix}dev.jsonl" "$@"
+split() { # PREFIX RUN EVALUATION EXPECTED [key=value ...]: train and test on one of the two splits
+    local prefix=$1 folder=$2 output=$3 expected=$4
+    shift 4
+    asr train "$recipe/yesno.yaml" run="$folder" \
+        data.train="$data/yesno/${prefix}train.jsonl" data.dev="$data/yesno/${prefix}dev.jsonl" "$@"
+    asr evaluate --model "$folder" "$data/yesno/${prefix}test.jsonl" --output-dir "$output" --expect "$expected"
 }
-train_and_test "" "$run" "$@"
-asr evaluate --model "$run" "$data/yesno/test.jsonl" --output-dir "$run/eval" --expect 0.0042
-train_and_test kaldi_ "$run/kaldi" "$@"
-asr evaluate --model "$run/kaldi" "$data/yesno/kaldi_test.jsonl" --output-dir "$run/eval/kaldi" --expect 0.0084
+split kaldi_ "$run/kaldi" "$run/eval/kaldi" 0.0084 "$@"
+split "" "$run" "$run/eval" 0.0042 "$@"
