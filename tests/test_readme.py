@@ -10,7 +10,8 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
-BLOCKS = re.findall(r"(?:\n    [^\n]+)+", README)
+FENCED = r"```python\n(.*?)```"
+BLOCKS = re.findall(r"(?:\n    [^\n]+)+", re.sub(FENCED, "", README, flags=re.DOTALL))
 COMMANDS = [line.split("#")[0].strip() for block in BLOCKS for line in block.strip("\n").splitlines()]
 COMMANDS = [line for line in COMMANDS if not line.startswith("{")]  # the manifest line
 # These install the whole environment or train for minutes: CI runs setup and a recipe, tests/recipes runs all.
@@ -55,7 +56,7 @@ def test_setup_explains_itself():
     assert "--test" in done.stdout
 
 
-@pytest.mark.parametrize("program", re.findall(r"```python\n(.*?)```", README, re.DOTALL))
+@pytest.mark.parametrize("program", re.findall(FENCED, README, re.DOTALL))
 def test_program(program):
     done = run([sys.executable, "-c", program])
     assert done.returncode == 0, done.stderr
