@@ -1,5 +1,6 @@
 """What several test files need: tones, and audio files made of them."""
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -7,6 +8,9 @@ import numpy as np
 import pytest
 import soundfile
 from hypothesis import settings
+
+# Everything here is small: a second thread costs more than it gives. Set before torch is loaded, and for child processes.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 # The same cases every time, however slow the machine.
 settings.register_profile("asr", deadline=None, derandomize=True)
