@@ -9,7 +9,7 @@ import pytest
 import soundfile
 from hypothesis import settings
 
-# Everything here is small: a second thread costs more than it gives. Set before torch is loaded, and for child processes.
+# Everything here is small: a second thread costs more than it gives. Before torch is loaded, and for child processes.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 # The same cases every time, however slow the machine.
