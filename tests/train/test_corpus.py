@@ -1,0 +1,83 @@
+"""What can be learned of a training part, and what an epoch is made of."""
+
+import numpy as np
+import pytest
+
+from asr.audio import write_wav
+from asr.config import parse_config
+from asr.data.manifest import Utterance, write_manifest
+from asr.model.recognizer import Recognizer
+from asr.text import Tokenizer
+from asr.train.corpus import TrainingData, read_part
+
+RATE = 8000
+FRAME_S = 0.04
+
+
+def data(folder, lengths_and_texts, **sections):
+    """TrainingData over silent recordings of so many output frames each."""
+    utterances = []
+    for number, (frames, text) in enumerate(lengths_and_texts):
+        seconds = (frames - 0.5) * FRAME_S
+        write_wav(folder / f"{number}.wav", np.zeros(round(seconds * RATE), np.float32), RATE)
+        utterances.append(Utterance(str(number), folder / f"{number}.wav", seconds, text, "ann"))
+    write_manifest(folder / "m.jsonl", utterances)
+    raw = {
+        "features": {"sample_rate": RATE, "mels": 10},
+        "text": {"tokens": "words"},
+        "model": {"layers": 1, "width": 4},
+        "data": {"train": str(folder / "m.jsonl")},
+        **sections,
+    }
+    config = parse_config(raw, "test")
+    tokenizer = Tokenizer("words", ("<blank>", "a", "b"))
+    recognizer = Recognizer(config.features, config.text, config.model, tokenizer)
+    return TrainingData(read_part(config.data.train, config, "data.train"), recognizer, config)
+
+
+def test_feasible_to_the_frame(tmp_path):
+    """5 frames are enough for "a a a" (three tokens, two blanks between equals), 4 are not."""
+    made = data(tmp_path, [(5, "a a a"), (4, "a a a"), (4, "a b a"), (3, "a b a b")])
+    assert made.frames.tolist() == [5, 4, 4, 3]
+    assert made.needed.tolist() == [5, 5, 3, 4]
+    assert made.infeasible.tolist() == [1, 3]
+    assert [plan.rows for plan in made.plans(0)] == [(0,), (2,)]
+
+
+def test_the_fastest_speed_counts(tmp_path):
+    made = data(tmp_path, [(20, "a " * 10), (5, "a a a")], augment={"speed": [1.0, 1.5]})
+    assert made.infeasible.tolist() == [0, 1]
+    epochs = [{plan.rows[0] for plan in made.plans(epoch)} for epoch in range(30)]
+    assert any(1 in rows for rows in epochs)  # slow enough in some epochs
+    assert any(1 not in rows for rows in epochs)
+    for epoch in range(30):
+        for plan in made.plans(epoch):
+            frames = made.recognizer.output_frames(int(plan.duration(made.part.manifest.durations) * RATE))
+            assert frames >= made.needed[plan.rows[0]]
+
+
+def test_joined_utterances_need_a_frame_between(tmp_path):
+    join = {"most": 2, "per_epoch": 50, "pause_s": [0.0, 0.0]}
+    made = data(tmp_path, [(1, "a")], join=join)  # 20 ms each: two make one frame, and "a a" needs three
+    assert {len(plan.rows) for plan in made.plans(0)} == {1}
+    made = data(tmp_path, [(4, "a")], join=join)
+    assert {len(plan.rows) for plan in made.plans(0)} == {1, 2}
+
+
+def test_an_epoch_is_the_same_again_and_another_the_next_time(tmp_path):
+    made = data(tmp_path, [(20, "a b")] * 6, join={"most": 3, "per_epoch": 20}, augment={"speed": [0.9, 1.1]})
+    assert made.plans(3) == made.plans(3)
+    assert made.plans(3) != made.plans(4)
+    count, batches = made.batches(1)
+    all_of_them = list(batches)
+    assert count == len(all_of_them)
+    _, rest = made.batches(1, first=1)
+    for a, b in zip(all_of_them[1:], rest, strict=True):
+        assert a.indices == b.indices
+        assert all((x == y).all() for x, y in zip(a[1:], b[1:], strict=True))
+
+
+def test_batches_hold_the_seconds_asked_for(tmp_path):
+    made = data(tmp_path, [(10 + i, "a b") for i in range(30)], train={"batch_s": 3.0})
+    for batch in made.batches(0)[1]:
+        assert batch.waveforms.numel() / RATE <= pytest.approx(3.0, abs=0.01) or len(batch.indices) == 1
