@@ -103,6 +103,11 @@ class TrainingData:
     def batches(self, epoch: int, first: int = 0) -> tuple[int, Iterator[Batch]]:
         """The number of batches in the epoch, and those from number `first` on."""
         plans = self.plans(epoch)
+        if not plans:
+            raise TrainError(
+                f"{self.part.manifest.path}: no utterance of epoch {epoch + 1} has the frames that CTC needs for its text;"
+                " lower model.subsampling"
+            )
         durations = np.array([plan.duration(self.part.manifest.durations) for plan in plans])
         rng = np.random.default_rng((self.config.train.seed, epoch, 1))
         groups = duration_batches(durations, self.config.train.batch_s, rng)
