@@ -109,6 +109,8 @@ def as_audio(samples: np.ndarray, sample_rate: int, target_rate: int | None = No
     elif not np.issubdtype(samples.dtype, np.floating):
         raise AudioError(f"{name}: samples of type {samples.dtype} are not audio")
     channels = 1 if samples.ndim == 1 else samples.shape[1]
+    if len(samples) and 1000 < np.abs(samples).max() < np.inf:
+        raise AudioError(f"{name}: floating-point samples are in ±1, these reach {np.abs(samples).max():g}; scale them")
     with np.errstate(over="ignore"):  # beyond float32 is infinite, and refused as such
         samples = samples.astype(np.float32).reshape(-1, channels)
     return _finish(_mono(samples, None), sample_rate, name, target_rate, channels)

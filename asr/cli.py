@@ -268,7 +268,7 @@ def evaluate(
         say(f"{output_dir}: already evaluated")
     print_table(record, expect)
     if advice:
-        say(f"look: {advice}")
+        say(f"hint: {advice}")
     if record["failed"]:
         say(f"{record['failed']} of {record['utterances'] + record['failed']} utterances could not be read: not scored")
         raise typer.Exit(1)
@@ -292,6 +292,7 @@ def info(
 ) -> None:
     """Versions, devices and a model's make-up: what a bug report needs."""
     import platform
+    import shutil
     from importlib.metadata import PackageNotFoundError
     from importlib.metadata import version as installed
 
@@ -304,6 +305,7 @@ def info(
         except PackageNotFoundError:
             rows.append((package, "missing"))
     rows.append(("cpu threads", str(torch.get_num_threads())))
+    rows.append(("ffmpeg", shutil.which("ffmpeg") or "none (needed only for formats beyond libsndfile's)"))
     cards = (
         [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())] if torch.cuda.is_available() else []
     )
@@ -321,7 +323,9 @@ def info(
             ("features", " ".join(f"{key}={value}" for key, value in recognizer.features.config.model_dump().items())),
             ("tokens", f"{len(recognizer.tokenizer)} {recognizer.tokenizer.kind}"),
         ]
-        rows += [(key, str(value)) for key, value in recognizer.training_record.items()]
+        record = recognizer.training_record
+        rows += [(key, str(value)) for key, value in record.items() if key != "results"]
+        rows += [(f"WER {100 * result['wer']:.2f} %", result["set"]) for result in record.get("results", [])]
     for name, value in rows:
         typer.echo(f"{name:16} {value}")
 

@@ -98,6 +98,8 @@ class Transcriber:
         """
         if isinstance(audio, Tensor):
             audio = audio.detach().cpu().numpy()
+        elif isinstance(audio, (list, tuple)):
+            audio = np.asarray(audio)
         if isinstance(audio, np.ndarray):
             if sample_rate is None:
                 raise AudioError("an array has no sample rate of its own: pass sample_rate=")

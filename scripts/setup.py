@@ -30,24 +30,23 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--test", action="store_true", help="install what the tests need and run them")
     arguments = parser.parse_args()
+    if sys.version_info < (3, 10):  # noqa: UP036  this script is what an older Python is started on
+        sys.exit(f"asr needs Python 3.10 or newer, this is {sys.version.split()[0]}")
     python = BIN / ("python.exe" if os.name == "nt" else "python")
     if not python.exists():
         print(f"making {FOLDER}", file=sys.stderr)
         venv.create(FOLDER, with_pip=True)
-    run(
-        python,
-        "-m",
-        "pip",
-        "install",
-        "--quiet",
-        "--disable-pip-version-check",
-        "-e",
-        ".[test]" if arguments.test else ".",
-    )
+    print("installing; the first time takes minutes, torch alone is several GB", file=sys.stderr, flush=True)
+    # compat: a clone named asr would otherwise hide the package from scripts that lie beside it
+    options = ("--quiet", "--disable-pip-version-check", "--config-settings", "editable_mode=compat")
+    run(python, "-m", "pip", "install", *options, "-e", ".[test]" if arguments.test else ".")
     if arguments.test:
+        print("running the tests, up to ten minutes on two cores", file=sys.stderr, flush=True)
         run(python, "-m", "pytest")
     else:
         run(BIN / "asr", "transcribe", "data/samples")
+        activate = r".venv\Scripts\activate" if os.name == "nt" else "source .venv/bin/activate"
+        print(f"done; to use asr in this shell: {activate}", file=sys.stderr)
 
 
 if __name__ == "__main__":

@@ -17,6 +17,7 @@ from asr.augment import augment_waveform, change_speed, generator
 from asr.config import AugmentConfig, JoinConfig
 from asr.data.join import Plan, join_waveforms
 from asr.data.manifest import Manifest, Utterance
+from asr.errors import AudioError
 from asr.text import Tokenizer, normalise
 
 
@@ -48,7 +49,10 @@ class WaveformCache:
             self._kept.move_to_end(row)
             return self._kept[row]
         utterance = self.manifest[row]
-        samples = read_utterance(utterance, self.sample_rate)
+        try:
+            samples = read_utterance(utterance, self.sample_rate)
+        except AudioError as error:
+            raise AudioError(f"{self.manifest.path}, utterance {utterance.id}: {error}") from None
         self._kept[row] = utterance, samples
         self.room -= samples.nbytes
         while self.room < 0 and self._kept:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 BOOTSTRAP_DRAWS = 10_000
+FEWEST_SPEAKERS = 4  # with fewer the interval is over utterances
 FEWEST_UNITS = 20  # below this a bootstrap over speakers or utterances is too narrow
 
 
@@ -29,13 +30,14 @@ def rate_interval(
     """Interval of sum(errors) / sum(words), one entry an utterance. None where there are no words.
 
     No error at all: the exact binomial bound over words (Clopper and Pearson 1934). Otherwise the units are speakers,
-    where they are known for all and more than one, or else utterances. From 20 units on: bootstrap (Efron 1979). Below:
+    where four or more are known, or else utterances. From 20 units on: bootstrap (Efron 1979). Below:
     the cluster-robust standard error of the ratio with Student's t of units − 1 degrees of freedom.
     """
     e, w = np.asarray(errors, dtype=np.float64), np.asarray(words, dtype=np.float64)
     if w.sum() == 0:
         return None
-    known = all(speaker is not None for speaker in speakers) and len(set(speakers)) > 1
+    # Two or three speakers say nothing of a fourth: t(1) and t(2) give intervals beyond all sense.
+    known = all(speaker is not None for speaker in speakers) and len(set(speakers)) >= FEWEST_SPEAKERS
     unit = "speaker" if known else "utterance"
     if e.sum() == 0:
         return Interval(0.0, 1.0 - 0.025 ** (1.0 / w.sum()), "exact binomial (no errors)", "word")

@@ -90,8 +90,8 @@ def diagnose(scores: Scores) -> str | None:
         )
     if scores.hits == 0:
         return (
-            "not one word is right: look at D/ref.trn beside D/hyp.trn. Common causes: the texts belong to other audio,"
-            " another language or spelling than the model's, or the wrong normaliser"
+            "not one word is right: compare ref.trn and hyp.trn (--output-dir). Common causes: the texts belong to"
+            " other audio, another language or spelling than the model's, or the wrong normaliser"
         )
     return None
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -39,6 +40,10 @@ def read_part(path: object, config: Config, key: str) -> Part:
     """A manifest without the held-out speaker; with train.overfit=N its first N utterances. Raises ManifestError."""
     if path is None:
         raise TrainError(f"{key} is not set: give the manifest's path, {key}=FILE.jsonl")
+    if not Path(str(path)).exists():
+        raise TrainError(
+            f"{path}: {key} is not there; prepare the corpus first (asr data prepare RECIPE, or the recipe's run.sh)"
+        )
     manifest = Manifest(str(path))
     rows, texts, speakers = [], [], []
     for row, utterance in enumerate(manifest):
@@ -105,8 +110,8 @@ class TrainingData:
         plans = self.plans(epoch)
         if not plans:
             raise TrainError(
-                f"{self.part.manifest.path}: no utterance of epoch {epoch + 1} has the frames that CTC needs for its text;"
-                " lower model.subsampling"
+                f"{self.part.manifest.path}: no utterance of epoch {epoch + 1} has the frames that CTC needs for its"
+                " text; lower model.subsampling"
             )
         durations = np.array([plan.duration(self.part.manifest.durations) for plan in plans])
         rng = np.random.default_rng((self.config.train.seed, epoch, 1))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from pathlib import Path
 
@@ -32,6 +33,8 @@ from asr.train.loop import Task, fit
 
 Say = Callable[[str], None]
 
+OVERFIT_EPOCHS = 300
+
 
 def train(config: Config, say: Say) -> str:
     """Train as configured, resuming what `config.run` holds; writes the model folder `run/model` at the end.
@@ -41,12 +44,14 @@ def train(config: Config, say: Say) -> str:
     if config.train.overfit:
         config = overfitting(config)
     run = config.run
-    claim_run(run, config)
+    refuse_other_settings(run, config)
     model_folder = run / "model"
     if (model_folder / "config.json").is_file():
         return "already finished"
 
     recognizer, train_part, dev_part, data = prepare(config, say)
+    run.mkdir(parents=True, exist_ok=True)
+    (run / "config.yaml").write_text(dump_yaml(config), encoding="utf-8")
     dev = DevelopmentData(dev_part, recognizer.sample_rate, config.data.cache_mb)
     manifests = {"train": train_part.manifest.path, "dev": dev_part.manifest.path}
     task = Task(
@@ -67,8 +72,23 @@ def train(config: Config, say: Say) -> str:
 
     outcome = fit(recognizer, task, config.train, run / "checkpoints", open_log)
     if outcome == "finished":
-        export_best(run, config, recognizer, train_part)
+        say_what_is_wrong(export_best(run, config, recognizer, train_part), config, say)
     return outcome
+
+
+def say_what_is_wrong(wer: float, config: Config, say: Say) -> None:
+    """A hint when a finished training has learned nothing, or not by heart what it should have."""
+    if config.train.overfit:
+        if wer > 0:
+            say(
+                f"warning: {config.train.overfit} utterances were not learned by heart (WER {100 * wer:.1f} %):"
+                " look whether texts and audio belong together; more train.epochs or another train.lr may help"
+            )
+    elif wer >= 1.0:
+        say(
+            "warning: the model got no word of the development part right. CTC learns blanks first: give it more steps"
+            " (train.epochs, a smaller train.batch_s); see whether train.overfit=10 learns ten utterances by heart"
+        )
 
 
 def prepare(config: Config, say: Say) -> tuple[Recognizer, Part, Part, TrainingData]:
@@ -114,31 +134,32 @@ def make_loss(recognizer: Recognizer, config: Config) -> Callable[[Batch, int, i
 
 
 def overfitting(config: Config) -> Config:
-    """The same config for learning a few utterances by heart: nothing random, the best training WER is kept."""
+    """The same config for learning a few utterances by heart: nothing random, and steps enough, few being an epoch."""
     model = config.model.model_copy(update={"dropout": 0.0})
-    return config.model_copy(update={"model": model})
+    epochs = max(config.train.epochs, OVERFIT_EPOCHS)
+    train = config.train.model_copy(update={"epochs": epochs, "validate_every": epochs // 10})
+    return config.model_copy(update={"model": model, "train": train})
 
 
-def claim_run(run: Path, config: Config) -> None:
-    """Write the resolved config into the run folder, or refuse the folder of a run made with other settings."""
+def refuse_other_settings(run: Path, config: Config) -> None:
+    """Raise TrainError when the run folder was begun with settings that learn something else."""
     path = run / "config.yaml"
-    if path.exists():
-        try:
-            before = parse_config(yaml.safe_load(path.read_text(encoding="utf-8")), str(path))
-        except (OSError, yaml.YAMLError, AttributeError) as error:
-            raise TrainError(f"{path}: unreadable: {error}") from None
-        changed = differing(before, config)
-        if changed:
-            raise TrainError(
-                f"{run} holds a run with other settings: {'; '.join(changed)}."
-                " Choose another run folder (run=DIR, or RUN=DIR with a recipe) or delete this one"
-            )
-    run.mkdir(parents=True, exist_ok=True)
-    path.write_text(dump_yaml(config), encoding="utf-8")
+    if not path.exists():
+        return
+    try:
+        before = parse_config(yaml.safe_load(path.read_text(encoding="utf-8")), str(path))
+    except (OSError, yaml.YAMLError, AttributeError) as error:
+        raise TrainError(f"{path}: unreadable: {error}") from None
+    changed = differing(before, config)
+    if changed:
+        raise TrainError(
+            f"{run} holds a run with other settings: {'; '.join(changed)}."
+            " Choose another run folder (run=DIR, or RUN=DIR before a recipe's command) or delete this one"
+        )
 
 
-def export_best(run: Path, config: Config, recognizer: Recognizer, part: Part) -> None:
-    """The best checkpoint as a model folder."""
+def export_best(run: Path, config: Config, recognizer: Recognizer, part: Part) -> float:
+    """Write the best checkpoint as a model folder. Returns its WER on the development part."""
     best, states = load_checkpoint(run / "checkpoints" / "best.pt")
     last, _ = load_checkpoint(run / "checkpoints" / "last.pt")
     recognizer.load_state_dict(states["model"])
@@ -158,3 +179,4 @@ def export_best(run: Path, config: Config, recognizer: Recognizer, part: Part) -
         "torch": torch.__version__,
     }
     recognizer.save(run / "model", model_card(recognizer))
+    return math.inf if best.best_wer is None else best.best_wer

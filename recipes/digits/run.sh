@@ -5,6 +5,8 @@
 #     bash recipes/digits/run.sh heldout=theo [key=value ...] # without one speaker, tested on that one
 #     MIRROR=folder-or-url DATA=data RUN=runs/digits VERIFY=1 bash recipes/digits/run.sh
 set -euo pipefail
+command -v asr >/dev/null || { echo "error: no asr command; activate its environment first: source .venv/bin/activate" >&2; exit 1; }
+case " $* " in *" run="*) echo "error: with a recipe the run folder is RUN=DIR before the command, not run=DIR" >&2; exit 2 ;; esac
 recipe=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 data=${DATA:-data}
 

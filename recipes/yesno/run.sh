@@ -4,6 +4,8 @@
 #     bash recipes/yesno/run.sh [key=value ...]          # model.cell=gru, train.seed=1, device=cpu …
 #     MIRROR=folder-or-url DATA=data RUN=runs/yesno VERIFY=1 bash recipes/yesno/run.sh
 set -euo pipefail
+command -v asr >/dev/null || { echo "error: no asr command; activate its environment first: source .venv/bin/activate" >&2; exit 1; }
+case " $* " in *" run="*) echo "error: with a recipe the run folder is RUN=DIR before the command, not run=DIR" >&2; exit 2 ;; esac
 recipe=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 data=${DATA:-data} run=${RUN:-runs/yesno}
 
