@@ -63,14 +63,14 @@ def test_without_errors_the_bound_is_clopper_and_pearsons(words, speakers):
 
 
 def test_the_cluster_robust_interval_is_the_written_out_formula():
-    errors, words, names = [1, 2, 0, 4], [10, 20, 10, 25], ["a", "b", "a", "c"]
+    errors, words, names = [1, 2, 0, 4, 1], [10, 20, 10, 25, 15], ["a", "b", "a", "c", "d"]
     interval = rate_interval(errors, words, names)
-    e, w = np.array([1.0, 2.0, 4.0]), np.array([20.0, 20.0, 25.0])
-    rate = 7 / 65
-    error = np.sqrt(3 / 2 * np.sum((e - rate * w) ** 2)) / 65
-    assert interval.high - rate == pytest.approx(4.302653 * error, rel=1e-6)  # t(2), 0.975
-    assert interval.low == max(0.0, rate - 4.302653 * error)
-    assert (interval.unit, interval.method) == ("speaker", "cluster-robust, t(2)")
+    e, w = np.array([1.0, 2.0, 4.0, 1.0]), np.array([20.0, 20.0, 25.0, 15.0])
+    rate = 8 / 80
+    error = np.sqrt(4 / 3 * np.sum((e - rate * w) ** 2)) / 80
+    assert interval.high - rate == pytest.approx(3.182446 * error, rel=1e-6)  # t(3), 0.975
+    assert interval.low == pytest.approx(max(0.0, rate - 3.182446 * error), rel=1e-6)
+    assert (interval.unit, interval.method) == ("speaker", "cluster-robust, t(3)")
 
 
 def test_the_bootstrap_follows_from_its_seed_and_surrounds_the_rate():
@@ -91,7 +91,8 @@ def test_the_unit_is_the_speaker_only_where_all_are_known_and_differ():
         (["a"] * 60, "utterance"),
         ([None] * 60, "utterance"),
         (["a", "b"] * 29 + ["a", None], "utterance"),
-        (["a", "b"] * 30, "speaker"),
+        (["a", "b", "c"] * 20, "utterance"),
+        (["a", "b", "c", "d"] * 15, "speaker"),
         ([f"s{i}" for i in range(60)], "speaker"),
     ]:
         assert rate_interval(errors, words, names).unit == unit

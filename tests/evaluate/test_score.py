@@ -11,7 +11,7 @@ from asr.evaluate.score import Pair, Scores, diagnose, score
 def random_pairs(count, seed, shortest=1):
     draw = random.Random(seed)
     text = lambda least: " ".join(draw.choices(["a", "b", "cc", "dd", "ée"], k=draw.randint(least, 8)))  # noqa: E731
-    return [Pair(f"u{i}", text(shortest), text(0), f"s{i % 3}") for i in range(count)]
+    return [Pair(f"u{i}", text(shortest), text(0), f"s{i % 4}") for i in range(count)]
 
 
 @pytest.mark.parametrize("seed", range(20))
