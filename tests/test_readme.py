@@ -36,7 +36,7 @@ def run(command, folder=ROOT, **options):
 def test_the_readme_has_commands_of_every_kind():
     assert sum(command.startswith("python3 scripts/setup.py") for command in COMMANDS) == 2
     assert sum(command.startswith("asr ") for command in COMMANDS) >= 3
-    assert sum(command.startswith("bash recipes/") for command in COMMANDS) >= 2
+    assert sum("bash recipes/" in command for command in COMMANDS) >= 2
 
 
 @pytest.mark.parametrize("command", [c for c in COMMANDS if not c.startswith(LONG)])
