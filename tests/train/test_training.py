@@ -180,6 +180,22 @@ def test_sigterm_saves_and_exits_130(corpus, tmp_path):
     assert progress.step > 0
 
 
+def test_the_model_folder_holds_the_best_checkpoint(corpus, tmp_path):
+    from asr.model.recognizer import Recognizer
+
+    run = tmp_path / "run"
+    train(settings(corpus, run), quiet)
+    best = load_checkpoint(run / "checkpoints" / "best.pt")[1]["model"]
+    assert_equal(Recognizer.load(run / "model").state_dict(), best)
+    assert not torch.equal(best["head.projection.weight"], weights(run)["head.projection.weight"])  # an average
+
+
+def test_a_run_that_never_began_leaves_no_folder(corpus, tmp_path):
+    with pytest.raises(TrainError, match="is not there"):
+        train(settings(corpus, tmp_path / "run", "data.train=trian.jsonl"), quiet)
+    assert not (tmp_path / "run").exists()
+
+
 def test_other_settings_are_refused_with_the_keys_that_differ(corpus, tmp_path):
     run = tmp_path / "run"
     train(settings(corpus, run, "train.epochs=1"), quiet)
