@@ -100,6 +100,9 @@ class TrainConfig(Section):
     max_minutes: float | None = Field(None, gt=0)  # then save and stop; the same command goes on
     save_minutes: float = Field(5.0, gt=0)  # a checkpoint is written this often, and after every epoch
     overfit: int = Field(0, ge=0)  # learn the first N utterances by heart, no augmentation: the first thing to try
+    threads: int = Field(
+        0, ge=0
+    )  # of the CPU; 0: all. One is faster for very small models, above all on a busy machine
     precision: Literal["auto", "fp32", "tf32", "bf16"] = "auto"  # of the recurrent layers on CUDA; auto: tf32
 
 
@@ -119,7 +122,7 @@ class Config(Section):
 
 # A run may be resumed with other values of these: they do not change what is learned.
 RESUMABLE = ("run", "device", "description", "licence", "data.workers", "data.cache_mb")
-RESUMABLE += ("train.max_minutes", "train.save_minutes", "train.log_every")
+RESUMABLE += ("train.max_minutes", "train.save_minutes", "train.log_every", "train.threads")
 
 
 def load_config(path: str | Path, overrides: Iterable[str] = ()) -> Config:

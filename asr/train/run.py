@@ -96,6 +96,8 @@ def prepare(config: Config, say: Say) -> tuple[Recognizer, Part, Part, TrainingD
     device = resolve_device(config.device)
     precision = "tf32" if config.train.precision == "auto" else config.train.precision
     set_precision(precision)
+    if config.train.threads:
+        torch.set_num_threads(config.train.threads)
     train_part = read_part(config.data.train, config, "data.train")
     dev_part = train_part if config.train.overfit else read_part(config.data.dev, config, "data.dev")
     tokenizer = make_tokenizer(config, train_part)
