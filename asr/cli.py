@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import re
 import sys
+from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
@@ -109,16 +110,18 @@ def transcribe(
     """Turn recordings into text. Without --model the built-in model is used."""
     if form not in ("txt", "json"):
         raise typer.BadParameter(f"'{form}' is neither txt nor json", param_hint="--format")
+    from asr import pretrained
     from asr.transcribe import Transcriber, format_transcript
 
-    transcriber = Transcriber.load(model or "digits", device)
+    # By its folder: a folder ./digits of the user's must not pass for it.
+    transcriber = Transcriber.load(model or pretrained.HERE / "digits", device)
     if model is None:
         say(introduce(transcriber.recognizer.name, transcriber.recognizer.training_record))
     jobs, errors = find_jobs(inputs)
     recordings, failed = len(jobs) + len(errors), len(errors)
     for error in errors:
         say(f"error: {error}")
-    taken: set[Path] = set()
+    taken: Counter[Path] = Counter()
     for job, result in watch(transcriber.transcribe_all(jobs), len(jobs), "transcribing"):
         if isinstance(result, AsrError):
             failed += 1
@@ -128,7 +131,7 @@ def transcribe(
             say(f"{job.name}: {note}")
         line = format_transcript(result, job.name, form)
         if output_dir is not None:
-            write_output(output_dir, job.name, inputs, f".{form}", line, taken)
+            write_output(output_dir, job.output, f".{form}", line, taken)
         else:
             typer.echo(f"{job.name}\t{line}" if recordings > 1 and form == "txt" else line)
     if failed:
@@ -157,13 +160,14 @@ def find_jobs(inputs: Iterable[str]) -> tuple[list[Job], list[AsrError]]:
     for name in inputs:
         try:
             if name == "-":
-                jobs.append(Job("stdin", sys.stdin.buffer.read()))
+                jobs.append(Job("stdin", sys.stdin.buffer.read(), Path("stdin")))
             elif os.path.isdir(name):
-                jobs.extend(Job(str(path), path) for path in find_audio(Path(name)))
+                found = find_audio(Path(name))
+                jobs.extend(Job(str(path), path, path.relative_to(name).with_suffix("")) for path in found)
             elif name.endswith(".jsonl"):
-                jobs.extend(Job(u.id, u.audio, u.start, u.duration, u.channel) for u in Manifest(name))
+                jobs.extend(Job(u.id, u.audio, safe_name(u.id), u.start, u.duration, u.channel) for u in Manifest(name))
             else:
-                jobs.append(Job(name, name))
+                jobs.append(Job(name, name, safe_name(Path(name).stem)))
         except AsrError as error:
             errors.append(error)
     if not jobs and not errors:
@@ -171,23 +175,16 @@ def find_jobs(inputs: Iterable[str]) -> tuple[list[Job], list[AsrError]]:
     return jobs, errors
 
 
-def write_output(folder: Path, name: str, inputs: Iterable[str], suffix: str, line: str, taken: set[Path]) -> None:
-    """Write one result under the recording's name; below a folder given as input the tree is kept."""
-    path = Path(name)
-    for given in map(Path, inputs):
-        if path != given and path.is_relative_to(given):
-            path = path.relative_to(given)
-            break
-    else:
-        path = Path(re.sub(r"[^\w.-]", "_", path.name) or "recording")
-    target = folder / path.with_suffix(suffix)
-    if target in taken:  # a.wav and a.flac
-        target = folder / path.with_name(path.name + suffix)
-    number = 2
-    while target in taken:
-        target = folder / path.with_name(f"{path.name}.{number}{suffix}")
-        number += 1
-    taken.add(target)
+def safe_name(name: str) -> Path:
+    """A file name for any id: no separators, so that nothing is written outside the output folder."""
+    return Path(re.sub(r"[^\w.-]+", "_", name)[:200].lstrip(".") or "recording")
+
+
+def write_output(folder: Path, output: Path, suffix: str, line: str, taken: Counter[Path]) -> None:
+    """Write one result; a second recording of the same name becomes name.2."""
+    taken[output] += 1
+    number = f".{taken[output]}" if taken[output] > 1 else ""
+    target = folder / output.with_name(f"{output.name}{number}{suffix}")
     target.parent.mkdir(parents=True, exist_ok=True)
     target.write_text(line + "\n", encoding="utf-8")
 

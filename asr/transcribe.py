@@ -51,10 +51,14 @@ class Transcript:
 
 @dataclass(frozen=True)
 class Job:
-    """One recording to be transcribed: a file (or a part of it), bytes, or audio in memory."""
+    """One recording to be transcribed: a file (or a part of it), bytes, or audio in memory.
+
+    output: where its result is written, relative to the output folder and without an ending.
+    """
 
     name: str
     source: Source | Audio
+    output: Path = Path("recording")
     start: float = 0.0
     duration: float | None = None
     channel: int | None = None

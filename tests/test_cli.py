@@ -140,13 +140,26 @@ def test_manifest_and_output_dir(tmp_path, model):
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [f"u{i}.txt" for i in range(4)]
 
 
+def test_ids_cannot_write_outside_the_output_folder(tmp_path, model):
+    write_wav(tmp_path / "a.wav", speech(), RATE)
+    ids = ["../../evil", "list.jsonl/../../../evil", "/etc/evil", "s1.001", "s1.002", ".."]
+    write_manifest(tmp_path / "list.jsonl", [Utterance(i, tmp_path / "a.wav", 0.5) for i in ids])
+    out = tmp_path / "deep" / "out"
+    done = asr("transcribe", "--model", model, "--output-dir", out, tmp_path / "list.jsonl")
+    assert done.returncode == 0, done.err
+    made = {path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*.txt")}
+    assert len(made) == len(ids)
+    assert all(name.startswith("deep/out/") for name in made)
+    assert {"deep/out/s1.001.txt", "deep/out/s1.002.txt"} <= made
+
+
 def test_output_keeps_a_folders_tree_and_loses_no_name(tmp_path, model):
     for name in ("in/x/a.wav", "in/y/a.wav"):
         write_wav(tmp_path / name, speech(), RATE)
     soundfile.write(tmp_path / "in/x/a.flac", speech(), RATE)
     asr("transcribe", "--model", model, "--output-dir", tmp_path / "out", tmp_path / "in")
     made = sorted(path.relative_to(tmp_path / "out").as_posix() for path in (tmp_path / "out").rglob("*.txt"))
-    assert made == ["x/a.txt", "x/a.wav.txt", "y/a.txt"]
+    assert made == ["x/a.2.txt", "x/a.txt", "y/a.txt"]
 
 
 def test_evaluate_writes_what_it_promises(tmp_path, model):

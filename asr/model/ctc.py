@@ -42,7 +42,7 @@ class Loss(NamedTuple):
 
 def frames_needed(tokens: Tensor, token_lengths: Tensor) -> Tensor:
     """tokens: (batch, most tokens), padded -> (batch,): one frame a token and a blank between equal neighbours."""
-    repeats = (tokens[:, 1:] == tokens[:, :-1]) & length_mask(token_lengths - 1, tokens.shape[1] - 1)
+    repeats = (tokens[:, 1:] == tokens[:, :-1]) & length_mask(token_lengths - 1, max(tokens.shape[1] - 1, 0))
     return token_lengths + repeats.sum(1)
 
 

@@ -56,10 +56,12 @@ def read_part(path: object, config: Config, key: str) -> Part:
         speakers.append(utterance.speaker)
         if config.train.overfit and len(rows) == config.train.overfit:
             break
-    if config.data.heldout is not None and len(rows) == len(manifest):
+    if config.data.heldout is not None and key == "data.train" and len(rows) == len(manifest):
         raise TrainError(f"{manifest.path}: no utterance of the held-out speaker '{config.data.heldout}' in it")
     if not rows:
         raise TrainError(f"{manifest.path}: no utterances to use")
+    if not any(texts):
+        raise TrainError(f"{manifest.path}: every text is empty after normalisation ({config.text.normaliser})")
     return Part(manifest, np.array(rows), texts, speakers)
 
 

@@ -65,6 +65,14 @@ def test_infeasible_utterance_is_counted_and_costs_nothing():
     assert logits.grad[0].abs().sum() > 0
 
 
+def test_empty_texts_only():
+    loss = ctc(
+        torch.zeros(2, 3, 3).log_softmax(-1), torch.tensor([3, 3]), torch.zeros(2, 0).long(), torch.tensor([0, 0])
+    )
+    assert loss.total.item() == pytest.approx(6 * math.log(3))
+    assert loss.infeasible == 0
+
+
 def test_gradient_equals_finite_differences():
     logits = torch.randn(1, 5, 3, dtype=torch.float64, requires_grad=True)
 
