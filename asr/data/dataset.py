@@ -88,7 +88,7 @@ class Examples(Dataset):
         joined = change_speed(joined, self.waveforms.sample_rate, plan.speed)
         if self.augment is not None:
             joined = augment_waveform(joined, self.augment, rng)
-        text = " ".join(normalise(utterance.text or "", self.normaliser) for utterance in utterances)
+        text = " ".join(filter(None, (normalise(utterance.text or "", self.normaliser) for utterance in utterances)))
         return index, torch.from_numpy(joined), torch.tensor(self.tokenizer.encode(text), dtype=torch.long)
 
     def batches(self, batches: list[list[int]], workers: int) -> Iterator[Batch]:

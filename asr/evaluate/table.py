@@ -31,7 +31,7 @@ def print_table(record: dict[str, Any], expect: float | None = None) -> None:
     table.add_row("normaliser", record["normaliser"])
     table.add_row("decoder", record["decoder"]["kind"])
     table.add_row("real-time factor", f"{record['rtf']:.4f} on {record['device']}" if record["rtf"] else "–")
-    console = Console(soft_wrap=True) if not Console().is_terminal else Console()
+    console = Console() if Console().is_terminal else Console(width=200)
     console.print(table)
 
 

@@ -155,7 +155,8 @@ class DevelopmentData:
 
 
 def make_tokenizer(config: Config, train: Part) -> Tokenizer:
-    return Tokenizer.build(config.text.tokens, train.texts)
+    joined = [" "] if config.text.tokens == "characters" and config.join.most > 1 else []  # joining adds spaces
+    return Tokenizer.build(config.text.tokens, [*train.texts, *joined])
 
 
 def symbol_warnings(tokenizer: Tokenizer, parts: dict[str, Part]) -> list[str]:

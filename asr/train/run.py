@@ -51,7 +51,9 @@ def train(config: Config, say: Say) -> str:
 
     recognizer, train_part, dev_part, data = prepare(config, say)
     run.mkdir(parents=True, exist_ok=True)
-    (run / "config.yaml").write_text(dump_yaml(config), encoding="utf-8")
+    if not (run / "config.yaml").exists():
+        (run / "config.yaml.part").write_text(dump_yaml(config), encoding="utf-8")
+        (run / "config.yaml.part").replace(run / "config.yaml")
     dev = DevelopmentData(dev_part, recognizer.sample_rate, config.data.cache_mb)
     manifests = {"train": train_part.manifest.path, "dev": dev_part.manifest.path}
     task = Task(
