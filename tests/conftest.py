@@ -36,3 +36,23 @@ def write_audio(tmp_path: Path) -> Callable[..., Path]:
         return tmp_path / name
 
     return write
+
+
+@pytest.fixture(scope="session")
+def untrained():
+    """A recogniser of random weights at 8 kHz, letters a and b: enough to read, batch, decode and write."""
+    import torch
+
+    from asr.config import FeatureConfig, ModelConfig, TextConfig
+    from asr.model.recognizer import Recognizer
+    from asr.text import Tokenizer
+
+    torch.manual_seed(9)
+    recognizer = Recognizer(
+        FeatureConfig(sample_rate=8_000, mels=20),
+        TextConfig(),
+        ModelConfig(layers=1, width=8),
+        Tokenizer("characters", ("<blank>", " ", "a", "b")),
+    )
+    torch.nn.init.normal_(recognizer.head.projection.weight)
+    return recognizer.eval()

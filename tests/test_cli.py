@@ -16,24 +16,9 @@ RATE = 8000
 
 
 @pytest.fixture(scope="session")
-def model(tmp_path_factory) -> Path:
-    """An untrained model of random weights: enough to read, batch, decode and write."""
-    import torch
-
-    from asr.config import FeatureConfig, ModelConfig, TextConfig
-    from asr.model.recognizer import Recognizer
-    from asr.text import Tokenizer
-
-    torch.manual_seed(9)
-    recognizer = Recognizer(
-        FeatureConfig(sample_rate=RATE, mels=20),
-        TextConfig(),
-        ModelConfig(layers=1, width=8),
-        Tokenizer("characters", ("<blank>", " ", "a", "b")),
-    )
-    torch.nn.init.normal_(recognizer.head.projection.weight)
+def model(tmp_path_factory, untrained) -> Path:
     folder = tmp_path_factory.mktemp("model")
-    recognizer.save(folder, "# a card\n")
+    untrained.save(folder, "# a card\n")
     return folder
 
 

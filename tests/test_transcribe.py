@@ -10,26 +10,15 @@ import torch
 
 import asr
 import asr.audio
-from asr.config import FeatureConfig, ModelConfig, TextConfig
 from asr.errors import AudioError, ModelError
-from asr.model.recognizer import Recognizer
-from asr.text import Tokenizer
 from asr.transcribe import LONGEST_SEGMENT_S, Job, Transcriber, cut_at_silences
 
 RATE = 8000
 
 
 @pytest.fixture(scope="module")
-def transcriber():
-    torch.manual_seed(11)
-    recognizer = Recognizer(
-        FeatureConfig(sample_rate=RATE, mels=20),
-        TextConfig(),
-        ModelConfig(layers=1, width=8),
-        Tokenizer("characters", ("<blank>", " ", "a", "b")),
-    )
-    torch.nn.init.normal_(recognizer.head.projection.weight)
-    return Transcriber(recognizer.eval())
+def transcriber(untrained):
+    return Transcriber(untrained)
 
 
 def noise(seconds, seed=0):

@@ -19,12 +19,16 @@ Count = TypeVar("Count", int, Tensor)
 
 
 def encoder_frames(feature_frames: Count, subsampling: int) -> Count:
-    """Output frames for that many feature frames: each stride of 2 gives ceil(frames / 2). Checks, sampler, encoder and
-    export all use this one function."""
+    """Output frames for that many feature frames: each stride of 2 gives ceil(frames / 2)."""
     frames = feature_frames
     for stride in STRIDES[subsampling]:
-        frames = (frames + stride - 1) // stride
+        frames = strided(frames, stride)
     return frames
+
+
+def strided(frames: Count, stride: int) -> Count:
+    """Frames after one padded convolution of that stride. Checks, sampler and encoder all count with this function."""
+    return (frames + stride - 1) // stride
 
 
 class Subsampling(nn.Module):
@@ -44,7 +48,7 @@ class Subsampling(nn.Module):
         """x: (batch, frames, inputs) -> (batch, fewer frames, outputs), both zero past each length."""
         for convolution, stride in zip(self.convolutions, self.strides, strict=True):
             x = gelu(convolution(pad(x.transpose(1, 2), self.padding))).transpose(1, 2)
-            lengths = (lengths + stride - 1) // stride
+            lengths = strided(lengths, stride)
             # The bias makes padding non-zero, and the next convolution would see it. `where`, because NaN × 0 is NaN.
             x = torch.where(length_mask(lengths, x.shape[1]).unsqueeze(-1), x, 0.0)
         return x, lengths

@@ -21,7 +21,7 @@ from asr.text import SymbolReport, Tokenizer, least_frames, normalise
 
 @dataclass
 class Part:
-    """Rows of a manifest that are used. texts are normalised; needed: frames CTC needs for each row."""
+    """Rows of a manifest that are used. texts are normalised."""
 
     manifest: Manifest
     rows: np.ndarray

@@ -72,11 +72,11 @@ def fit(recognizer: Recognizer, task: Task, config: TrainConfig, folder: Any, lo
             averaged.load_state_dict(states["averaged"])
         restore_rng(states)
 
-    def save(name: str = "last.pt") -> None:
+    def save() -> None:
         states = {"model": recognizer.state_dict(), "optimizer": optimizer.state_dict(), "keep": task.keep}
         if averaged is not None:
             states["averaged"] = averaged.state_dict()
-        save_checkpoint(folder / name, progress, states)
+        save_checkpoint(folder / "last.pt", progress, states)
 
     began = saved = time.monotonic()
     seconds_before = progress.seconds
