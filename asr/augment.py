@@ -3,6 +3,9 @@ so a run gives the same batches whatever the number of workers, and after a resu
 
 from __future__ import annotations
 
+import io
+from collections.abc import Callable
+
 import numpy as np
 import torch
 from torch import Tensor
@@ -12,6 +15,8 @@ from asr.config import AugmentConfig
 
 # Amplitude of coloured noise falls as f^(−exponent): white, pink, brown.
 NOISE_EXPONENTS = {"white": 0.0, "pink": 0.5, "brown": 1.0}
+# Of the telephone, as libsndfile names their coding.
+CODECS = {"a-law": "ALAW", "mu-law": "ULAW", "gsm": "GSM610"}
 
 
 def generator(seed: int, epoch: int, index: int) -> np.random.Generator:
@@ -46,23 +51,90 @@ def change_speed(samples: np.ndarray, sample_rate: int, speed: float) -> np.ndar
     return samples if speed == 1.0 else resample(samples, sample_rate * speed, sample_rate)
 
 
-def augment_waveform(samples: np.ndarray, config: AugmentConfig, rng: np.random.Generator) -> np.ndarray:
-    """Noise and level of one training utterance. samples: (samples,) float32 -> the same shape."""
+def reverberate(samples: np.ndarray, sample_rate: int, rng: np.random.Generator) -> np.ndarray:
+    """A random room: the direct sound, then, 0 to 15 dB below it, noise that decays by 60 dB in 0.1 to 0.7 s."""
+    from scipy.signal import oaconvolve
+
+    decay_s = rng.uniform(0.1, 0.7)
+    time_s = np.arange(round(decay_s * sample_rate), dtype=np.float32) / sample_rate
+    tail = rng.standard_normal(len(time_s), dtype=np.float32) * np.exp(-6.91 / decay_s * time_s)
+    tail[0] = 0.0
+    tail *= decibels(-rng.uniform(0.0, 15.0)) / max(float(np.sqrt(np.sum(tail**2))), 1e-9)
+    tail[0] = 1.0
+    return oaconvolve(samples, tail)[: len(samples)].astype(np.float32)
+
+
+def telephone_band(samples: np.ndarray, sample_rate: int, rng: np.random.Generator) -> np.ndarray:
+    """About 300 to 3,400 Hz (ITU-T G.712), the edges drawn around that."""
+    from scipy.signal import butter, sosfilt
+
+    edges = np.minimum([rng.uniform(150, 400), rng.uniform(2_800, 3_600)], 0.49 * sample_rate)
+    sections = butter(int(rng.integers(1, 5)), edges, "bandpass", fs=sample_rate, output="sos")
+    return sosfilt(sections, samples).astype(np.float32)
+
+
+def through_codec(samples: np.ndarray, sample_rate: int, codec: str) -> np.ndarray:
+    """Encode and decode by one of CODECS, at its loudest 3 dB below full scale; the same length comes back."""
+    import soundfile
+
+    peak = max(float(np.abs(samples).max(initial=0.0)), 1e-9)
+    file = io.BytesIO()
+    soundfile.write(file, samples / peak * 0.7, sample_rate, format="WAV", subtype=CODECS[codec])
+    file.seek(0)
+    decoded = soundfile.read(file, len(samples), dtype="float32", fill_value=0.0)[0]
+    return decoded * np.float32(peak / 0.7)
+
+
+def clip(samples: np.ndarray, share_of_peak: float) -> np.ndarray:
+    """Overdriven: everything above that share of the peak is cut off."""
+    limit = share_of_peak * float(np.abs(samples).max(initial=0.0))
+    return np.clip(samples, -limit, limit)
+
+
+def augment_waveform(
+    samples: np.ndarray,
+    sample_rate: int,
+    config: AugmentConfig,
+    rng: np.random.Generator,
+    recorded_noise: Callable[[int, np.random.Generator], np.ndarray] | None = None,
+) -> np.ndarray:
+    """What happens between a mouth and a file: room, noise, overdriving, line, level. (samples,) float32, same shape.
+
+    recorded_noise(samples, rng) gives noise of unit power; with it every second noise is a recorded one.
+    """
+    if config.room_share and rng.random() < config.room_share:
+        samples = reverberate(samples, sample_rate, rng)
     if rng.random() < config.noise_share:
-        noise = coloured_noise(len(samples), rng.choice(list(NOISE_EXPONENTS)), rng)
+        if recorded_noise is not None and rng.random() < 0.5:
+            noise = recorded_noise(len(samples), rng)
+        else:
+            noise = coloured_noise(len(samples), rng.choice(list(NOISE_EXPONENTS)), rng)
         samples = add_noise(samples, noise, rng.uniform(*config.noise_snr_db))
+    if config.clip_share and rng.random() < config.clip_share:
+        samples = clip(samples, rng.uniform(0.1, 0.7))
+    if config.band_share and rng.random() < config.band_share:
+        samples = telephone_band(samples, sample_rate, rng)
+    if config.codec_share and rng.random() < config.codec_share:
+        samples = through_codec(samples, sample_rate, str(rng.choice(list(CODECS))))
     return samples * np.float32(decibels(rng.uniform(*config.gain_db)))
 
 
 class SpecAugment:
-    """Masks of time and frequency set to zero, the mean of normalised features (Park et al. 2019).
+    """Warped frequency (Jaitly and Hinton 2013); masks of time and frequency set to zero, the mean of normalised
+    features (Park et al. 2019).
 
-    Positions are drawn on the CPU from `seed`, so they do not depend on the device.
+    All is drawn on the CPU from `seed`, so it does not depend on the device.
     """
 
     def __init__(self, config: AugmentConfig, seed: int | tuple[int, ...]) -> None:
         self.config = config
         self.rng = np.random.default_rng(seed)
+
+    def warps(self, batch: int) -> Tensor | None:
+        """(batch,) factors on the frequency axis, as from vocal tracts of other lengths; None where that is off."""
+        if self.config.warp == (1.0, 1.0):
+            return None
+        return torch.from_numpy(self.rng.uniform(*self.config.warp, batch).astype(np.float32))
 
     def __call__(self, features: Tensor, lengths: Tensor) -> Tensor:
         """features: (batch, frames, bins), lengths: (batch,) -> masked features."""

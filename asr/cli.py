@@ -241,7 +241,7 @@ def evaluate(
     from asr.evaluate import run as evaluation
     from asr.evaluate.score import diagnose
     from asr.evaluate.table import print_table
-    from asr.transcribe import find_model
+    from asr.pretrained import find_model
 
     folder = find_model(model)
     record = evaluation.stored_evaluation(output_dir, folder, manifest) if output_dir is not None else None
@@ -309,7 +309,7 @@ def info(
     rows.append(("cuda", ", ".join(cards) or "none"))
     if model is not None:
         from asr.model.recognizer import Recognizer
-        from asr.transcribe import find_model
+        from asr.pretrained import find_model
 
         folder = find_model(model)
         recognizer = Recognizer.load(folder)

@@ -68,6 +68,7 @@ class JoinConfig(Section):
     pause_s: tuple[float, float] = (0.05, 0.6)  # uniform, before the first, between, and after the last
     bare_edges: float = Field(0.0, ge=0, le=1)  # how often there is no pause before the first, and none after the last
     gain_db: float = Field(3.0, ge=0)  # each recording's level varies by ± this
+    longest_s: float | None = Field(None, gt=0)  # no more recordings than fit into this
 
 
 class AugmentConfig(Section):
@@ -75,8 +76,14 @@ class AugmentConfig(Section):
 
     speed: tuple[float, float] = (1.0, 1.0)  # uniform factor on tempo and pitch
     gain_db: tuple[float, float] = (0.0, 0.0)  # uniform level change
-    noise_share: float = Field(0.0, ge=0, le=1)  # how many utterances get coloured noise
+    noise_share: float = Field(0.0, ge=0, le=1)  # how many utterances get noise
     noise_snr_db: tuple[float, float] = (10.0, 30.0)
+    noise: Path | None = None  # a manifest of recorded noise: every second noise; the others are coloured noise
+    room_share: float = Field(0.0, ge=0, le=1)  # how many sound as in a room
+    clip_share: float = Field(0.0, ge=0, le=1)  # how many are overdriven
+    band_share: float = Field(0.0, ge=0, le=1)  # how many have the band of a telephone line
+    codec_share: float = Field(0.0, ge=0, le=1)  # how many pass A-law, µ-law or GSM
+    warp: tuple[float, float] = (1.0, 1.0)  # uniform factor on frequency: longer and shorter vocal tracts
     time_masks: int = Field(0, ge=0)  # SpecAugment (Park et al. 2019)
     time_mask_frames: int = Field(25, ge=1)
     time_mask_share: float = Field(0.2, gt=0, le=1)  # a mask covers at most this share of the utterance
@@ -85,6 +92,7 @@ class AugmentConfig(Section):
 
 
 class TrainConfig(Section):
+    init: str | None = None  # start from this model's weights: a folder or a built-in name
     epochs: int = Field(30, ge=1)
     batch_s: float = Field(120.0, gt=0)  # seconds of audio in a batch, padding included
     lr: float = Field(1e-3, gt=0)  # the peak
@@ -147,9 +155,9 @@ def parse_config(raw: dict[str, Any], name: str) -> Config:
             f"{name}: model.bidirectional=false is causal, but features.normalise=utterance needs the whole utterance;"
             " set features.normalise=global"
         )
-    for key in ("join.pause_s", "augment.speed", "augment.gain_db", "augment.noise_snr_db"):
+    for key in ("join.pause_s", "augment.speed", "augment.gain_db", "augment.noise_snr_db", "augment.warp"):
         low, high = flatten(config)[key]
-        if low > high or (key == "augment.speed" and low <= 0) or (key == "join.pause_s" and low < 0):
+        if low > high or (key in ("augment.speed", "augment.warp") and low <= 0) or (key == "join.pause_s" and low < 0):
             raise ConfigError(f"{name}: {key} is [lowest, highest], not [{low}, {high}]")
     features = config.features
     highest = min(features.high_hz or features.sample_rate / 2, features.sample_rate / 2)

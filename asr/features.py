@@ -33,6 +33,24 @@ def length_mask(lengths: Tensor, size: int) -> Tensor:
     return torch.arange(size, device=lengths.device) < lengths.unsqueeze(1)
 
 
+def warped_filters(filters: Tensor, warps: Tensor) -> Tensor:
+    """Mel filters that see a spectrum stretched in frequency: formants higher for a factor above 1.
+
+    filters: (bins, mels), warps: (batch,) -> (batch, bins, mels). The highest 1/8 of the band closes the gap to the
+    Nyquist frequency piecewise linearly (Jaitly and Hinton 2013, vocal tract length perturbation).
+    """
+    bins = len(filters)
+    position = torch.linspace(0.0, 1.0, bins, device=filters.device)  # frequency / Nyquist
+    factor = warps.unsqueeze(1)
+    knee = 0.875 * factor.clamp(max=1.0) / factor
+    slope = (1.0 - knee * factor) / (1.0 - knee)
+    warped = torch.where(position <= knee, position * factor, 1.0 - slope * (1.0 - position)).clamp(0.0, 1.0)
+    place = warped * (bins - 1)
+    below = place.floor().clamp(max=bins - 2).long()
+    weight = (place - below).unsqueeze(-1)
+    return filters[below] * (1.0 - weight) + filters[below + 1] * weight
+
+
 class FeatureExtractor(nn.Module):
     """Log-mel energies (or their cosine transform) with the normalisation the config names.
 
@@ -61,9 +79,12 @@ class FeatureExtractor(nn.Module):
             self.register_buffer("mean", torch.zeros(self.dimension))
             self.register_buffer("scale", torch.ones(self.dimension))
 
-    def forward(self, waveforms: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
-        """waveforms: (batch, samples), lengths: (batch,) -> features (batch, frames, dimension) and lengths."""
-        features, feature_lengths = self.raw(waveforms, lengths)
+    def forward(self, waveforms: Tensor, lengths: Tensor, warps: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """waveforms: (batch, samples), lengths: (batch,) -> features (batch, frames, dimension) and lengths.
+
+        warps: (batch,) factors on frequency, see `warped_filters`.
+        """
+        features, feature_lengths = self.raw(waveforms, lengths, warps)
         mask = length_mask(feature_lengths, features.shape[1]).unsqueeze(-1)
         if self.config.normalise == "global":
             features = (features - self.mean) * self.scale
@@ -75,7 +96,7 @@ class FeatureExtractor(nn.Module):
             features = features / (variance + 1e-2).sqrt()  # digital silence has no variance to divide by
         return torch.where(mask, features, 0.0), feature_lengths
 
-    def raw(self, waveforms: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
+    def raw(self, waveforms: Tensor, lengths: Tensor, warps: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Features before normalisation; frames past an utterance's end are arbitrary."""
         waveforms = torch.where(length_mask(lengths, waveforms.shape[1]), waveforms.float(), 0.0)
         spectrum = torch.stft(
@@ -89,7 +110,8 @@ class FeatureExtractor(nn.Module):
             return_complex=True,
         )
         power = spectrum.real.square() + spectrum.imag.square()
-        features = (power.transpose(1, 2) @ self.filters + LOG_FLOOR).log()
+        filters = self.filters if warps is None else warped_filters(self.filters, warps.to(power.device))
+        features = (power.transpose(1, 2) @ filters + LOG_FLOOR).log()
         if self.config.kind == "mfcc":
             features = features @ self.dct
         return features, feature_frames(lengths, self.config)

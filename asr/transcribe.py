@@ -16,7 +16,7 @@ from asr.audio import Audio, Source, as_audio, read_audio
 from asr.decode.batch import decode_waveforms
 from asr.decode.greedy import Hypothesis, Word, words
 from asr.device import resolve_device
-from asr.errors import AsrError, AudioError, ModelError
+from asr.errors import AsrError, AudioError
 from asr.model.recognizer import Recognizer
 
 LONGEST_SEGMENT_S = 30.0  # longer audio is cut at its quietest moments
@@ -89,7 +89,7 @@ class Transcriber:
     @classmethod
     def load(cls, model: str | Path = "digits", device: str = "auto") -> Transcriber:
         """model: a model folder, a run folder, or a built-in model's name. Raises ModelError."""
-        return cls(Recognizer.load(find_model(model), resolve_device(device)))
+        return cls(Recognizer.load(pretrained.find_model(model), resolve_device(device)))
 
     @property
     def sample_rate(self) -> int:
@@ -173,21 +173,6 @@ def cut_at_silences(samples: np.ndarray, sample_rate: int) -> list[tuple[int, in
         bounds.append((first, cut))
         first = cut
     return [*bounds, (first, len(samples))]
-
-
-def find_model(model: str | Path) -> Path:
-    """The model folder meant by a model folder, a run folder or a built-in model's name."""
-    path = Path(model)
-    for folder in (path, path / "model"):
-        if (folder / "config.json").is_file():
-            return folder
-    built_in = pretrained.folder(str(model))
-    if built_in is not None:
-        return built_in
-    if (path / "checkpoints").is_dir():
-        raise ModelError(f"{model}: this run has not finished; the asr train command that began it goes on")
-    known = ", ".join(pretrained.names()) or "none"
-    raise ModelError(f"{model}: neither a model folder (config.json, model.safetensors) nor a built-in model ({known})")
 
 
 def to_json(transcript: Transcript, name: str) -> dict[str, Any]:

@@ -16,9 +16,8 @@ from pathlib import Path
 
 from asr.evaluate.run import sha256
 from asr.model.recognizer import Recognizer
-from asr.pretrained import HERE
+from asr.pretrained import HERE, find_model
 from asr.train.card import model_card
-from asr.transcribe import find_model
 
 LARGEST_BYTES = 5_000_000
 KEYS = ("wer", "wer_ci95", "ci_method", "ci_unit", "words", "utterances")

@@ -5,14 +5,19 @@ import pytest
 import torch
 
 from asr.augment import (
+    CODECS,
     NOISE_EXPONENTS,
     SpecAugment,
     add_noise,
     augment_waveform,
     change_speed,
+    clip,
     coloured_noise,
     decibels,
     generator,
+    reverberate,
+    telephone_band,
+    through_codec,
 )
 from asr.config import AugmentConfig
 
@@ -73,9 +78,9 @@ def test_speed_changes_tempo_and_pitch_alike(speed, tone):
 def test_augmented_waveforms_vary_within_the_bounds_and_repeat(tone):
     x = tone(seconds=0.2)
     config = AugmentConfig(gain_db=(-6, 3), noise_share=0.5, noise_snr_db=(10, 20))
-    changed = [augment_waveform(x, config, generator(0, 0, i)) for i in range(300)]
+    changed = [augment_waveform(x, 16_000, config, generator(0, 0, i)) for i in range(300)]
     for i in (0, 7):
-        np.testing.assert_array_equal(changed[i], augment_waveform(x, config, generator(0, 0, i)))
+        np.testing.assert_array_equal(changed[i], augment_waveform(x, 16_000, config, generator(0, 0, i)))
     gains = [float(y @ x / (x @ x)) for y in changed]
     residuals = [power(y - gain * x) / power(gain * x) for gain, y in zip(gains, changed, strict=True)]
     noisy = np.array(residuals) > 1e-9
@@ -86,7 +91,90 @@ def test_augmented_waveforms_vary_within_the_bounds_and_repeat(tone):
     clean_db = 20 * np.log10(np.array(gains)[~noisy])
     assert -6.001 <= clean_db.min() < -5
     assert 2 < clean_db.max() <= 3.001
-    np.testing.assert_array_equal(augment_waveform(x, AugmentConfig(), generator(0, 0, 0)), x)
+    np.testing.assert_array_equal(augment_waveform(x, 16_000, AugmentConfig(), generator(0, 0, 0)), x)
+
+
+def test_a_room_adds_a_decaying_tail_of_at_most_the_direct_sound_s_power():
+    click = np.zeros(16_000, np.float32)
+    click[100] = 1.0
+    for seed in range(20):
+        wet = reverberate(click, 16_000, np.random.default_rng(seed))
+        assert wet.shape == click.shape
+        assert wet.dtype == np.float32
+        assert not np.abs(wet[:100]).max() > 1e-6
+        assert wet[100] == pytest.approx(1.0, abs=1e-5)
+        tail = wet[101:]
+        assert -15.1 < 10 * np.log10(np.sum(tail**2)) < 0.1
+        assert np.sum(tail[:2000] ** 2) > 10 * np.sum(tail[8000:10_000] ** 2)
+        assert np.abs(tail[11_300:]).max() < 1e-6  # 0.7 s at most
+
+
+def test_a_telephone_line_keeps_the_middle_and_loses_both_ends(tone):
+    for rate in (8_000, 16_000):
+        for seed in range(20):
+            kept = {
+                pitch: power(telephone_band(tone(pitch, rate, 1.0), rate, np.random.default_rng(seed))[rate // 2 :])
+                / power(tone(pitch, rate, 1.0)[rate // 2 :])
+                for pitch in (30, 1_000, 3_950)
+            }
+            assert kept[1_000] > 0.8
+            assert kept[30] < 0.1
+            assert kept[3_950] < 0.6
+
+
+@pytest.mark.parametrize("codec", CODECS)
+@pytest.mark.parametrize("amplitude", [1e-3, 0.5, 3.0])  # beyond full scale as well
+def test_a_codec_keeps_length_and_level_and_leaves_a_trace(codec, amplitude, tone):
+    x = np.concatenate([tone(500, 8_000, 0.4, amplitude), tone(1_500, 8_000, 0.3333, amplitude)])
+    y = through_codec(x, 8_000, codec)
+    assert y.shape == x.shape
+    assert y.dtype == np.float32
+    assert power(y) == pytest.approx(power(x), rel=0.2)
+    assert 5 < 10 * np.log10(power(x) / power(y - x)) < 60
+    assert not through_codec(np.zeros(1000, np.float32), 8_000, codec).any() or codec != "mu-law"
+
+
+def test_clipping_cuts_at_a_share_of_the_peak(tone):
+    x = tone(amplitude=0.8)
+    y = clip(x, 0.25)
+    assert np.abs(y).max() == pytest.approx(0.2, rel=1e-3)
+    np.testing.assert_array_equal(y[np.abs(x) < 0.19], x[np.abs(x) < 0.19])
+
+
+def test_recorded_noise_is_every_second_noise(tone):
+    x = tone(seconds=0.2)
+    config = AugmentConfig(noise_share=1.0, noise_snr_db=(10, 10))
+    asked = []
+
+    def recorded(samples, rng):
+        asked.append(samples)
+        return np.ones(samples, np.float32)
+
+    changed = [augment_waveform(x, 16_000, config, generator(0, 0, i), recorded) for i in range(200)]
+    assert asked == [len(x)] * len(asked)
+    assert 70 < len(asked) < 130
+    constant = [np.ptp(y - x) < 1e-5 for y in changed]
+    assert sum(constant) == len(asked)
+
+
+@pytest.mark.parametrize("key", ["room_share", "clip_share", "band_share", "codec_share"])
+def test_each_change_comes_as_often_as_asked_and_repeats(key, tone):
+    x = tone(seconds=0.2, amplitude=0.3)
+    config = AugmentConfig(**{key: 0.3})
+    changed = [augment_waveform(x, 16_000, config, generator(0, 0, i)) for i in range(200)]
+    assert 0.2 < np.mean([not np.array_equal(y, x) for y in changed]) < 0.4
+    for i in range(5):
+        np.testing.assert_array_equal(changed[i], augment_waveform(x, 16_000, config, generator(0, 0, i)))
+
+
+def test_warps_are_drawn_within_their_bounds_from_the_seed():
+    config = AugmentConfig(warp=(0.8, 1.2))
+    warps = SpecAugment(config, 1).warps(500)
+    assert warps.shape == (500,)
+    assert 0.8 <= warps.min() < 0.81
+    assert 1.19 < warps.max() <= 1.2
+    assert torch.equal(warps, SpecAugment(config, 1).warps(500))
+    assert SpecAugment(AugmentConfig(), 1).warps(500) is None
 
 
 def test_decibels():

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from asr.config import FeatureConfig
-from asr.features import LOG_FLOOR, FeatureExtractor, feature_frames
+from asr.features import LOG_FLOOR, FeatureExtractor, feature_frames, warped_filters
 
 
 def waveform(samples, rate, seed=0):
@@ -72,3 +72,29 @@ def test_global_statistics_are_stored_with_the_weights():
     for a, b in zip(extractor(x, torch.tensor([4000])), other(x, torch.tensor([4000])), strict=True):
         assert torch.equal(a, b)
     assert set(FeatureExtractor(FeatureConfig(mels=20)).state_dict()) == set()
+
+
+def test_a_warp_moves_tones_as_a_shorter_or_longer_vocal_tract_would():
+    """The features of a tone, warped by a factor, are those of a tone at that factor times the pitch."""
+    extractor = FeatureExtractor(FeatureConfig(sample_rate=8000, mels=40, normalise="none"))
+    t = np.arange(8000) / 8000
+
+    def features(pitch, warp=None):
+        x = torch.from_numpy((0.3 * np.sin(2 * np.pi * pitch * t)).astype(np.float32))[None]
+        return extractor(x, torch.tensor([8000]), None if warp is None else torch.tensor([warp]))[0][0, 20:-20].mean(0)
+
+    assert torch.equal(features(1000.0), features(1000.0, 1.0))
+    for warp in (0.85, 0.95, 1.1, 1.2):
+        for pitch in (400.0, 1000.0, 2000.0):
+            assert features(pitch, warp).argmax() == pytest.approx(features(pitch * warp).argmax().item(), abs=1)
+
+
+def test_warped_filters_reach_from_end_to_end_and_differ_by_utterance():
+    filters = FeatureExtractor(FeatureConfig(sample_rate=8000, mels=40)).filters
+    warps = torch.tensor([0.8, 1.0, 1.25])
+    warped = warped_filters(filters, warps)
+    assert warped.shape == (3, *filters.shape)
+    torch.testing.assert_close(warped[1], filters, atol=1e-5, rtol=0)
+    assert (warped >= 0).all()
+    for each in warped:  # no filter is lost at the upper end
+        assert (each[:, 1:].sum(0) > 0).sum() >= (filters[:, 1:].sum(0) > 0).sum() - 1

@@ -1,6 +1,5 @@
 """The built-in models: small, whole, described, and able to read the samples."""
 
-import json
 from pathlib import Path
 
 import pytest
@@ -15,7 +14,7 @@ ROOT = Path(__file__).resolve().parents[1]
 
 @pytest.mark.parametrize("name", pretrained.names())
 def test_model_is_small_and_described(name):
-    folder = pretrained.folder(name)
+    folder = pretrained.HERE / name
     assert sum(path.stat().st_size for path in folder.iterdir()) < 5_000_000
     recognizer = Recognizer.load(folder)
     record = recognizer.training_record
@@ -36,7 +35,7 @@ def test_digits_is_there_and_packaged():
 def test_digits_reads_the_samples():
     """Synthetic voices it never heard: a few errors are known, see its card; many mean that something broke."""
     evaluation = evaluate_manifest(
-        Recognizer.load(pretrained.folder("digits")), Manifest(ROOT / "data/samples/samples.jsonl")
+        Recognizer.load(pretrained.find_model("digits")), Manifest(ROOT / "data/samples/samples.jsonl")
     )
     assert not evaluation.failed
     assert evaluation.score().errors <= 3
@@ -47,8 +46,3 @@ def test_samples_are_small_and_their_page_has_their_texts():
     for utterance in Manifest(ROOT / "data/samples/samples.jsonl"):
         assert utterance.audio.stat().st_size < 250_000
         assert f"| {utterance.text} |" in page
-
-
-def test_unknown_name_is_none():
-    assert pretrained.folder("no-such-model") is None
-    assert json.loads((pretrained.HERE / "digits" / "config.json").read_text())["format_version"] == 1

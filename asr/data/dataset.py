@@ -17,7 +17,7 @@ from asr.augment import augment_waveform, change_speed, generator
 from asr.config import AugmentConfig, JoinConfig
 from asr.data.join import Plan, join_waveforms
 from asr.data.manifest import Manifest, Utterance
-from asr.errors import AudioError
+from asr.errors import AudioError, ManifestError
 from asr.text import Tokenizer, normalise
 
 
@@ -60,6 +60,22 @@ class WaveformCache:
         return utterance, samples
 
 
+class RecordedNoise:
+    """Pieces of recorded noise, drawn from a manifest's recordings."""
+
+    def __init__(self, recordings: WaveformCache) -> None:
+        if not len(recordings.manifest):
+            raise ManifestError(f"{recordings.manifest.path}: no recordings of noise in it")
+        self.recordings = recordings
+
+    def __call__(self, samples: int, rng: np.random.Generator) -> np.ndarray:
+        """(samples,) float32 of unit power: a recording from a random place on, repeated where it is too short."""
+        recording = self.recordings[int(rng.integers(len(self.recordings.manifest)))][1]
+        first = int(rng.integers(len(recording)))
+        piece = np.resize(np.roll(recording, -first), samples)
+        return piece / np.float32(max(float(np.sqrt(np.mean(np.square(piece, dtype=np.float64)))), 1e-4))
+
+
 @dataclass
 class Examples(Dataset):
     """The utterances of one epoch. Item i is plan i, joined and augmented by draws keyed (seed, epoch, i)."""
@@ -70,6 +86,7 @@ class Examples(Dataset):
     normaliser: str
     join: JoinConfig
     augment: AugmentConfig | None
+    noise: RecordedNoise | None
     seed: int
     epoch: int
 
@@ -87,7 +104,7 @@ class Examples(Dataset):
         )
         joined = change_speed(joined, self.waveforms.sample_rate, plan.speed)
         if self.augment is not None:
-            joined = augment_waveform(joined, self.augment, rng)
+            joined = augment_waveform(joined, self.waveforms.sample_rate, self.augment, rng, self.noise)
         text = " ".join(filter(None, (normalise(utterance.text or "", self.normaliser) for utterance in utterances)))
         return index, torch.from_numpy(joined), torch.tensor(self.tokenizer.encode(text), dtype=torch.long)
 

@@ -25,10 +25,17 @@ class Plan:
         return (float(durations[list(self.rows)].sum()) + sum(self.pauses)) / self.speed
 
 
-def plan_joins(speakers: Sequence[str | None], config: JoinConfig, count: int, rng: np.random.Generator) -> list[Plan]:
+def plan_joins(
+    speakers: Sequence[str | None],
+    config: JoinConfig,
+    count: int,
+    rng: np.random.Generator,
+    durations: np.ndarray | None = None,
+) -> list[Plan]:
     """Draw `count` plans: a speaker in proportion to their recordings, a length uniform in 1..most, rows at random.
 
     The pauses before the first and after the last recording are each left out with probability config.bare_edges.
+    With config.longest_s, which needs the recordings' durations (seconds), those that do not fit are left out.
     """
     rows_of: dict[str | None, list[int]] = defaultdict(list)
     for row, speaker in enumerate(speakers):
@@ -39,6 +46,10 @@ def plan_joins(speakers: Sequence[str | None], config: JoinConfig, count: int, r
         length = int(rng.integers(1, config.most + 1))
         chosen = tuple(rows[i] for i in rng.integers(len(rows), size=length))
         pauses = rng.uniform(*config.pause_s, size=length + 1)
+        if config.longest_s is not None and durations is not None:
+            ends = np.cumsum(durations[list(chosen)] + pauses[1:]) + pauses[0]
+            fitting = max(1, int(np.searchsorted(ends, config.longest_s, side="right")))
+            chosen, pauses = chosen[:fitting], pauses[: fitting + 1]
         pauses[[0, -1]] *= rng.random(2) >= config.bare_edges
         plans.append(Plan(chosen, tuple(pauses.tolist())))
     return plans

@@ -73,7 +73,8 @@ class Recognizer(nn.Module):
         Frames of log_probs past an utterance's length are arbitrary.
         """
         with torch.no_grad():
-            features, feature_lengths = self.features(waveforms, lengths)
+            warps = None if spec_augment is None else spec_augment.warps(len(waveforms))
+            features, feature_lengths = self.features(waveforms, lengths, warps)
             if spec_augment is not None:
                 features = spec_augment(features, feature_lengths)
         encoded, encoded_lengths = self.encoder(features, feature_lengths)

@@ -1,8 +1,10 @@
-"""The built-in models: one folder each, small, with a model card."""
+"""The built-in models, one folder each, small, with a model card; and where a model that somebody names is."""
 
 from __future__ import annotations
 
 from pathlib import Path
+
+from asr.errors import ModelError
 
 HERE = Path(__file__).parent
 
@@ -11,6 +13,15 @@ def names() -> list[str]:
     return sorted(path.parent.name for path in HERE.glob("*/config.json"))
 
 
-def folder(name: str) -> Path | None:
-    """The folder of a built-in model, None when there is none of that name."""
-    return HERE / name if name in names() else None
+def find_model(model: str | Path) -> Path:
+    """The model folder meant by a model folder, a run folder or a built-in model's name."""
+    path = Path(model)
+    for folder in (path, path / "model"):
+        if (folder / "config.json").is_file():
+            return folder
+    if str(model) in names():
+        return HERE / str(model)
+    if (path / "checkpoints").is_dir():
+        raise ModelError(f"{model}: this run has not finished; the asr train command that began it goes on")
+    known = ", ".join(names()) or "none"
+    raise ModelError(f"{model}: neither a model folder (config.json, model.safetensors) nor a built-in model ({known})")

@@ -11,7 +11,7 @@ import torch
 
 from asr.config import AugmentConfig, Config
 from asr.data.batches import duration_batches
-from asr.data.dataset import Batch, Examples, WaveformCache, read_utterance
+from asr.data.dataset import Batch, Examples, RecordedNoise, WaveformCache, read_utterance
 from asr.data.join import Plan, plan_joins
 from asr.data.manifest import Manifest, Utterance
 from asr.errors import ManifestError, TrainError
@@ -76,6 +76,10 @@ class TrainingData:
         self.augment: AugmentConfig | None = None if config.train.overfit else config.augment
         fastest = 1.0 if self.augment is None else self.augment.speed[1]
         self.cache = WaveformCache(part.manifest, recognizer.sample_rate, config.data.cache_mb)
+        self.noise = None
+        if self.augment is not None and self.augment.noise is not None:
+            noise = Manifest(self.augment.noise)
+            self.noise = RecordedNoise(WaveformCache(noise, recognizer.sample_rate, config.data.cache_mb))
         tokens = [recognizer.tokenizer.encode(text) for text in part.texts]
         self.needed = np.array([least_frames(row) for row in tokens])
         self.frames = np.array([self._output_frames(duration) for duration in part.durations / fastest])
@@ -93,7 +97,9 @@ class TrainingData:
         """The epoch's utterances, each at its own speed; those that CTC could not learn are left out."""
         rng = np.random.default_rng((self.config.train.seed, epoch))
         if self.joining:
-            plans = plan_joins(self.part.speakers, self.config.join, self.config.join.per_epoch, rng)
+            plans = plan_joins(
+                self.part.speakers, self.config.join, self.config.join.per_epoch, rng, self.part.durations
+            )
         else:
             plans = [Plan((i,)) for i in range(len(self.part))]
         lowest, highest = (1.0, 1.0) if self.augment is None else self.augment.speed
@@ -125,6 +131,7 @@ class TrainingData:
             normaliser=self.config.text.normaliser,
             join=self.config.join,
             augment=self.augment,
+            noise=self.noise,
             seed=self.config.train.seed,
             epoch=epoch,
         )

@@ -17,6 +17,7 @@ from asr.errors import TrainError
 from asr.evaluate.run import evaluate, sha256
 from asr.model.ctc import Loss, ctc
 from asr.model.recognizer import Recognizer
+from asr.pretrained import find_model
 from asr.train.card import model_card
 from asr.train.checkpoint import Progress, load_checkpoint
 from asr.train.corpus import (
@@ -55,14 +56,16 @@ def train(config: Config, say: Say) -> str:
         (run / "config.yaml.part").write_text(dump_yaml(config), encoding="utf-8")
         (run / "config.yaml.part").replace(run / "config.yaml")
     dev = DevelopmentData(dev_part, recognizer.sample_rate, config.data.cache_mb)
-    manifests = {"train": train_part.manifest.path, "dev": dev_part.manifest.path}
+    trained_on = {"train manifest": train_part.manifest.path, "dev manifest": dev_part.manifest.path}
+    if config.train.init is not None:
+        trained_on["train.init"] = find_model(config.train.init) / "model.safetensors"
     task = Task(
         batches=data.batches,
         loss=make_loss(recognizer, config),
         validate=lambda candidate: evaluate(candidate, dev).score(),
         keep={
             "tokens": list(recognizer.tokenizer.tokens),
-            **{f"{name} manifest": sha256(path) for name, path in manifests.items()},
+            **{name: sha256(path) for name, path in trained_on.items()},
         },
     )
 
@@ -105,10 +108,12 @@ def prepare(config: Config, say: Say) -> tuple[Recognizer, Part, Part, TrainingD
     tokenizer = make_tokenizer(config, train_part)
     torch.manual_seed(config.train.seed)
     recognizer = Recognizer(config.features, config.text, config.model, tokenizer)
+    if config.train.init is not None:
+        start_from(recognizer, Recognizer.load(find_model(config.train.init)), config.train.init)
     recognizer.name = config.run.name
     recognizer.set_precision(precision)
     data = TrainingData(train_part, recognizer, config)
-    if config.features.normalise == "global":
+    if config.features.normalise == "global" and config.train.init is None:
         feature_statistics(recognizer, train_part)
     recognizer.to(device)
     say(
@@ -125,12 +130,35 @@ def prepare(config: Config, say: Say) -> tuple[Recognizer, Part, Part, TrainingD
     return recognizer, train_part, dev_part, data
 
 
+def start_from(recognizer: Recognizer, other: Recognizer, name: str) -> None:
+    """Take over another model's weights and its feature statistics. Raises TrainError naming what differs."""
+    pairs = {
+        "features": (recognizer.features.config, other.features.config),
+        "text": (recognizer.text, other.text),
+        "model": (recognizer.config, other.config.model_copy(update={"dropout": recognizer.config.dropout})),
+    }
+    changed = [
+        f"{section}.{key} is {value}, there {getattr(theirs, key)}"
+        for section, (ours, theirs) in pairs.items()
+        for key, value in ours
+        if value != getattr(theirs, key)
+    ]
+    if recognizer.tokenizer.tokens != other.tokenizer.tokens:
+        tokens, known = set(recognizer.tokenizer.tokens), set(other.tokenizer.tokens)
+        changed.append(f"tokens only here: {sorted(tokens - known)}, only there: {sorted(known - tokens)}")
+    if changed:
+        raise TrainError(f"train.init={name} does not fit: {'; '.join(changed)}")
+    recognizer.load_state_dict(other.state_dict())
+
+
 def make_loss(recognizer: Recognizer, config: Config) -> Callable[[Batch, int, int], Loss]:
-    """The CTC loss with SpecAugment, its masks keyed by seed, epoch and batch."""
-    masks = config.augment.time_masks + config.augment.frequency_masks > 0 and not config.train.overfit
+    """The CTC loss with SpecAugment, its draws keyed by seed, epoch and batch."""
+    augment = config.augment
+    asked = augment.time_masks + augment.frequency_masks > 0 or augment.warp != (1.0, 1.0)
+    asked = asked and not config.train.overfit
 
     def loss(batch: Batch, epoch: int, number: int) -> Loss:
-        spec_augment = SpecAugment(config.augment, (config.train.seed, epoch, number, 2)) if masks else None
+        spec_augment = SpecAugment(config.augment, (config.train.seed, epoch, number, 2)) if asked else None
         log_probs, lengths = recognizer(batch.waveforms, batch.waveform_lengths, spec_augment)
         return ctc(log_probs, lengths, batch.tokens, batch.token_lengths)
 

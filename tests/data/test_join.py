@@ -32,6 +32,24 @@ def test_plans_depend_on_the_generator_alone():
     assert first != other
 
 
+def test_strings_end_where_the_next_recording_would_not_fit():
+    durations = np.array([1.0, 2.0, 3.0, 9.0, 0.5, 2.5])
+    config = JoinConfig(most=6, pause_s=(0.1, 0.5), longest_s=6.0)
+    plans = plan_joins(SPEAKERS, config, 1000, np.random.default_rng(0), durations)
+    whole = plan_joins(
+        SPEAKERS, config.model_copy(update={"longest_s": None}), 1000, np.random.default_rng(0), durations
+    )
+    for plan, before in zip(plans, whole, strict=True):
+        assert plan.rows == before.rows[: len(plan.rows)]
+        assert plan.pauses[:-1] == before.pauses[: len(plan.rows)]
+        assert len(plan.pauses) == len(plan.rows) + 1
+        assert plan.duration(durations) <= 6.0 or len(plan.rows) == 1
+        if len(plan.rows) < len(before.rows):
+            longer = Plan(before.rows[: len(plan.rows) + 1], before.pauses[: len(plan.rows) + 2])
+            assert longer.duration(durations) > 6.0
+    assert any(len(plan.rows) < len(before.rows) for plan, before in zip(plans, whole, strict=True))
+
+
 def test_duration_of_a_plan():
     durations = np.array([1.0, 2.0, 4.0])
     assert Plan((2, 0, 2), (0.5, 0.25, 0.0, 0.125)).duration(durations) == 9.875

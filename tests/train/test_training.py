@@ -124,6 +124,25 @@ def test_same_seed_same_weights_whatever_the_workers(corpus, tmp_path):
     assert not torch.equal(*(weights(tmp_path / n)["head.projection.weight"] for n in "ad"))
 
 
+def test_training_starts_from_another_model_and_refuses_one_that_does_not_fit(corpus, tmp_path):
+    from asr.model.recognizer import Recognizer
+
+    settled = ["features.normalise=global", "train.epochs=1"]
+    train(settings(corpus, tmp_path / "first", *settled), quiet)
+    first = Recognizer.load(tmp_path / "first" / "model").state_dict()
+    again = [*settled, f"train.init={tmp_path / 'first'}", "train.lr=1e-12", "train.ema=0", "model.dropout=0.3"]
+    train(settings(corpus, tmp_path / "second", *again), quiet)
+    second = Recognizer.load(tmp_path / "second" / "model").state_dict()
+    assert all(torch.allclose(first[name], second[name], atol=1e-8) for name in first)
+    wider = settings(corpus, tmp_path / "third", f"train.init={tmp_path / 'first'}", "model.width=25")
+    with pytest.raises(TrainError, match=r"features.normalise is utterance, there global; model.width is 25, there 24"):
+        train(wider, quiet)
+    digits = ["features.mels=40", "features.normalise=global", "model.layers=2", "model.width=128"]
+    other_words = settings(corpus, tmp_path / "fourth", "train.init=digits", *digits)
+    with pytest.raises(TrainError, match=r"tokens only here: \['high', 'low', 'mid'\], only there: .*'zero'"):
+        train(other_words, quiet)
+
+
 def test_stopped_by_time_inside_an_epoch_resumes_to_the_same_weights(corpus, tmp_path):
     train(settings(corpus, tmp_path / "whole"), quiet)
     interrupted = settings(corpus, tmp_path / "cut", "train.max_minutes=1e-9")  # one step a start

@@ -1,0 +1,187 @@
+"""voices: what the built-in digits model learns from and is measured on, beside the `digits` recipe's own recordings.
+
+Prepare `digits` first: its train and dev manifests are part of these. Real speech, noise and synthesisers:
+
+    base_train       digits of Speech Commands, synthesisers' digit strings; with an empty text: their other words,
+                     pieces of LibriSpeech without digits, noise, music
+    base_dev         strings by two voices of synthesisers that are in no training part: chooses the checkpoint
+    train, dev       these and the `digits` recipe's
+    test_voices      strings by nine voices of three engines (Flite, Festival, Piper) that are in no training part
+    test_learners    strings of digits by learners of English, children among them (SpeechOcean762)
+    test_reject      ten minutes of noise, silence and music: nothing in them should be heard as a digit
+    test_speech      ten minutes of LibriSpeech by other readers and the word "right": likewise
+    noise            recordings that training mixes under speech; those of test_reject are others
+"""
+
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from asr.audio import read_audio, write_wav
+from asr.augment import NOISE_EXPONENTS, coloured_noise, decibels
+from asr.data.download import Archive
+from asr.data.manifest import Manifest, Utterance
+
+LIBRISPEECH = ("https://www.openslr.org/resources/31/", "https://openslr.trmal.net/resources/31/")
+ARCHIVES = [
+    Archive(
+        "speech_commands/speech_commands_v0.02.tar.gz",
+        ("https://download.tensorflow.org/data/speech_commands_v0.02.tar.gz",),
+        sha256="af14739ee7dc311471de98f5f9d2c9191b18aedfe957f4a6ff791c709868ff58",
+    ),
+    Archive("openslr/31/train-clean-5.tar.gz", tuple(url + "train-clean-5.tar.gz" for url in LIBRISPEECH)),
+    Archive("openslr/31/dev-clean-2.tar.gz", tuple(url + "dev-clean-2.tar.gz" for url in LIBRISPEECH)),
+    Archive("openslr/101/speechocean762.tar.gz", ("https://www.openslr.org/resources/101/speechocean762.tar.gz",)),
+    Archive("noise/esc10.tar.gz", ("https://github.com/karolpiczak/ESC-50/archive/refs/heads/master.tar.gz",)),
+]
+RATE = 8_000
+WORDS = ["zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine"]
+# What a reader may say that sounds like a digit: such sentences are no examples of speech without digits.
+DIGIT_LIKE = {*WORDS, "oh", "o", "for", "to", "too", "won", "ate", "fore", "ones", "tens", "sixth", "seventh", "ninth"}
+MOST_A_WORD = 300  # recordings of Speech Commands, which has 4,000 of each
+ESC10 = {0, 1, 10, 11, 12, 20, 21, 38, 40, 41}  # the classes of ESC-50 whose licence allows every use
+TEST_FOLDS = (4, 5)
+
+
+def utterances(corpus: Path, made: Path) -> Iterator[tuple[str, Utterance]]:
+    digits = made.parent.parent / "digits"
+    for part in ("train", "dev"):
+        for utterance in Manifest(digits / f"{part}.jsonl"):
+            yield part, replace(utterance, other={"source": "digits"})
+    for part, utterance in _beside_digits(corpus, made):
+        yield part, utterance
+        if part.startswith("base_"):
+            yield part.removeprefix("base_"), utterance
+
+
+def _beside_digits(corpus: Path, made: Path) -> Iterator[tuple[str, Utterance]]:
+    for utterance in _speech_commands(corpus, WORDS):
+        yield "base_train", utterance
+    yield from _synthetic(made / "synthetic")
+    for utterance in _learners(corpus / "speechocean762"):
+        yield "test_learners", utterance
+    for utterance in _librispeech(corpus / "train-clean-5", 1.0, 4.0, seed=1):
+        yield "base_train", utterance
+    for utterance in _noise(corpus):
+        testing = utterance.id.startswith(tuple(f"{fold}-" for fold in TEST_FOLDS))
+        if testing:
+            yield "test_reject", utterance
+        else:
+            yield "noise", utterance
+            yield "base_train", utterance
+    for utterance in _music(made / "music", 60, seed=2):
+        yield "base_train", utterance
+    for utterance in [*_music(made / "music_test", 24, seed=3), *_silence(made / "silence_test", 24, seed=4)]:
+        yield "test_reject", utterance
+    total_s = 0.0
+    for utterance in [*_speech_commands(corpus, ["right"]), *_librispeech(corpus / "dev-clean-2", 2.0, 6.0, seed=5)]:
+        if total_s < 600.0:
+            total_s += utterance.duration
+            yield "test_speech", replace(utterance, text="")
+
+
+def _speech_commands(corpus: Path, words: list[str]) -> Iterator[Utterance]:
+    for word in words:
+        for path in sorted((corpus / "speech_commands_v0.02").glob(f"**/{word}/*.*"))[:MOST_A_WORD]:
+            speaker = path.stem.split("_")[0]
+            duration = read_audio(path, RATE).duration
+            other = {"source": "speech_commands"}
+            yield Utterance(f"{word}_{path.stem}", path, duration, word, f"commands_{speaker}", other=other)
+
+
+def _synthetic(folder: Path) -> Iterator[tuple[str, Utterance]]:
+    subprocess.run([sys.executable, str(Path(__file__).parent / "synthesise.py"), str(folder)], check=True)
+    for path in sorted(folder.glob("*.jsonl")):
+        for utterance in Manifest(path):
+            part = str(utterance.other["part"])
+            yield "test_voices" if part == "test" else f"base_{part}", utterance
+
+
+def _librispeech(corpus: Path, shortest_s: float, longest_s: float, seed: int) -> Iterator[Utterance]:
+    """A piece of every utterance that has no word like a digit, with an empty text."""
+    rng = np.random.default_rng(seed)
+    audio = {path.stem: path for path in corpus.glob("**/*.*")}
+    lines = [line for path in corpus.glob("**/*.trans.txt") for line in path.read_text(encoding="utf-8").splitlines()]
+    for name, _, text in sorted(line.partition(" ") for line in lines):
+        if DIGIT_LIKE.isdisjoint(re.split(r"[\s']", text.lower())):
+            whole_s = read_audio(audio[name], RATE).duration
+            piece_s = min(whole_s, float(rng.uniform(shortest_s, longest_s)))
+            start = float(rng.uniform(0.0, whole_s - piece_s))
+            speaker = f"librispeech_{name.split('-')[0]}"
+            yield Utterance(name, audio[name], piece_s, "", speaker, start=start, other={"source": "librispeech"})
+
+
+def _learners(corpus: Path) -> Iterator[Utterance]:
+    audio = {path.stem: path for path in corpus.glob("**/WAVE/**/*.*")}
+    for list_ in sorted(corpus.glob("**/*/text")):
+        speakers = dict(line.split() for line in (list_.parent / "utt2spk").read_text(encoding="utf-8").splitlines())
+        for line in sorted(list_.read_text(encoding="utf-8").splitlines()):
+            name, *words = line.lower().split()
+            if words and set(words) <= set(WORDS):
+                duration = read_audio(audio[name], RATE).duration
+                yield Utterance(name, audio[name], duration, " ".join(words), speakers[name])
+
+
+def _noise(corpus: Path) -> Iterator[Utterance]:
+    for path in sorted((corpus / "esc10").glob("**/[1-5]-*.*")):
+        target = path.stem.split("-")[-1]
+        if not target.isdigit() or int(target) in ESC10:
+            yield Utterance(path.stem, path, read_audio(path, RATE).duration, "", "noise", other={"source": "noise"})
+
+
+def _silence(folder: Path, count: int, seed: int) -> Iterator[Utterance]:
+    """Five seconds each: digital silence, and hum and hiss of an open line at -70 to -40 dB of full scale."""
+    rng = np.random.default_rng(seed)
+    time_s = np.arange(5 * RATE) / RATE
+    for number in range(count):
+        samples = np.zeros(5 * RATE, np.float32)
+        if number % 4:
+            colour = str(rng.choice(list(NOISE_EXPONENTS)))
+            hum = np.sin(2 * np.pi * rng.choice([50.0, 60.0]) * time_s)
+            samples = coloured_noise(len(samples), colour, rng) + np.float32(rng.uniform(0, 2)) * hum.astype(np.float32)
+            samples *= np.float32(decibels(rng.uniform(-70, -40)))
+        yield _write(folder / f"silence_{number:02}.wav", samples, "silence")
+
+
+def _music(folder: Path, count: int, seed: int) -> Iterator[Utterance]:
+    """Five seconds each: a melody over chords and drums, with harmonics, decay, vibrato and tempo drawn at random."""
+    rng = np.random.default_rng(seed)
+    for number in range(count):
+        samples = np.zeros(6 * RATE, np.float32)
+        key, beat_s = rng.integers(40, 60), rng.uniform(0.15, 0.6)
+        scale = np.array([[0, 2, 4, 5, 7, 9, 11], [0, 2, 3, 5, 7, 8, 10]])[rng.integers(2)]
+        rolloff, decay_s, vibrato = rng.uniform(0.5, 2.5), rng.uniform(0.1, 1.5), rng.uniform(0, 0.01)
+        for step in range(int(5 / beat_s)):
+            first = int(step * beat_s * RATE)
+            degree = int(rng.integers(7))
+            notes = [key + 12 + scale[int(rng.integers(7))] + 12 * rng.integers(2)] if rng.random() < 0.8 else []
+            if step % 4 == 0:
+                notes += [key + scale[(degree + third) % 7] for third in (0, 2, 4)]
+            for note in notes:
+                tone = _tone(440.0 * 2 ** ((note - 69) / 12), beat_s * rng.choice([1, 2, 4]), rolloff, decay_s, vibrato)
+                samples[first : first + len(tone)] += tone[: len(samples) - first]
+            if rng.random() < 0.5:
+                drum = rng.standard_normal(RATE // 8) * np.exp(-np.arange(RATE // 8) / (RATE * rng.uniform(0.01, 0.05)))
+                samples[first : first + len(drum)] += drum[: len(samples) - first].astype(np.float32)
+        samples = samples[: 5 * RATE]
+        level = np.float32(decibels(rng.uniform(-25, -3)) / np.abs(samples).max())
+        yield _write(folder / f"music_{number:02}.wav", samples * level, "music")
+
+
+def _tone(pitch_hz: float, length_s: float, rolloff: float, decay_s: float, vibrato: float) -> np.ndarray:
+    time_s = np.arange(int(length_s * RATE)) / RATE
+    phase = 2 * np.pi * pitch_hz * (time_s - vibrato / 30 * np.cos(2 * np.pi * 5 * time_s))
+    harmonics = [n for n in range(1, 20) if n * pitch_hz < 0.45 * RATE]
+    wave = sum(np.sin(n * phase) / n**rolloff for n in harmonics)
+    edges = np.minimum(1.0, np.minimum(time_s, time_s[-1] - time_s) / 0.01)
+    return (wave * edges * np.exp(-time_s / decay_s)).astype(np.float32)
+
+
+def _write(path: Path, samples: np.ndarray, source: str) -> Utterance:
+    write_wav(path, samples, RATE)
+    return Utterance(path.stem, path, len(samples) / RATE, "", source, other={"source": source})
