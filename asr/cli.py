@@ -5,6 +5,7 @@ Exit status: 0 done, 1 failed (one clear line), 2 wrong usage, 130 interrupted.
 
 from __future__ import annotations
 
+import io
 import os
 import re
 import sys
@@ -352,4 +353,7 @@ def prepare(
 
 def main() -> None:
     """Entry point of the console script: run a command and exit with its status."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # a pipe on Windows would have a code page that lacks most letters
+            stream.reconfigure(encoding="utf-8")
     app()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -91,6 +91,9 @@ class AugmentConfig(Section):
     frequency_mask_bins: int = Field(15, ge=1)
 
 
+Momentum = Annotated[float, Field(ge=0, lt=1)]
+
+
 class TrainConfig(Section):
     init: str | None = None  # start from this model's weights: a folder or a built-in name
     epochs: int = Field(30, ge=1)
@@ -99,10 +102,10 @@ class TrainConfig(Section):
     warmup: float = Field(0.1, ge=0, lt=1)  # share of the training in which the rate rises to the peak
     final_lr: float = Field(0.01, ge=0, le=1)  # share of the peak left at the end of the cosine
     weight_decay: float = Field(0.01, ge=0)
-    betas: tuple[float, float] = (0.9, 0.98)
+    betas: tuple[Momentum, Momentum] = (0.9, 0.98)
     clip: float = Field(5.0, gt=0)  # largest norm of the gradient
     ema: float = Field(0.0, ge=0, lt=1)  # decay of the running average of weights that is validated and kept; 0: off
-    seed: int = Field(0, ge=0)
+    seed: int = Field(0, ge=0, lt=2**63)
     validate_every: int = Field(1, ge=1)  # epochs
     log_every: int = Field(50, ge=1)  # steps
     max_minutes: float | None = Field(None, gt=0)  # then save and stop; the same command goes on

@@ -14,7 +14,7 @@ import json
 import sys
 from pathlib import Path
 
-from asr.evaluate.run import sha256
+from asr.evaluate.run import model_sha256
 from asr.model.recognizer import Recognizer
 from asr.pretrained import HERE, find_model
 from asr.train.card import model_card
@@ -33,7 +33,7 @@ def main() -> None:
 
     source = find_model(arguments.model)
     recognizer = Recognizer.load(source)
-    digest = sha256(source / "model.safetensors")
+    digest = model_sha256(source)
     results = []
     for given in arguments.results:
         name, _, file = given.partition("=")

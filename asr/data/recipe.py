@@ -9,6 +9,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 from asr.data.download import Archive, fetch, unpack
 from asr.data.manifest import Utterance, write_manifest
@@ -37,10 +38,14 @@ def prepare(recipe: Path, data: Path, mirror: str | None, verify: bool, say: Say
     """
     recipe = recipe.resolve()
     module = _load(recipe / "prepare.py")
+    for name, kind in (("ARCHIVES", "the list of the corpus's archives"), ("utterances", "the function that reads it")):
+        if not hasattr(module, name):
+            raise AsrError(f"{recipe / 'prepare.py'}: defines no {name}, {kind}; see recipes/yesno/prepare.py")
     archives: list[Archive] = module.ARCHIVES
     home = data / recipe.name
-    stamp = {"prepare.py": hashlib.sha256((recipe / "prepare.py").read_bytes()).hexdigest()}
-    if _stamp(home) == stamp:
+    written = hashlib.sha256((recipe / "prepare.py").read_bytes()).hexdigest()
+    stamp = _stamp(home)
+    if stamp.get("prepare.py") == written and all((home / f"{part}.jsonl").is_file() for part in stamp["parts"]):
         say(f"{home}: already prepared")
         return home
     for archive in archives:
@@ -58,7 +63,7 @@ def prepare(recipe: Path, data: Path, mirror: str | None, verify: bool, say: Say
         write_manifest(home / f"{part}.jsonl", found)
         hours = sum(utterance.duration for utterance in found) / 3600
         say(f"{home / part}.jsonl: {len(found)} utterances, {hours:.2f} h")
-    (home / PREPARED).write_text(json.dumps(stamp), encoding="utf-8")
+    (home / PREPARED).write_text(json.dumps({"prepare.py": written, "parts": list(parts)}), encoding="utf-8")
     return home
 
 
@@ -72,11 +77,13 @@ def _load(path: Path) -> ModuleType:
     return module
 
 
-def _stamp(home: Path) -> dict[str, str] | None:
+def _stamp(home: Path) -> dict[str, Any]:
+    """What the last preparation left: the sum of prepare.py and the parts it wrote."""
     try:
-        return json.loads((home / PREPARED).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return None
+        stamp = json.loads((home / PREPARED).read_text(encoding="utf-8"))
+        return stamp if isinstance(stamp.get("parts"), list) else {}
+    except (OSError, ValueError, AttributeError):
+        return {}
 
 
 def _stem(path: str) -> str:

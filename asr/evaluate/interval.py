@@ -11,6 +11,7 @@ import numpy as np
 BOOTSTRAP_DRAWS = 10_000
 FEWEST_SPEAKERS = 4  # with fewer the interval is over utterances
 FEWEST_UNITS = 20  # below this a bootstrap over speakers or utterances is too narrow
+FEW_ERRORS = 10  # with fewer the units' spread says little: an interval may come out narrower than with no error at all
 
 
 @dataclass(frozen=True)
@@ -31,7 +32,8 @@ def rate_interval(
 
     No error at all: the exact binomial bound over words (Clopper and Pearson 1934). Otherwise the units are speakers,
     where four or more are known, or else utterances. From 20 units on: bootstrap (Efron 1979). Below:
-    the cluster-robust standard error of the ratio with Student's t of units − 1 degrees of freedom.
+    the cluster-robust standard error of the ratio with Student's t of units − 1 degrees of freedom. Below 10 errors it
+    is at least as wide as the exact binomial interval over words.
     """
     e, w = np.asarray(errors, dtype=np.float64), np.asarray(words, dtype=np.float64)
     if w.sum() == 0:
@@ -46,7 +48,17 @@ def rate_interval(
         e, w = np.bincount(group, e), np.bincount(group, w)
     if len(e) == 1:
         return Interval(0.0, max(1.0, float(e[0] / w[0])), "none possible (one utterance)", unit)
-    return _cluster_robust(e, w, unit) if len(e) < FEWEST_UNITS else _bootstrap(e, w, unit, seed)
+    interval = _cluster_robust(e, w, unit) if len(e) < FEWEST_UNITS else _bootstrap(e, w, unit, seed)
+    return _no_narrower_than_binomial(interval, e.sum(), w.sum()) if e.sum() < FEW_ERRORS else interval
+
+
+def _no_narrower_than_binomial(interval: Interval, errors: float, words: float) -> Interval:
+    from scipy.stats import beta
+
+    low = float(beta.ppf(0.025, errors, words - errors + 1)) if errors < words else 0.0
+    high = float(beta.ppf(0.975, errors + 1, words - errors)) if errors < words else errors / words
+    method = f"{interval.method}, no narrower than exact binomial"
+    return Interval(min(interval.low, low), max(interval.high, high), method, interval.unit)
 
 
 def _bootstrap(e: np.ndarray, w: np.ndarray, unit: str, seed: int) -> Interval:

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from asr.data.dataset import read_utterance
+from asr.data.download import file_sha256
 from asr.data.manifest import Manifest, Utterance
 from asr.decode.batch import decode_waveforms
 from asr.errors import AudioError, ManifestError
@@ -120,9 +121,9 @@ def make_record(
         "normaliser": recognizer.text.normaliser,
         "decoder": {"kind": "greedy", "beam": None, "lm": None, "weights": None},
         "model": str(model),
-        "model_sha256": sha256(model / "model.safetensors"),
+        "model_sha256": model_sha256(model),
         "manifest": str(manifest),
-        "manifest_sha256": sha256(manifest),
+        "manifest_sha256": file_sha256(manifest),
         "seed": recognizer.training_record.get("seed"),
         "device": str(recognizer.device),
         "asr_version": __version__,
@@ -148,8 +149,8 @@ def stored_evaluation(folder: Path, model: Path, manifest: Path) -> dict[str, An
     try:
         record = json.loads((folder / "wer.json").read_text(encoding="utf-8"))
         same = (record["model_sha256"], record["manifest_sha256"], record["asr_version"], record["failed"]) == (
-            sha256(model / "model.safetensors"),
-            sha256(manifest),
+            model_sha256(model),
+            file_sha256(manifest),
             __version__,
             0,
         )
@@ -158,12 +159,10 @@ def stored_evaluation(folder: Path, model: Path, manifest: Path) -> dict[str, An
     return record if same else None
 
 
-def sha256(path: Path) -> str:
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while block := file.read(2**20):
-            digest.update(block)
-    return digest.hexdigest()
+def model_sha256(folder: Path) -> str:
+    """One sum over what decides a model's output: its config and its weights."""
+    sums = [file_sha256(folder / name) for name in ("config.json", "model.safetensors")]
+    return hashlib.sha256("".join(sums).encode()).hexdigest()
 
 
 def _trn_id(pair: Pair) -> str:

@@ -6,13 +6,14 @@ from typing import Any
 
 from rich import box
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 
 def print_table(record: dict[str, Any], expect: float | None = None) -> None:
     """Print what a wer.json holds, and next to the WER the one that was promised."""
     table = Table(box=box.SIMPLE, show_header=False)
-    table.add_row("manifest", record["manifest"])
+    table.add_row("manifest", escape(record["manifest"]))
     wer = _percent(record["wer"])
     if record["wer_ci95"]:
         low, high = record["wer_ci95"]

@@ -12,9 +12,10 @@ import yaml
 from asr.augment import SpecAugment
 from asr.config import Config, differing, dump_yaml, parse_config
 from asr.data.dataset import Batch
+from asr.data.download import file_sha256
 from asr.device import resolve_device, set_precision
 from asr.errors import TrainError
-from asr.evaluate.run import evaluate, sha256
+from asr.evaluate.run import evaluate
 from asr.model.ctc import Loss, ctc
 from asr.model.recognizer import Recognizer
 from asr.pretrained import find_model
@@ -29,6 +30,7 @@ from asr.train.corpus import (
     read_part,
     symbol_warnings,
 )
+from asr.train.lock import run_lock
 from asr.train.log import RunLog
 from asr.train.loop import Task, fit
 
@@ -51,12 +53,22 @@ def train(config: Config, say: Say) -> str:
         return "already finished"
 
     recognizer, train_part, dev_part, data = prepare(config, say)
-    run.mkdir(parents=True, exist_ok=True)
+    dev = DevelopmentData(dev_part, recognizer.sample_rate, config.data.cache_mb)
+    for _ in dev:  # a recording that cannot be read is found now, not when an epoch has been trained
+        pass
+    with run_lock(run):
+        outcome = _train(config, recognizer, train_part, dev, data)
+        if outcome == "finished":
+            say_what_is_wrong(export_best(run, config, recognizer, train_part), config, say)
+    return outcome
+
+
+def _train(config: Config, recognizer: Recognizer, train_part: Part, dev: DevelopmentData, data: TrainingData) -> str:
+    run = config.run
     if not (run / "config.yaml").exists():
         (run / "config.yaml.part").write_text(dump_yaml(config), encoding="utf-8")
         (run / "config.yaml.part").replace(run / "config.yaml")
-    dev = DevelopmentData(dev_part, recognizer.sample_rate, config.data.cache_mb)
-    trained_on = {"train manifest": train_part.manifest.path, "dev manifest": dev_part.manifest.path}
+    trained_on = {"train manifest": train_part.manifest.path, "dev manifest": dev.part.manifest.path}
     if config.train.init is not None:
         trained_on["train.init"] = find_model(config.train.init) / "model.safetensors"
     task = Task(
@@ -65,7 +77,7 @@ def train(config: Config, say: Say) -> str:
         validate=lambda candidate: evaluate(candidate, dev).score(),
         keep={
             "tokens": list(recognizer.tokenizer.tokens),
-            **{name: sha256(path) for name, path in trained_on.items()},
+            **{name: file_sha256(path) for name, path in trained_on.items()},
         },
     )
 
@@ -75,10 +87,7 @@ def train(config: Config, say: Say) -> str:
             log.say(f"resuming at epoch {progress.epoch + 1}, batch {progress.batch + 1}")
         return log
 
-    outcome = fit(recognizer, task, config.train, run / "checkpoints", open_log)
-    if outcome == "finished":
-        say_what_is_wrong(export_best(run, config, recognizer, train_part), config, say)
-    return outcome
+    return fit(recognizer, task, config.train, run / "checkpoints", open_log)
 
 
 def say_what_is_wrong(wer: float, config: Config, say: Say) -> None:
@@ -199,7 +208,7 @@ def export_best(run: Path, config: Config, recognizer: Recognizer, part: Part) -
         "description": config.description,
         "licence": config.licence,
         "manifest": part.manifest.path.name,
-        "manifest_sha256": sha256(part.manifest.path),
+        "manifest_sha256": file_sha256(part.manifest.path),
         "utterances": len(part),
         "hours": round(float(part.durations.sum()) / 3600, 4),
         "epochs": config.train.epochs,

@@ -12,6 +12,13 @@ data=${DATA:-data} run=${RUN:-runs/yesno}
 options=(--data "$data")
 [ -z "${MIRROR:-}" ] || options+=(--mirror "$MIRROR")
 [ "${VERIFY:-1}" != 0 ] || options+=(--no-verify)
+device=auto
+for setting in "$@"; do case $setting in device=*) device=${setting#device=} ;; esac; done
+
+finished() { # RUN: a training that stopped after train.max_minutes has nothing to evaluate yet
+    [ -f "$1/model/config.json" ] || exit 0
+}
+
 asr data prepare "$recipe" "${options[@]}"
 
 split() { # PREFIX RUN EVALUATION EXPECTED [key=value ...]: train and test on one of the two splits
@@ -19,7 +26,8 @@ split() { # PREFIX RUN EVALUATION EXPECTED [key=value ...]: train and test on on
     shift 4
     asr train "$recipe/yesno.yaml" run="$folder" \
         data.train="$data/yesno/${prefix}train.jsonl" data.dev="$data/yesno/${prefix}dev.jsonl" "$@"
-    asr evaluate --model "$folder" "$data/yesno/${prefix}test.jsonl" --output-dir "$output" --expect "$expected"
+    finished "$folder"
+    asr evaluate --model "$folder" "$data/yesno/${prefix}test.jsonl" --device "$device" --output-dir "$output" --expect "$expected"
 }
 split kaldi_ "$run/kaldi" "$run/eval/kaldi" 0.0084 "$@"
 split "" "$run" "$run/eval" 0.0042 "$@"

@@ -18,6 +18,8 @@ import soundfile
 
 from asr.config import load_config
 from asr.data.manifest import Manifest
+from asr.data.recipe import prepare
+from asr.errors import AsrError
 
 ROOT = Path(__file__).resolve().parents[2]
 RATE = 8000
@@ -144,6 +146,33 @@ def test_digits_and_a_held_out_speaker(mirror, tmp_path):
     assert record["manifest"].endswith("heldout_bob.jsonl")
 
 
+def test_a_recipe_whose_manifests_are_gone_is_prepared_again(mirror, tmp_path, monkeypatch):
+    said = []
+    for _ in range(2):
+        prepare(ROOT / "recipes/yesno", tmp_path, mirror, False, said.append)
+    assert said[-1].endswith("already prepared")
+    (tmp_path / "yesno" / "dev.jsonl").unlink()
+    prepare(ROOT / "recipes/yesno", tmp_path, mirror, False, said.append)
+    assert len(Manifest(tmp_path / "yesno" / "dev.jsonl")) == 2
+
+
+@pytest.mark.parametrize("missing", ["ARCHIVES", "utterances"])
+def test_an_incomplete_prepare_is_named(tmp_path, missing):
+    lines = {"ARCHIVES": "ARCHIVES = []", "utterances": "def utterances(corpus, made): return []"}
+    (tmp_path / "prepare.py").write_text("\n".join(line for name, line in lines.items() if name != missing))
+    with pytest.raises(AsrError, match=f"prepare.py: defines no {missing}"):
+        prepare(tmp_path, tmp_path / "data", None, True, print)
+
+
+@needs_bash
+def test_nothing_is_evaluated_before_the_training_has_finished(mirror, tmp_path):
+    done = recipe("digits", mirror, tmp_path, "join.per_epoch=200", "train.max_minutes=1e-6")
+    assert done.returncode == 0, done.stderr
+    assert done.stderr.rstrip().endswith("the same command goes on from here")
+    empty = recipe("digits", mirror, tmp_path, "heldout=")
+    assert empty.returncode == 2
+
+
 @needs_bash
 def test_wrong_checksum_is_refused(mirror, tmp_path):
     done = recipe("yesno", mirror, tmp_path, VERIFY="1")
@@ -158,7 +187,8 @@ def test_every_shipped_config_loads_and_says_command_minutes_and_number(path):
     assert config.description
     first = path.read_text().splitlines()[0]
     assert first.startswith("# ")
-    assert f"recipes/{path.parent.name}/run.sh" in first
+    script = "pretrained.sh" if path.stem.startswith("pretrained") else "run.sh"
+    assert f"recipes/{path.parent.name}/{script}" in first
 
 
 @pytest.mark.parametrize("path", sorted(ROOT.glob("recipes/*/")), ids=lambda p: p.name)

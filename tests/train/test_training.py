@@ -15,9 +15,10 @@ import torch
 from asr.audio import write_wav
 from asr.config import load_config
 from asr.data.manifest import Utterance, write_manifest
-from asr.errors import TrainError
+from asr.errors import AudioError, TrainError
 from asr.train.checkpoint import load_checkpoint
 from asr.train.dry_run import dry_run
+from asr.train.lock import run_lock
 from asr.train.loop import learning_rate
 from asr.train.run import train
 
@@ -207,6 +208,20 @@ def test_the_model_folder_holds_the_best_checkpoint(corpus, tmp_path):
     best = load_checkpoint(run / "checkpoints" / "best.pt")[1]["model"]
     assert_equal(Recognizer.load(run / "model").state_dict(), best)
     assert not torch.equal(best["head.projection.weight"], weights(run)["head.projection.weight"])  # an average
+
+
+def test_two_trainings_do_not_share_a_run_folder(corpus, tmp_path):
+    with run_lock(tmp_path / "run"), pytest.raises(TrainError, match="another training is running in it"):
+        train(settings(corpus, tmp_path / "run"), quiet)
+    assert train(settings(corpus, tmp_path / "run", "train.epochs=1"), quiet) == "finished"
+
+
+def test_an_unreadable_development_recording_is_found_before_training(corpus, tmp_path):
+    dev = write_corpus(tmp_path, 3, 3)
+    (tmp_path / "audio" / "3_2.wav").write_bytes(b"")
+    with pytest.raises(AudioError, match=r"utterance 3_2: .*empty"):
+        train(settings(corpus, tmp_path / "run", f"data.dev={dev}"), quiet)
+    assert not (tmp_path / "run").exists()
 
 
 def test_a_run_that_never_began_leaves_no_folder(corpus, tmp_path):

@@ -1,6 +1,6 @@
 """voices: what the built-in digits model learns from and is measured on, beside the `digits` recipe's own recordings.
 
-Prepare `digits` first: its train and dev manifests are part of these. Real speech, noise and synthesisers:
+Prepare `digits` first, and run synthesise.py (as ../pretrained.sh does): what they made is part of these.
 
     base_train       digits of Speech Commands, synthesisers' digit strings; with an empty text: their other words,
                      pieces of LibriSpeech without digits, noise, music
@@ -14,8 +14,6 @@ Prepare `digits` first: its train and dev manifests are part of these. Real spee
 """
 
 import re
-import subprocess
-import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -26,6 +24,7 @@ from asr.audio import read_audio, write_wav
 from asr.augment import NOISE_EXPONENTS, coloured_noise, decibels
 from asr.data.download import Archive
 from asr.data.manifest import Manifest, Utterance
+from asr.errors import ManifestError
 
 LIBRISPEECH = ("https://www.openslr.org/resources/31/", "https://openslr.trmal.net/resources/31/")
 ARCHIVES = [
@@ -95,8 +94,12 @@ def _speech_commands(corpus: Path, words: list[str]) -> Iterator[Utterance]:
 
 
 def _synthetic(folder: Path) -> Iterator[tuple[str, Utterance]]:
-    subprocess.run([sys.executable, str(Path(__file__).parent / "synthesise.py"), str(folder)], check=True)
-    for path in sorted(folder.glob("*.jsonl")):
+    voices = sorted(folder.glob("*.jsonl"))
+    if not voices:
+        raise ManifestError(
+            f"{folder}: no voices; python {Path(__file__).parent / 'synthesise.py'} {folder} makes them"
+        )
+    for path in voices:
         for utterance in Manifest(path):
             part = str(utterance.other["part"])
             yield "test_voices" if part == "test" else f"base_{part}", utterance

@@ -1,0 +1,37 @@
+"""One training at a time in a run folder."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO
+
+from asr.errors import TrainError
+
+
+@contextmanager
+def run_lock(run: Path) -> Iterator[None]:
+    """Hold `run/.lock`, which the system frees however the process ends. Raises TrainError when another holds it."""
+    run.mkdir(parents=True, exist_ok=True)
+    with (run / ".lock").open("w") as file:
+        try:
+            _lock(file)
+        except OSError:
+            raise TrainError(
+                f"{run}: another training is running in it; wait for it, or choose another run folder"
+                " (run=DIR, or RUN=DIR before a recipe's command)"
+            ) from None
+        yield
+
+
+def _lock(file: IO[str]) -> None:
+    if sys.platform == "win32":
+        import msvcrt
+
+        msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)
+    else:
+        import fcntl
+
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

