@@ -120,8 +120,8 @@ def augment_waveform(
 
 
 class SpecAugment:
-    """Warped frequency (Jaitly and Hinton 2013); masks of time and frequency set to zero, the mean of normalised
-    features (Park et al. 2019).
+    """What is changed in spectra: warped frequency (Jaitly and Hinton 2013), a microphone's frequency response, and
+    masks of time and frequency set to zero, the mean of normalised features (Park et al. 2019).
 
     All is drawn on the CPU from `seed`, so it does not depend on the device.
     """
@@ -135,6 +135,19 @@ class SpecAugment:
         if self.config.warp == (1.0, 1.0):
             return None
         return torch.from_numpy(self.rng.uniform(*self.config.warp, batch).astype(np.float32))
+
+    def responses(self, batch: int, mels: int) -> Tensor | None:
+        """(batch, mels) to be added to log energies: three cosines over frequency, their peak uniform in dB."""
+        if self.config.response_db == 0.0:
+            return None
+        cycles = np.arange(1, 4)  # half cycles over the whole band
+        weights = self.rng.standard_normal((batch, 3, 1)) / cycles[:, None]
+        phases = self.rng.uniform(0, 2 * np.pi, (batch, 3, 1))
+        position = np.linspace(0, np.pi, mels)
+        curves = (weights * np.cos(cycles[:, None] * position + phases)).sum(1)
+        peaks = self.rng.uniform(0.0, self.config.response_db, (batch, 1)) * np.log(10.0) / 10.0
+        curves *= peaks / np.abs(curves).max(1, keepdims=True)
+        return torch.from_numpy(curves.astype(np.float32))
 
     def __call__(self, features: Tensor, lengths: Tensor) -> Tensor:
         """features: (batch, frames, bins), lengths: (batch,) -> masked features."""

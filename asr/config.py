@@ -28,6 +28,7 @@ class FeatureConfig(Section):
     hop_ms: float = Field(10.0, gt=1, le=100)
     low_hz: float = Field(20.0, ge=0)
     high_hz: float | None = None  # default: half the sample rate
+    range_db: float | None = Field(None, gt=0)  # energies below an utterance's loudest by more than this are raised
     # utterance: mean and variance of each utterance; global: of the training set, the only one that can stream
     normalise: Literal["utterance", "global", "none"] = "utterance"
 
@@ -84,6 +85,7 @@ class AugmentConfig(Section):
     band_share: float = Field(0.0, ge=0, le=1)  # how many have the band of a telephone line
     codec_share: float = Field(0.0, ge=0, le=1)  # how many pass A-law, µ-law or GSM
     warp: tuple[float, float] = (1.0, 1.0)  # uniform factor on frequency: longer and shorter vocal tracts
+    response_db: float = Field(0.0, ge=0)  # a smooth curve over frequency of up to ± this: other microphones
     time_masks: int = Field(0, ge=0)  # SpecAugment (Park et al. 2019)
     time_mask_frames: int = Field(25, ge=1)
     time_mask_share: float = Field(0.2, gt=0, le=1)  # a mask covers at most this share of the utterance
@@ -157,6 +159,11 @@ def parse_config(raw: dict[str, Any], name: str) -> Config:
         raise ConfigError(
             f"{name}: model.bidirectional=false is causal, but features.normalise=utterance needs the whole utterance;"
             " set features.normalise=global"
+        )
+    if not config.model.bidirectional and config.features.range_db is not None:
+        raise ConfigError(
+            f"{name}: model.bidirectional=false is causal, but features.range_db needs the whole utterance's loudest"
+            " moment; set features.range_db=null"
         )
     for key in ("join.pause_s", "augment.speed", "augment.gain_db", "augment.noise_snr_db", "augment.warp"):
         low, high = flatten(config)[key]

@@ -79,12 +79,14 @@ class FeatureExtractor(nn.Module):
             self.register_buffer("mean", torch.zeros(self.dimension))
             self.register_buffer("scale", torch.ones(self.dimension))
 
-    def forward(self, waveforms: Tensor, lengths: Tensor, warps: Tensor | None = None) -> tuple[Tensor, Tensor]:
+    def forward(
+        self, waveforms: Tensor, lengths: Tensor, warps: Tensor | None = None, responses: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
         """waveforms: (batch, samples), lengths: (batch,) -> features (batch, frames, dimension) and lengths.
 
-        warps: (batch,) factors on frequency, see `warped_filters`.
+        warps: (batch,) factors on frequency, see `warped_filters`; responses: (batch, mels) added to log energies.
         """
-        features, feature_lengths = self.raw(waveforms, lengths, warps)
+        features, feature_lengths = self.raw(waveforms, lengths, warps, responses)
         mask = length_mask(feature_lengths, features.shape[1]).unsqueeze(-1)
         if self.config.normalise == "global":
             features = (features - self.mean) * self.scale
@@ -96,7 +98,9 @@ class FeatureExtractor(nn.Module):
             features = features / (variance + 1e-2).sqrt()  # digital silence has no variance to divide by
         return torch.where(mask, features, 0.0), feature_lengths
 
-    def raw(self, waveforms: Tensor, lengths: Tensor, warps: Tensor | None = None) -> tuple[Tensor, Tensor]:
+    def raw(
+        self, waveforms: Tensor, lengths: Tensor, warps: Tensor | None = None, responses: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
         """Features before normalisation; frames past an utterance's end are arbitrary."""
         waveforms = torch.where(length_mask(lengths, waveforms.shape[1]), waveforms.float(), 0.0)
         spectrum = torch.stft(
@@ -112,9 +116,16 @@ class FeatureExtractor(nn.Module):
         power = spectrum.real.square() + spectrum.imag.square()
         filters = self.filters if warps is None else warped_filters(self.filters, warps.to(power.device))
         features = (power.transpose(1, 2) @ filters + LOG_FLOOR).log()
+        if responses is not None:
+            features = features + responses.to(features.device).unsqueeze(1)
+        feature_lengths = feature_frames(lengths, self.config)
+        if self.config.range_db is not None:  # digital silence and a quiet room should look alike
+            inside = length_mask(feature_lengths, features.shape[1]).unsqueeze(-1)
+            loudest = torch.where(inside, features, -math.inf).amax((1, 2), keepdim=True)
+            features = torch.maximum(features, loudest - self.config.range_db * math.log(10.0) / 10.0)
         if self.config.kind == "mfcc":
             features = features @ self.dct
-        return features, feature_frames(lengths, self.config)
+        return features, feature_lengths
 
     def set_global(self, mean: Tensor, deviation: Tensor) -> None:
         """Store the training set's statistics: (dimension,) each."""

@@ -177,6 +177,18 @@ def test_warps_are_drawn_within_their_bounds_from_the_seed():
     assert SpecAugment(AugmentConfig(), 1).warps(500) is None
 
 
+def test_responses_are_smooth_curves_within_their_bound():
+    config = AugmentConfig(response_db=6.0)
+    curves = SpecAugment(config, 1).responses(300, 40)
+    assert curves.shape == (300, 40)
+    peaks_db = curves.abs().amax(1) * 10 / np.log(10)
+    assert peaks_db.max() == pytest.approx(6.0, abs=0.1)
+    assert peaks_db.min() < 0.2
+    assert (curves.diff(dim=1).abs().amax(1) <= 0.35 * curves.abs().amax(1)).all()
+    assert torch.equal(curves, SpecAugment(config, 1).responses(300, 40))
+    assert SpecAugment(AugmentConfig(), 1).responses(300, 40) is None
+
+
 def test_decibels():
     assert decibels(0.0) == 1.0
     assert decibels(-20.0) == pytest.approx(0.1)

@@ -89,6 +89,16 @@ def test_a_warp_moves_tones_as_a_shorter_or_longer_vocal_tract_would():
             assert features(pitch, warp).argmax() == pytest.approx(features(pitch * warp).argmax().item(), abs=1)
 
 
+@pytest.mark.parametrize("kind", ["logmel", "mfcc"])
+def test_a_response_is_added_to_log_energies_of_every_frame(kind):
+    extractor = FeatureExtractor(FeatureConfig(sample_rate=8000, mels=40, coefficients=40, kind=kind, normalise="none"))
+    x, lengths = torch.from_numpy(np.stack([waveform(4000, 8000), waveform(4000, 8000, 1)])), torch.tensor([4000, 4000])
+    responses = torch.randn(2, 40, generator=torch.Generator().manual_seed(0))
+    added = extractor(x, lengths, None, responses)[0] - extractor(x, lengths)[0]
+    expected = responses if kind == "logmel" else responses @ extractor.dct
+    torch.testing.assert_close(added, expected.unsqueeze(1).expand_as(added), atol=1e-4, rtol=0)
+
+
 def test_warped_filters_reach_from_end_to_end_and_differ_by_utterance():
     filters = FeatureExtractor(FeatureConfig(sample_rate=8000, mels=40)).filters
     warps = torch.tensor([0.8, 1.0, 1.25])
@@ -98,3 +108,21 @@ def test_warped_filters_reach_from_end_to_end_and_differ_by_utterance():
     assert (warped >= 0).all()
     for each in warped:  # no filter is lost at the upper end
         assert (each[:, 1:].sum(0) > 0).sum() >= (filters[:, 1:].sum(0) > 0).sum() - 1
+
+
+def test_range_raises_what_is_far_below_the_loudest_in_a_batch_as_alone():
+    config = FeatureConfig(sample_rate=8000, mels=40, normalise="none", range_db=40.0)
+    x = waveform(8000, 8000)
+    x[4000:] = 0.0
+    extractor, plain = FeatureExtractor(config), FeatureExtractor(config.model_copy(update={"range_db": None}))
+    padded = torch.zeros(2, 12_000)
+    padded[0, :8000] = torch.from_numpy(x)
+    padded[1] = torch.from_numpy(10 * waveform(12_000, 8000))  # a louder neighbour changes nothing
+    together, lengths = extractor(padded, torch.tensor([8000, 12_000]))
+    alone, _ = extractor(torch.from_numpy(x)[None], torch.tensor([8000]))
+    assert torch.equal(together[0, : lengths[0]], alone[0])
+    before, _ = plain(torch.from_numpy(x)[None], torch.tensor([8000]))
+    floor = before.max() - 40 * np.log(10) / 10
+    torch.testing.assert_close(alone, before.clamp_min(floor.item()))
+    assert alone.min() == pytest.approx(floor.item(), abs=1e-4)
+    assert before.min() < floor - 1

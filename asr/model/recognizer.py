@@ -73,9 +73,12 @@ class Recognizer(nn.Module):
         Frames of log_probs past an utterance's length are arbitrary.
         """
         with torch.no_grad():
-            warps = None if spec_augment is None else spec_augment.warps(len(waveforms))
-            features, feature_lengths = self.features(waveforms, lengths, warps)
-            if spec_augment is not None:
+            if spec_augment is None:
+                features, feature_lengths = self.features(waveforms, lengths)
+            else:
+                batch, mels = len(waveforms), self.features.config.mels
+                warps, responses = spec_augment.warps(batch), spec_augment.responses(batch, mels)
+                features, feature_lengths = self.features(waveforms, lengths, warps, responses)
                 features = spec_augment(features, feature_lengths)
         encoded, encoded_lengths = self.encoder(features, feature_lengths)
         return self.head(encoded), encoded_lengths

@@ -163,8 +163,8 @@ def start_from(recognizer: Recognizer, other: Recognizer, name: str) -> None:
 def make_loss(recognizer: Recognizer, config: Config) -> Callable[[Batch, int, int], Loss]:
     """The CTC loss with SpecAugment, its draws keyed by seed, epoch and batch."""
     augment = config.augment
-    asked = augment.time_masks + augment.frequency_masks > 0 or augment.warp != (1.0, 1.0)
-    asked = asked and not config.train.overfit
+    changes = augment.time_masks, augment.frequency_masks, augment.response_db, augment.warp != (1.0, 1.0)
+    asked = any(changes) and not config.train.overfit
 
     def loss(batch: Batch, epoch: int, number: int) -> Loss:
         spec_augment = SpecAugment(config.augment, (config.train.seed, epoch, number, 2)) if asked else None

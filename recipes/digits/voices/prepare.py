@@ -2,18 +2,19 @@
 
 Prepare `digits` first, and run synthesise.py (as ../pretrained.sh does): what they made is part of these.
 
-    base_train       digits of Speech Commands, synthesisers' digit strings; with an empty text: their other words,
-                     pieces of LibriSpeech without digits, noise, music
+    base_train       digits of Speech Commands, synthesisers' digit strings; noise, music and silence with no text
     base_dev         strings by two voices of synthesisers that are in no training part: chooses the checkpoint
     train, dev       these and the `digits` recipe's
+    other_words      synthesisers' other words, with an empty text; not trained on: see ../README.md
     test_voices      strings by nine voices of three engines (Flite, Festival, Piper) that are in no training part
     test_learners    strings of digits by learners of English, children among them (SpeechOcean762)
     test_reject      ten minutes of noise, silence and music: nothing in them should be heard as a digit
-    test_speech      ten minutes of LibriSpeech by other readers and the word "right": likewise
+    test_speech      ten minutes of LibriSpeech without digits and the word "right", with an empty text: false alarms
     noise            recordings that training mixes under speech; those of test_reject are others
 """
 
 import re
+import zlib
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -26,15 +27,19 @@ from asr.data.download import Archive
 from asr.data.manifest import Manifest, Utterance
 from asr.errors import ManifestError
 
-LIBRISPEECH = ("https://www.openslr.org/resources/31/", "https://openslr.trmal.net/resources/31/")
 ARCHIVES = [
     Archive(
         "speech_commands/speech_commands_v0.02.tar.gz",
         ("https://download.tensorflow.org/data/speech_commands_v0.02.tar.gz",),
         sha256="af14739ee7dc311471de98f5f9d2c9191b18aedfe957f4a6ff791c709868ff58",
     ),
-    Archive("openslr/31/train-clean-5.tar.gz", tuple(url + "train-clean-5.tar.gz" for url in LIBRISPEECH)),
-    Archive("openslr/31/dev-clean-2.tar.gz", tuple(url + "dev-clean-2.tar.gz" for url in LIBRISPEECH)),
+    Archive(
+        "openslr/31/dev-clean-2.tar.gz",
+        (
+            "https://www.openslr.org/resources/31/dev-clean-2.tar.gz",
+            "https://openslr.trmal.net/resources/31/dev-clean-2.tar.gz",
+        ),
+    ),
     Archive("openslr/101/speechocean762.tar.gz", ("https://www.openslr.org/resources/101/speechocean762.tar.gz",)),
     Archive("noise/esc10.tar.gz", ("https://github.com/karolpiczak/ESC-50/archive/refs/heads/master.tar.gz",)),
 ]
@@ -64,21 +69,20 @@ def _beside_digits(corpus: Path, made: Path) -> Iterator[tuple[str, Utterance]]:
     yield from _synthetic(made / "synthetic")
     for utterance in _learners(corpus / "speechocean762"):
         yield "test_learners", utterance
-    for utterance in _librispeech(corpus / "train-clean-5", 1.0, 4.0, seed=1):
-        yield "base_train", utterance
     for utterance in _noise(corpus):
         testing = utterance.id.startswith(tuple(f"{fold}-" for fold in TEST_FOLDS))
         if testing:
             yield "test_reject", utterance
         else:
             yield "noise", utterance
-            yield "base_train", utterance
-    for utterance in _music(made / "music", 60, seed=2):
+            for piece in _pieces(utterance, 3):
+                yield "base_train", piece
+    for utterance in [*_music(made / "music", 120, seed=2), *_silence(made / "silence", 40, seed=6)]:
         yield "base_train", utterance
     for utterance in [*_music(made / "music_test", 24, seed=3), *_silence(made / "silence_test", 24, seed=4)]:
         yield "test_reject", utterance
     total_s = 0.0
-    for utterance in [*_speech_commands(corpus, ["right"]), *_librispeech(corpus / "dev-clean-2", 2.0, 6.0, seed=5)]:
+    for utterance in [*_speech_commands(corpus, ["right"]), *_librispeech(corpus / "dev-clean-2", seed=5)]:
         if total_s < 600.0:
             total_s += utterance.duration
             yield "test_speech", replace(utterance, text="")
@@ -101,19 +105,19 @@ def _synthetic(folder: Path) -> Iterator[tuple[str, Utterance]]:
         )
     for path in voices:
         for utterance in Manifest(path):
-            part = str(utterance.other["part"])
-            yield "test_voices" if part == "test" else f"base_{part}", utterance
+            part = {"train": "base_train", "dev": "base_dev", "test": "test_voices"}[str(utterance.other["part"])]
+            yield part if utterance.text else "other_words", utterance
 
 
-def _librispeech(corpus: Path, shortest_s: float, longest_s: float, seed: int) -> Iterator[Utterance]:
-    """A piece of every utterance that has no word like a digit, with an empty text."""
+def _librispeech(corpus: Path, seed: int) -> Iterator[Utterance]:
+    """Two to six seconds of every utterance that has no word like a digit, with an empty text."""
     rng = np.random.default_rng(seed)
     audio = {path.stem: path for path in corpus.glob("**/*.*")}
     lines = [line for path in corpus.glob("**/*.trans.txt") for line in path.read_text(encoding="utf-8").splitlines()]
     for name, _, text in sorted(line.partition(" ") for line in lines):
         if DIGIT_LIKE.isdisjoint(re.split(r"[\s']", text.lower())):
             whole_s = read_audio(audio[name], RATE).duration
-            piece_s = min(whole_s, float(rng.uniform(shortest_s, longest_s)))
+            piece_s = min(whole_s, float(rng.uniform(2.0, 6.0)))
             start = float(rng.uniform(0.0, whole_s - piece_s))
             speaker = f"librispeech_{name.split('-')[0]}"
             yield Utterance(name, audio[name], piece_s, "", speaker, start=start, other={"source": "librispeech"})
@@ -135,6 +139,14 @@ def _noise(corpus: Path) -> Iterator[Utterance]:
         target = path.stem.split("-")[-1]
         if not target.isdigit() or int(target) in ESC10:
             yield Utterance(path.stem, path, read_audio(path, RATE).duration, "", "noise", other={"source": "noise"})
+
+
+def _pieces(utterance: Utterance, count: int) -> Iterator[Utterance]:
+    rng = np.random.default_rng(zlib.crc32(utterance.id.encode()))
+    for number in range(count):
+        length_s = float(rng.uniform(min(1.0, utterance.duration), utterance.duration))
+        start = float(rng.uniform(0.0, utterance.duration - length_s))
+        yield replace(utterance, id=f"{utterance.id}_{number}", start=start, duration=length_s)
 
 
 def _silence(folder: Path, count: int, seed: int) -> Iterator[Utterance]:

@@ -1,0 +1,177 @@
+"""The built-in model's data: what the voices say, that test voices are not trained on, and prepare.py on true layouts."""
+
+import importlib.util
+import json
+import shutil
+import sys
+import tarfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+
+from asr.audio import read_audio, write_wav
+from asr.data.manifest import Manifest, Utterance, write_manifest
+from asr.data.recipe import prepare
+from asr.errors import ManifestError
+
+ROOT = Path(__file__).resolve().parents[2]
+VOICES = ROOT / "recipes" / "digits" / "voices"
+RATE = 8000
+
+
+@pytest.fixture(scope="module")
+def synthesise():
+    spec = importlib.util.spec_from_file_location("synthesise", VOICES / "synthesise.py")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_no_test_engine_and_no_development_voice_is_trained_on(synthesise):
+    training, others = synthesise.training_voices(), synthesise.other_voices()
+    names = [voice.name for voice in training + others]
+    assert len(set(names)) == len(names) > 600
+    assert len({voice.seed for voice in training + others}) == len(names)
+    engines = {voice.engine for voice in training}
+    assert not engines & {voice.engine for voice in others if voice.part == "test"}
+    for voice in training:
+        assert voice.part == "train"
+        assert not str(voice.settings[0]).startswith("en-gb-scotland")
+    assert synthesise.KOKORO_DEV not in synthesise.KOKORO
+    assert training == synthesise.training_voices()
+
+
+def test_texts_are_the_digits_that_are_said(synthesise):
+    """Read back by rule: oh is zero, double and triple repeat, accents are other spellings."""
+    kinds = set()
+    for voice in synthesise.training_voices() + synthesise.other_voices():
+        rng = np.random.default_rng(voice.seed)
+        spellings = synthesise.ACCENTS[voice.accent].split() if voice.accent else synthesise.DIGITS
+        for _ in range(voice.utterances):
+            spoken, heard = synthesise.phrase(voice, rng)
+            words = spoken.replace(",", "").split()
+            if not heard:
+                kinds.add("other")
+                assert set(words) <= set(synthesise.OTHER)
+                assert not set(words) & set(synthesise.DIGITS)
+                continue
+            read, times = [], 1
+            for word in words:
+                if word in ("double", "triple"):
+                    times = {"double": 2, "triple": 3}[word]
+                    kinds.add(word)
+                    continue
+                digit = 0 if word == "oh" else spellings.index(word)
+                kinds.add("oh" if word == "oh" else "digit")
+                read += [synthesise.DIGITS[digit]] * times
+                times = 1
+            assert " ".join(read) == heard
+            if voice.part != "train":
+                assert set(words) <= set(synthesise.DIGITS)
+    assert kinds == {"digit", "other", "oh", "double", "triple"}
+
+
+@pytest.mark.skipif(shutil.which("espeak-ng") is None, reason="needs espeak-ng")
+def test_a_voice_is_recorded_once_and_the_same(synthesise, tmp_path):
+    voice = next(voice for voice in synthesise.training_voices() if voice.engine == "espeak")
+    for folder in ("a", "b"):
+        synthesise.record(voice, tmp_path / folder)
+    first, second = (Manifest(tmp_path / folder / f"{voice.name}.jsonl") for folder in ("a", "b"))
+    assert len(first) == voice.utterances
+    for one, other in zip(first, second, strict=True):
+        assert one.other == other.other
+        samples = read_audio(one.audio, RATE).samples
+        assert one.duration == pytest.approx(len(samples) / RATE)
+        assert np.abs(samples).max() == pytest.approx(0.5, abs=1e-3)
+        np.testing.assert_array_equal(samples, read_audio(other.audio, RATE).samples)
+
+
+def noise(seconds, seed, rate=RATE):
+    return (0.1 * np.random.default_rng(seed).standard_normal(int(seconds * rate))).astype(np.float32)
+
+
+@pytest.fixture
+def mirror(tmp_path):
+    """A folder with small archives in the true layouts."""
+    build, home = tmp_path / "build", tmp_path / "mirror"
+
+    def pack(name, files):
+        root = build / Path(name).name
+        for path, contents in files.items():
+            (root / path).parent.mkdir(parents=True, exist_ok=True)
+            if isinstance(contents, str):
+                (root / path).write_text(contents)
+            else:
+                soundfile.write(root / path, contents, 16_000)
+        (home / name).parent.mkdir(parents=True, exist_ok=True)
+        with tarfile.open(home / name, "w:gz") as tar:
+            for entry in sorted(root.iterdir()):
+                tar.add(entry, entry.name)
+
+    commands = {f"{word}/{speaker}_nohash_0.wav": noise(1, 1) for word in ("zero", "right", "bed") for speaker in "ab"}
+    pack("speech_commands/speech_commands_v0.02.tar.gz", commands)
+    lines = "11-22-0000 A GARDEN\n11-22-0001 WENT TO SEA\n11-22-0002 NO ONE KNEW\n"
+    pack(
+        "openslr/31/dev-clean-2.tar.gz",
+        {f"LibriSpeech/dev-clean-2/11/22/11-22-000{n}.flac": noise(4, n) for n in range(3)}
+        | {"LibriSpeech/dev-clean-2/11/22/11-22.trans.txt": lines},
+    )
+    pack(
+        "openslr/101/speechocean762.tar.gz",
+        {
+            "speechocean762/WAVE/SPEAKER0001/000010035.WAV": noise(2, 5),
+            "speechocean762/WAVE/SPEAKER0001/000010036.WAV": noise(2, 6),
+            "speechocean762/train/text": "000010035\tZERO THREE FIVE ONE\n000010036\tTHE BEST ONE\n",
+            "speechocean762/train/utt2spk": "000010035\t0001\n000010036\t0001\n",
+        },
+    )
+    esc = {
+        f"ESC-50-master/audio/{fold}-100-A-{target}.wav": noise(5, fold) for fold in range(1, 6) for target in (0, 49)
+    }
+    pack("noise/esc10.tar.gz", esc)
+    return home
+
+
+def test_prepare_sorts_everything_into_its_part(mirror, tmp_path):
+    data = tmp_path / "data"
+    for part, speaker in (("train", "theo"), ("dev", "theo")):
+        path = data / "digits" / "audio" / f"{part}.wav"
+        write_wav(path, noise(0.5, 1), RATE)
+        write_manifest(data / "digits" / f"{part}.jsonl", [Utterance(f"7_{part}", path, 0.5, "seven", speaker)])
+    with pytest.raises(ManifestError, match=r"no voices; python .*synthesise.py .* makes them"):
+        prepare(VOICES, data, str(mirror), True, lambda line: None)
+    made = data / "voices" / "made" / "synthetic"
+    for part, text in (("train", "one"), ("train", ""), ("dev", "two"), ("test", "three")):
+        name = f"{part}_{text}"
+        write_wav(made / f"{name}.wav", noise(0.5, 2), RATE)
+        said = Utterance(name, made / f"{name}.wav", 0.5, text, name, other={"source": "espeak", "part": part})
+        write_manifest(made / f"{name}.jsonl", [said])
+    prepare(VOICES, data, str(mirror), True, lambda line: None)
+    parts = {path.stem: list(Manifest(path)) for path in (data / "voices").glob("*.jsonl")}
+    texts = {part: sorted({utterance.text for utterance in rows}) for part, rows in parts.items()}
+    assert texts == {
+        "base_train": ["", "one", "zero"],
+        "base_dev": ["two"],
+        "train": ["", "one", "seven", "zero"],
+        "dev": ["seven", "two"],
+        "other_words": [""],
+        "test_voices": ["three"],
+        "test_learners": ["zero three five one"],
+        "test_reject": [""],
+        "test_speech": [""],
+        "noise": [""],
+    }
+    assert [u.id for u in parts["test_speech"]] == ["right_a_nohash_0", "right_b_nohash_0", "11-22-0000"]
+    assert [u.id for u in parts["noise"]] == ["1-100-A-0", "2-100-A-0", "3-100-A-0"]  # no class of ESC-50 beyond ESC-10
+    trained = {u.audio for part in ("train", "base_train", "noise") for u in parts[part]}
+    tested = {u.audio for part in parts if part.startswith("test") for u in parts[part]}
+    assert not trained & tested
+    for rows in parts.values():
+        for utterance in rows:
+            assert utterance.audio.is_file()
+            assert utterance.start + utterance.duration <= soundfile.info(utterance.audio).duration + 1e-3
+    stamp = json.loads((data / "voices" / "prepared.json").read_text())
+    assert set(stamp["parts"]) == set(parts)
