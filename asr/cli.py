@@ -323,7 +323,9 @@ def info(
         ]
         record = recognizer.training_record
         rows += [(key, str(value)) for key, value in record.items() if key != "results"]
-        rows += [(f"WER {100 * result['wer']:.2f} %", result["set"]) for result in record.get("results", [])]
+        for result in record.get("results", []):
+            measured = f"{result['insertions']} words" if result["wer"] is None else f"WER {100 * result['wer']:.2f} %"
+            rows.append((measured, result["set"]))
     for name, value in rows:
         typer.echo(f"{name:16} {value}")
 

@@ -1,6 +1,7 @@
 """Make a run's model a built-in one: asr/pretrained/NAME, its card holding the measured results.
 
     python scripts/publish_model.py runs/digits digits --reproduce "bash recipes/digits/run.sh" \\
+        --limit "It knows six voices only." \\
         "digit strings=runs/digits/eval/wer.json" "noisy digit strings=runs/digits/eval/noisy/wer.json"
 
 Each result is NAME=FILE, a wer.json that `asr evaluate` wrote for this very model; the first is the one that
@@ -20,7 +21,7 @@ from asr.pretrained import HERE, find_model
 from asr.train.card import model_card
 
 LARGEST_BYTES = 5_000_000
-KEYS = ("wer", "wer_ci95", "ci_method", "ci_unit", "words", "utterances")
+KEYS = ("wer", "wer_ci95", "ci_method", "ci_unit", "words", "utterances", "insertions", "audio_s")
 
 
 def main() -> None:
@@ -29,6 +30,7 @@ def main() -> None:
     parser.add_argument("name")
     parser.add_argument("results", nargs="+", metavar="NAME=FILE")
     parser.add_argument("--reproduce", required=True, help="the command that makes the model again")
+    parser.add_argument("--limit", action="append", default=[], help="a line of the card's section on where it fails")
     arguments = parser.parse_args()
 
     source = find_model(arguments.model)
@@ -42,7 +44,7 @@ def main() -> None:
             sys.exit(f"{file}: was measured on another model; evaluate {source} again")
         results.append({"set": name, **{key: record[key] for key in KEYS}})
     recognizer.name = arguments.name
-    recognizer.training_record |= {"results": results, "reproduce": arguments.reproduce}
+    recognizer.training_record |= {"results": results, "reproduce": arguments.reproduce, "limits": arguments.limit}
     target = HERE / arguments.name
     recognizer.save(target, model_card(recognizer))
     size = sum(path.stat().st_size for path in target.iterdir())

@@ -22,8 +22,9 @@ def test_model_is_small_and_described(name):
     assert record["licence"]
     assert record["reproduce"].startswith("bash recipes/")
     for result in record["results"]:
-        low, high = result["wer_ci95"]
-        assert low <= result["wer"] <= high
+        if result["words"]:
+            low, high = result["wer_ci95"]
+            assert low <= result["wer"] <= high
         assert result["set"] in (folder / "README.md").read_text(encoding="utf-8")
 
 

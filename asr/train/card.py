@@ -37,12 +37,16 @@ def model_card(recognizer: Recognizer) -> str:
     if results:
         lines += ["## Measured", "", "| test set | WER | 95 % interval | utterances |", "| --- | --- | --- | --- |"]
         for result in results:
-            low, high = result["wer_ci95"]
-            lines.append(
-                f"| {result['set']} | {percent(result['wer'])} | {percent(low)} to {percent(high)}"
-                f" ({result['ci_method']}, by {result['ci_unit']}) | {result['utterances']} |"
-            )
+            if result["wer"] is None:  # nothing to be heard: false alarms
+                rate, interval = f"{result['insertions']} words in {result['audio_s'] / 60:.0f} min", "–"
+            else:
+                low, high = result["wer_ci95"]
+                rate = percent(result["wer"])
+                interval = f"{percent(low)} to {percent(high)} ({result['ci_method']}, by {result['ci_unit']})"
+            lines.append(f"| {result['set']} | {rate} | {interval} | {result['utterances']} |")
         lines.append("")
+    if record.get("limits"):
+        lines += ["## Where it fails", "", *[f"- {limit}" for limit in record["limits"]], ""]
     lines += ["## Use", "", "    asr transcribe --model THIS_FOLDER recording.wav", ""]
     if record.get("reproduce"):
         lines += ["## Make it again", "", f"    {record['reproduce']}", ""]

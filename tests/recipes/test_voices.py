@@ -1,4 +1,4 @@
-"""The built-in model's data: what the voices say, that test voices are not trained on, and prepare.py on true layouts."""
+"""The built-in model's data: what voices say, that test voices are not trained on, prepare.py on true layouts."""
 
 import importlib.util
 import json
