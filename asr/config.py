@@ -70,6 +70,8 @@ class JoinConfig(Section):
     bare_edges: float = Field(0.0, ge=0, le=1)  # how often there is no pause before the first, and none after the last
     gain_db: float = Field(3.0, ge=0)  # each recording's level varies by ± this
     longest_s: float | None = Field(None, gt=0)  # no more recordings than fit into this
+    trim_share: float = Field(0.0, ge=0, le=1)  # how many recordings lose quiet beginnings and ends
+    trim_db: tuple[float, float] = (-35.0, -12.0)  # where, below the loudest moment; uniform
 
 
 class AugmentConfig(Section):
@@ -165,7 +167,14 @@ def parse_config(raw: dict[str, Any], name: str) -> Config:
             f"{name}: model.bidirectional=false is causal, but features.range_db needs the whole utterance's loudest"
             " moment; set features.range_db=null"
         )
-    for key in ("join.pause_s", "augment.speed", "augment.gain_db", "augment.noise_snr_db", "augment.warp"):
+    for key in (
+        "join.pause_s",
+        "join.trim_db",
+        "augment.speed",
+        "augment.gain_db",
+        "augment.noise_snr_db",
+        "augment.warp",
+    ):
         low, high = flatten(config)[key]
         if low > high or (key in ("augment.speed", "augment.warp") and low <= 0) or (key == "join.pause_s" and low < 0):
             raise ConfigError(f"{name}: {key} is [lowest, highest], not [{low}, {high}]")

@@ -98,9 +98,7 @@ class Examples(Dataset):
         rng = generator(self.seed, self.epoch, index)
         utterances, samples = zip(*(self.waveforms[row] for row in plan.rows), strict=True)
         joined = (
-            samples[0]
-            if not plan.pauses
-            else join_waveforms(samples, plan, self.waveforms.sample_rate, self.join.gain_db, rng)
+            samples[0] if not plan.pauses else join_waveforms(samples, plan, self.waveforms.sample_rate, self.join, rng)
         )
         joined = change_speed(joined, self.waveforms.sample_rate, plan.speed)
         if self.augment is not None:

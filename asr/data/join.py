@@ -56,12 +56,26 @@ def plan_joins(
 
 
 def join_waveforms(
-    waveforms: Sequence[np.ndarray], plan: Plan, sample_rate: int, gain_db: float, rng: np.random.Generator
+    waveforms: Sequence[np.ndarray], plan: Plan, sample_rate: int, config: JoinConfig, rng: np.random.Generator
 ) -> np.ndarray:
     """The recordings of a plan one after the other, silence between them, each at its own level within ± gain_db."""
     pieces = []
     for pause, waveform in zip(plan.pauses, waveforms, strict=False):
         pieces.append(np.zeros(round(pause * sample_rate), np.float32))
-        pieces.append(waveform * np.float32(decibels(rng.uniform(-gain_db, gain_db))))
+        if config.trim_share and rng.random() < config.trim_share:
+            waveform = trim(waveform, sample_rate, rng.uniform(*config.trim_db))
+        pieces.append(waveform * np.float32(decibels(rng.uniform(-config.gain_db, config.gain_db))))
     pieces.append(np.zeros(round(plan.pauses[-1] * sample_rate), np.float32))
     return np.concatenate(pieces)
+
+
+def trim(waveform: np.ndarray, sample_rate: int, threshold_db: float) -> np.ndarray:
+    """Without the frames of 10 ms at both ends that are quieter than the loudest by more than threshold_db (negative).
+
+    What automatic cutting does to recordings: with a high threshold it takes weak consonants away.
+    """
+    frame = sample_rate // 100
+    frames = waveform[: len(waveform) // frame * frame].reshape(-1, frame)
+    power = np.square(frames, dtype=np.float64).mean(1)
+    loud = np.flatnonzero(power >= power.max(initial=0.0) * 10 ** (threshold_db / 10))
+    return waveform[loud[0] * frame : (loud[-1] + 1) * frame] if len(loud) else waveform

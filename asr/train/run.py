@@ -140,10 +140,12 @@ def prepare(config: Config, say: Say) -> tuple[Recognizer, Part, Part, TrainingD
 
 
 def start_from(recognizer: Recognizer, other: Recognizer, name: str) -> None:
-    """Take over another model's weights and its feature statistics. Raises TrainError naming what differs."""
+    """Take over another model's weights and feature statistics; the head's only where both have the same tokens.
+
+    Raises TrainError naming the settings that differ.
+    """
     pairs = {
         "features": (recognizer.features.config, other.features.config),
-        "text": (recognizer.text, other.text),
         "model": (recognizer.config, other.config.model_copy(update={"dropout": recognizer.config.dropout})),
     }
     changed = [
@@ -152,12 +154,11 @@ def start_from(recognizer: Recognizer, other: Recognizer, name: str) -> None:
         for key, value in ours
         if value != getattr(theirs, key)
     ]
-    if recognizer.tokenizer.tokens != other.tokenizer.tokens:
-        tokens, known = set(recognizer.tokenizer.tokens), set(other.tokenizer.tokens)
-        changed.append(f"tokens only here: {sorted(tokens - known)}, only there: {sorted(known - tokens)}")
     if changed:
         raise TrainError(f"train.init={name} does not fit: {'; '.join(changed)}")
-    recognizer.load_state_dict(other.state_dict())
+    same_tokens = recognizer.tokenizer.tokens == other.tokenizer.tokens
+    states = {name: state for name, state in other.state_dict().items() if same_tokens or not name.startswith("head.")}
+    recognizer.load_state_dict(states, strict=same_tokens)
 
 
 def make_loss(recognizer: Recognizer, config: Config) -> Callable[[Batch, int, int], Loss]:

@@ -64,7 +64,7 @@ def _strings(singles: Sequence[Utterance], count: int, seed: int, folder: Path, 
     waveforms = [read_audio(utterance.audio, RATE).samples for utterance in singles]
     speakers = [utterance.speaker for utterance in singles]
     for number, plan in enumerate(plan_joins(speakers, STRINGS, count, rng)):
-        samples = join_waveforms([waveforms[row] for row in plan.rows], plan, RATE, STRINGS.gain_db, rng)
+        samples = join_waveforms([waveforms[row] for row in plan.rows], plan, RATE, STRINGS, rng)
         if int((number + 1) * noisy) > int(number * noisy):
             colour = noise_rng.choice(list(NOISE_EXPONENTS))
             noise = coloured_noise(len(samples), colour, noise_rng)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from asr.config import JoinConfig
-from asr.data.join import Plan, join_waveforms, plan_joins
+from asr.data.join import Plan, join_waveforms, plan_joins, trim
 
 SPEAKERS = ["ann", "bob", "ann", "cleo", "ann", "bob"]
 
@@ -61,7 +61,7 @@ def test_a_joined_waveform_is_its_parts_and_silences_to_the_sample(rate):
     rng = np.random.default_rng(0)
     parts = [rng.uniform(-1, 1, samples).astype(np.float32) for samples in (1000, 1, 333)]
     plan = Plan((0, 1, 2), (0.05, 0.0, 0.123456, 0.3))
-    joined = join_waveforms(parts, plan, rate, 0.0, rng)
+    joined = join_waveforms(parts, plan, rate, JoinConfig(gain_db=0.0), rng)
     silences = [round(pause * rate) for pause in plan.pauses]
     assert joined.dtype == np.float32
     assert len(joined) == sum(map(len, parts)) + sum(silences)
@@ -79,9 +79,31 @@ def test_a_joined_waveform_is_its_parts_and_silences_to_the_sample(rate):
 def test_each_recording_has_its_own_level_within_the_bounds():
     ones = [np.ones(10, np.float32)] * 200
     plan = Plan(tuple(range(200)), (0.0,) * 201)
-    joined = join_waveforms(ones, plan, 8000, 3.0, np.random.default_rng(0)).reshape(200, 10)
+    joined = join_waveforms(ones, plan, 8000, JoinConfig(gain_db=3.0), np.random.default_rng(0)).reshape(200, 10)
     assert (joined == joined[:, :1]).all()
     level = 20 * np.log10(joined[:, 0])
     assert -3 <= level.min() < -2.8
     assert 2.8 < level.max() <= 3
-    np.testing.assert_array_equal(joined.ravel(), join_waveforms(ones, plan, 8000, 3.0, np.random.default_rng(0)))
+    np.testing.assert_array_equal(
+        joined.ravel(), join_waveforms(ones, plan, 8000, JoinConfig(gain_db=3.0), np.random.default_rng(0))
+    )
+
+
+def test_trimming_takes_quiet_ends_and_nothing_between():
+    rate = 8000
+    levels_db = [-60, -40, -20, 0, -50, 0, -30, -10, -40]
+    x = np.concatenate([np.full(800, 10 ** (level / 20), np.float32) for level in levels_db])
+    for threshold, first, last in ((-70, 0, 9), (-45, 1, 9), (-35, 2, 8), (-15, 3, 8), (-5, 3, 6)):
+        np.testing.assert_array_equal(trim(x, rate, threshold), x[first * 800 : last * 800])
+    silent = np.zeros(500, np.float32)
+    assert len(trim(silent, rate, -20)) == 480  # whole frames
+    assert len(trim(silent[:10], rate, -20)) == 10
+
+
+def test_the_share_asked_for_is_trimmed():
+    x = np.concatenate([np.full(400, 0.01), np.full(400, 1.0)]).astype(np.float32)
+    plan = Plan(tuple(range(300)), (0.0,) * 301)
+    config = JoinConfig(gain_db=0.0, trim_share=0.25, trim_db=(-35, -30))
+    joined = join_waveforms([x] * 300, plan, 8000, config, np.random.default_rng(0))
+    assert 0.15 < (300 * 800 - len(joined)) / (300 * 400) < 0.35
+    assert (joined == 1.0).sum() == 300 * 400

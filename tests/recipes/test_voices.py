@@ -80,7 +80,8 @@ def test_a_voice_is_recorded_once_and_the_same(synthesise, tmp_path):
     for folder in ("a", "b"):
         synthesise.record(voice, tmp_path / folder)
     first, second = (Manifest(tmp_path / folder / f"{voice.name}.jsonl") for folder in ("a", "b"))
-    assert len(first) == voice.utterances
+    assert len(first) == voice.utterances + synthesise.SINGLES
+    assert all(len(utterance.text.split()) == 1 for utterance in list(first)[voice.utterances :])
     for one, other in zip(first, second, strict=True):
         assert one.other == other.other
         samples = read_audio(one.audio, RATE).samples

@@ -33,6 +33,7 @@ from asr.audio import read_audio, resample, write_wav
 from asr.data.manifest import Utterance, write_manifest
 
 RATE = 8_000
+SINGLES = 5  # a training voice says so many digits alone, beside its strings
 DIGITS = "zero one two three four five six seven eight nine".split()
 
 # What is not a digit, and should come out as nothing: commands, and frequent words that no accent turns into a digit.
@@ -235,9 +236,12 @@ def _command(command: list[str], stdin: str | None = None) -> tuple[np.ndarray, 
         return audio.samples, RATE
 
 
-def phrase(voice: Voice, rng: np.random.Generator) -> tuple[str, str]:
-    """What a voice says, and the digits in it: ("double four, oh one", "four four zero one"), ("green lamp", "")."""
-    kind = 1.0 if voice.part != "train" else rng.random()
+def phrase(voice: Voice, rng: np.random.Generator, single: bool = False) -> tuple[str, str]:
+    """What a voice says, and the digits in it: ("double four, oh one", "four four zero one"), ("green lamp", "").
+
+    single: one digit alone, as in a list of words.
+    """
+    kind = 0.3 if single else 1.0 if voice.part != "train" else rng.random()
     if kind < 0.2:
         return " ".join(rng.choice(OTHER, rng.integers(1, 6))), ""
     length = 1 if kind < 0.35 else int(rng.integers(1 if voice.part != "train" else 2, 9))
@@ -267,8 +271,9 @@ def record(voice: Voice, output: Path) -> None:
     rng = np.random.default_rng(voice.seed)
     speak = ENGINES[voice.engine](*voice.settings)
     made = []
-    for number in range(voice.utterances):
-        spoken, heard = phrase(voice, rng)
+    singles = SINGLES if voice.part == "train" else 0
+    for number in range(voice.utterances + singles):
+        spoken, heard = phrase(voice, rng, single=number >= voice.utterances)
         samples, rate = speak(spoken + ".")
         samples = resample(np.asarray(samples, np.float32), rate, RATE)
         loud = np.flatnonzero(np.abs(samples) > 0.01 * np.abs(samples).max(initial=0.0))
