@@ -322,7 +322,8 @@ def info(
             ("tokens", f"{len(recognizer.tokenizer)} {recognizer.tokenizer.kind}"),
         ]
         record = recognizer.training_record
-        rows += [(key, str(value)) for key, value in record.items() if key != "results"]
+        rows += [(key, str(value)) for key, value in record.items() if key not in ("results", "limits")]
+        rows += [("fails on", limit) for limit in record.get("limits", [])]
         for result in record.get("results", []):
             measured = f"{result['insertions']} words" if result["wer"] is None else f"WER {100 * result['wer']:.2f} %"
             rows.append((measured, result["set"]))
@@ -357,5 +358,5 @@ def main() -> None:
     """Entry point of the console script: run a command and exit with its status."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):  # a pipe on Windows would have a code page that lacks most letters
-            stream.reconfigure(encoding="utf-8")
+            stream.reconfigure(encoding="utf-8", errors=stream.errors)
     app()

@@ -28,7 +28,7 @@ class FeatureConfig(Section):
     hop_ms: float = Field(10.0, gt=1, le=100)
     low_hz: float = Field(20.0, ge=0)
     high_hz: float | None = None  # default: half the sample rate
-    range_db: float | None = Field(None, gt=0)  # energies below an utterance's loudest by more than this are raised
+    range_db: float | None = Field(None, gt=0)  # energies relative to the utterance's loudest, cut off so far below it
     # utterance: mean and variance of each utterance; global: of the training set, the only one that can stream
     normalise: Literal["utterance", "global", "none"] = "utterance"
 
@@ -75,7 +75,7 @@ class JoinConfig(Section):
 
 
 class AugmentConfig(Section):
-    """What changes training audio; every draw is keyed by seed, epoch and utterance."""
+    """What changes training audio and spectra; every draw is keyed by seed, epoch and utterance or batch."""
 
     speed: tuple[float, float] = (1.0, 1.0)  # uniform factor on tempo and pitch
     gain_db: tuple[float, float] = (0.0, 0.0)  # uniform level change
@@ -135,6 +135,16 @@ class Config(Section):
     train: TrainConfig = TrainConfig()
 
 
+# Settings that are [lowest, highest], and what they must stay within.
+RANGES = {
+    "join.pause_s": (0.0, 3600.0),
+    "join.trim_db": (-200.0, 0.0),
+    "augment.speed": (0.1, 10.0),
+    "augment.warp": (0.1, 10.0),
+    "augment.gain_db": (-200.0, 200.0),
+    "augment.noise_snr_db": (-200.0, 200.0),
+}
+
 # A run may be resumed with other values of these: they do not change what is learned.
 RESUMABLE = ("run", "device", "description", "licence", "data.workers", "data.cache_mb")
 RESUMABLE += ("train.max_minutes", "train.save_minutes", "train.log_every", "train.threads")
@@ -167,17 +177,12 @@ def parse_config(raw: dict[str, Any], name: str) -> Config:
             f"{name}: model.bidirectional=false is causal, but features.range_db needs the whole utterance's loudest"
             " moment; set features.range_db=null"
         )
-    for key in (
-        "join.pause_s",
-        "join.trim_db",
-        "augment.speed",
-        "augment.gain_db",
-        "augment.noise_snr_db",
-        "augment.warp",
-    ):
+    for key, (lowest, highest) in RANGES.items():
         low, high = flatten(config)[key]
-        if low > high or (key in ("augment.speed", "augment.warp") and low <= 0) or (key == "join.pause_s" and low < 0):
-            raise ConfigError(f"{name}: {key} is [lowest, highest], not [{low}, {high}]")
+        if not lowest <= low <= high <= highest:
+            raise ConfigError(
+                f"{name}: {key} is [lowest, highest] within {lowest:g} to {highest:g}, not [{low}, {high}]"
+            )
     features = config.features
     highest = min(features.high_hz or features.sample_rate / 2, features.sample_rate / 2)
     if features.low_hz >= highest:

@@ -119,10 +119,10 @@ class FeatureExtractor(nn.Module):
         if responses is not None:
             features = features + responses.to(features.device).unsqueeze(1)
         feature_lengths = feature_frames(lengths, self.config)
-        if self.config.range_db is not None:  # digital silence and a quiet room should look alike
+        if self.config.range_db is not None:  # loud or soft, digital silence or a quiet room: they look alike
             inside = length_mask(feature_lengths, features.shape[1]).unsqueeze(-1)
             loudest = torch.where(inside, features, -math.inf).amax((1, 2), keepdim=True)
-            features = torch.maximum(features, loudest - self.config.range_db * math.log(10.0) / 10.0)
+            features = (features - loudest).clamp_min(-self.config.range_db * math.log(10.0) / 10.0)
         if self.config.kind == "mfcc":
             features = features @ self.dct
         return features, feature_lengths

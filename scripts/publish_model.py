@@ -42,6 +42,8 @@ def main() -> None:
         record = json.loads(Path(file).read_text(encoding="utf-8"))
         if record["model_sha256"] != digest:
             sys.exit(f"{file}: was measured on another model; evaluate {source} again")
+        if record["wer"] is None and not results:
+            sys.exit(f"{file}: has no words; name a result with a WER first, it is the one that people see")
         results.append({"set": name, **{key: record[key] for key in KEYS}})
     recognizer.name = arguments.name
     recognizer.training_record |= {"results": results, "reproduce": arguments.reproduce, "limits": arguments.limit}

@@ -110,7 +110,7 @@ def test_warped_filters_reach_from_end_to_end_and_differ_by_utterance():
         assert (each[:, 1:].sum(0) > 0).sum() >= (filters[:, 1:].sum(0) > 0).sum() - 1
 
 
-def test_range_raises_what_is_far_below_the_loudest_in_a_batch_as_alone():
+def test_range_is_relative_to_the_loudest_and_cut_off_in_a_batch_as_alone():
     config = FeatureConfig(sample_rate=8000, mels=40, normalise="none", range_db=40.0)
     x = waveform(8000, 8000)
     x[4000:] = 0.0
@@ -122,7 +122,10 @@ def test_range_raises_what_is_far_below_the_loudest_in_a_batch_as_alone():
     alone, _ = extractor(torch.from_numpy(x)[None], torch.tensor([8000]))
     assert torch.equal(together[0, : lengths[0]], alone[0])
     before, _ = plain(torch.from_numpy(x)[None], torch.tensor([8000]))
-    floor = before.max() - 40 * np.log(10) / 10
-    torch.testing.assert_close(alone, before.clamp_min(floor.item()))
-    assert alone.min() == pytest.approx(floor.item(), abs=1e-4)
-    assert before.min() < floor - 1
+    floor = -40 * np.log(10) / 10
+    torch.testing.assert_close(alone, (before - before.max()).clamp_min(floor))
+    assert alone.max() == 0
+    assert alone.min() == pytest.approx(floor)
+    assert before.min() < before.max() + floor - 1
+    softer, _ = extractor(torch.from_numpy(0.1 * x)[None], torch.tensor([8000]))
+    torch.testing.assert_close(softer, alone, atol=0.1, rtol=0)  # but for LOG_FLOOR

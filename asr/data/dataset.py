@@ -69,11 +69,15 @@ class RecordedNoise:
         self.recordings = recordings
 
     def __call__(self, samples: int, rng: np.random.Generator) -> np.ndarray:
-        """(samples,) float32 of unit power: a recording from a random place on, repeated where it is too short."""
+        """(samples,) float32 of unit power: a recording from a random place on, repeated where it is too short.
+
+        The place has sound: recordings are often padded with silence. Of silence alone nothing can be made: zeros.
+        """
         recording = self.recordings[int(rng.integers(len(self.recordings.manifest)))][1]
-        first = int(rng.integers(len(recording)))
-        piece = np.resize(np.roll(recording, -first), samples)
-        return piece / np.float32(max(float(np.sqrt(np.mean(np.square(piece, dtype=np.float64)))), 1e-4))
+        sounding = np.flatnonzero(np.abs(recording) > 0.01 * np.abs(recording).max(initial=0.0))
+        first = int(rng.choice(sounding)) if len(sounding) else 0
+        piece = recording.take(np.arange(first, first + samples), mode="wrap")
+        return piece / np.float32(max(float(np.sqrt(np.mean(np.square(piece, dtype=np.float64)))), 1e-9))
 
 
 @dataclass

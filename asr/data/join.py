@@ -15,7 +15,7 @@ from asr.config import JoinConfig
 @dataclass(frozen=True)
 class Plan:
     """One utterance to be made: `rows` of the manifest in order, len(rows) + 1 pauses (seconds) around them or none at
-    all, and a factor on speed. What changes durations is planned ahead, so that batches are filled by true lengths."""
+    all, and a factor on speed. Planned ahead, so that batches are filled by true lengths (trimming shortens them)."""
 
     rows: tuple[int, ...]
     pauses: tuple[float, ...] = ()
@@ -35,8 +35,10 @@ def plan_joins(
     """Draw `count` plans: a speaker in proportion to their recordings, a length uniform in 1..most, rows at random.
 
     The pauses before the first and after the last recording are each left out with probability config.bare_edges.
-    With config.longest_s, which needs the recordings' durations (seconds), those that do not fit are left out.
+    With config.longest_s those that do not fit are left out; durations: the recordings', in seconds.
     """
+    if config.longest_s is not None and durations is None:
+        raise ValueError("longest_s needs durations")
     rows_of: dict[str | None, list[int]] = defaultdict(list)
     for row, speaker in enumerate(speakers):
         rows_of[speaker].append(row)

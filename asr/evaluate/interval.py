@@ -32,8 +32,8 @@ def rate_interval(
 
     No error at all: the exact binomial bound over words (Clopper and Pearson 1934). Otherwise the units are speakers,
     where four or more are known, or else utterances. From 20 units on: bootstrap (Efron 1979). Below:
-    the cluster-robust standard error of the ratio with Student's t of units − 1 degrees of freedom. Below 10 errors it
-    is at least as wide as the exact binomial interval over words.
+    the cluster-robust standard error of the ratio with Student's t of units − 1 degrees of freedom. With fewer
+    than 20 units or 10 errors it is at least as wide as the exact binomial interval over words.
     """
     e, w = np.asarray(errors, dtype=np.float64), np.asarray(words, dtype=np.float64)
     if w.sum() == 0:
@@ -49,7 +49,8 @@ def rate_interval(
     if len(e) == 1:
         return Interval(0.0, max(1.0, float(e[0] / w[0])), "none possible (one utterance)", unit)
     interval = _cluster_robust(e, w, unit) if len(e) < FEWEST_UNITS else _bootstrap(e, w, unit, seed)
-    return _no_narrower_than_binomial(interval, e.sum(), w.sum()) if e.sum() < FEW_ERRORS else interval
+    few = e.sum() < FEW_ERRORS or len(e) < FEWEST_UNITS
+    return _no_narrower_than_binomial(interval, e.sum(), w.sum()) if few else interval
 
 
 def _no_narrower_than_binomial(interval: Interval, errors: float, words: float) -> Interval:

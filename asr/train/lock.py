@@ -13,16 +13,21 @@ from asr.errors import TrainError
 
 @contextmanager
 def run_lock(run: Path) -> Iterator[None]:
-    """Hold `run/.lock`, which the system frees however the process ends. Raises TrainError when another holds it."""
+    """Hold `run/.lock` until the process and its workers end, however they do. Raises TrainError when another holds it.
+
+    Where the file system knows no locks, nothing is locked.
+    """
     run.mkdir(parents=True, exist_ok=True)
     with (run / ".lock").open("w") as file:
         try:
             _lock(file)
-        except OSError:
+        except (BlockingIOError, PermissionError):
             raise TrainError(
                 f"{run}: another training is running in it; wait for it, or choose another run folder"
                 " (run=DIR, or RUN=DIR before a recipe's command)"
             ) from None
+        except OSError:
+            pass
         yield
 
 

@@ -57,6 +57,7 @@ def train(config: Config, say: Say) -> str:
     for _ in dev:  # a recording that cannot be read is found now, not when an epoch has been trained
         pass
     with run_lock(run):
+        refuse_other_settings(run, config)  # once more: another training may have begun and stopped meanwhile
         outcome = _train(config, recognizer, train_part, dev, data)
         if outcome == "finished":
             say_what_is_wrong(export_best(run, config, recognizer, train_part), config, say)
@@ -71,6 +72,8 @@ def _train(config: Config, recognizer: Recognizer, train_part: Part, dev: Develo
     trained_on = {"train manifest": train_part.manifest.path, "dev manifest": dev.part.manifest.path}
     if config.train.init is not None:
         trained_on["train.init"] = find_model(config.train.init) / "model.safetensors"
+    if config.augment.noise is not None:
+        trained_on["augment.noise"] = config.augment.noise
     task = Task(
         batches=data.batches,
         loss=make_loss(recognizer, config),

@@ -34,6 +34,10 @@ test_on() { # MANIFEST FOLDER: evaluate $run
 }
 
 asr data prepare "$recipe" "${options[@]}"
+if [ -n "$speaker" ] && [ ! -f "$data/digits/heldout_$speaker.jsonl" ]; then
+    echo "error: heldout=$speaker: no such speaker; there are" "$data"/digits/heldout_*.jsonl >&2
+    exit 1
+fi
 python "$recipe/voices/synthesise.py" "$data/voices/made/synthetic"
 asr data prepare "$recipe/voices" "${options[@]}"
 

@@ -47,6 +47,8 @@ def test_strings_end_where_the_next_recording_would_not_fit():
         if len(plan.rows) < len(before.rows):
             longer = Plan(before.rows[: len(plan.rows) + 1], before.pauses[: len(plan.rows) + 2])
             assert longer.duration(durations) > 6.0
+    with pytest.raises(ValueError, match="longest_s needs durations"):
+        plan_joins(SPEAKERS, config, 1, np.random.default_rng(0))
     assert any(len(plan.rows) < len(before.rows) for plan, before in zip(plans, whole, strict=True))
 
 

@@ -71,7 +71,7 @@ def test_the_cluster_robust_interval_is_the_written_out_formula():
     error = np.sqrt(4 / 3 * np.sum((e - rate * w) ** 2)) / 160
     assert interval.high - rate == pytest.approx(3.182446 * error, rel=1e-6)  # t(3), 0.975
     assert interval.low == pytest.approx(max(0.0, rate - 3.182446 * error), rel=1e-6)
-    assert (interval.unit, interval.method) == ("speaker", "cluster-robust, t(3)")
+    assert (interval.unit, interval.method) == ("speaker", "cluster-robust, t(3), no narrower than exact binomial")
 
 
 @pytest.mark.parametrize("count", [4, 40])

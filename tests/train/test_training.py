@@ -131,7 +131,9 @@ def test_training_starts_from_another_model_and_refuses_other_settings(corpus, t
     settled = ["features.normalise=global", "train.epochs=1"]
     train(settings(corpus, tmp_path / "first", *settled), quiet)
     first = Recognizer.load(tmp_path / "first" / "model").state_dict()
+    other = write_corpus(tmp_path, 6, 4)  # of other statistics: white noise joins the tones
     again = [*settled, f"train.init={tmp_path / 'first'}", "train.lr=1e-12", "train.ema=0", "model.dropout=0.3"]
+    again += [f"data.train={other}"]
     train(settings(corpus, tmp_path / "second", *again), quiet)
     second = Recognizer.load(tmp_path / "second" / "model").state_dict()
     assert all(torch.allclose(first[name], second[name], atol=1e-8) for name in first)

@@ -2,13 +2,14 @@
 
 Prepare `digits` first, and run synthesise.py (as ../pretrained.sh does): what they made is part of these.
 
-    base_train       digits of Speech Commands, synthesisers' digit strings; noise, music and silence with no text
+    base_train       synthesisers' digit strings, the digits of Speech Commands (the built-in model had zero and nine
+                     alone); noise, music and silence with no text
     base_dev         strings by two voices of synthesisers that are in no training part: chooses the checkpoint
     train, dev       these and the `digits` recipe's
     other_words      synthesisers' other words, with an empty text; not trained on: see ../README.md
     test_voices      strings by nine voices of three engines (Flite, Festival, Piper) that are in no training part
     test_learners    strings of digits by learners of English, children among them (SpeechOcean762)
-    test_reject      ten minutes of noise, silence and music: nothing in them should be heard as a digit
+    test_reject      ten minutes or more of noise, silence and music: nothing in them should be heard as a digit
     test_speech      ten minutes of LibriSpeech without digits and the word "right", with an empty text: false alarms
     noise            recordings that training mixes under speech; those of test_reject are others
 """
@@ -41,15 +42,22 @@ ARCHIVES = [
         ),
     ),
     Archive("openslr/101/speechocean762.tar.gz", ("https://www.openslr.org/resources/101/speechocean762.tar.gz",)),
-    Archive("noise/esc10.tar.gz", ("https://github.com/karolpiczak/ESC-50/archive/refs/heads/master.tar.gz",)),
+    Archive(
+        "noise/esc10.tar.gz",
+        ("https://github.com/karolpiczak/ESC-50/archive/refs/heads/master.tar.gz",),
+    ),
 ]
 RATE = 8_000
 WORDS = ["zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine"]
 # What a reader may say that sounds like a digit: such sentences are no examples of speech without digits.
-DIGIT_LIKE = {*WORDS, "oh", "o", "for", "to", "too", "won", "ate", "fore", "ones", "tens", "sixth", "seventh", "ninth"}
-MOST_A_WORD = 300  # recordings of Speech Commands, which has 4,000 of each
+DIGIT_LIKE = re.compile(
+    rf"({'|'.join(WORDS)}|twen|thir|fif|eigh|for|fore|to|too|won|ate|oh|o)(s|t?e?en|t?y|th|t?ieth)?|\w+one"
+)
+MOST_A_WORD = 50  # recordings of Speech Commands, which has 4,000 of each
+SPEECH_S = 600.0  # how long test_speech is
 ESC10 = {0, 1, 10, 11, 12, 20, 21, 38, 40, 41}  # the classes of ESC-50 whose licence allows every use
 TEST_FOLDS = (4, 5)
+ROBOTS = 3  # every third voice of espeak-ng: all of them would outnumber the more natural ones
 
 
 def utterances(corpus: Path, made: Path) -> Iterator[tuple[str, Utterance]]:
@@ -75,17 +83,20 @@ def _beside_digits(corpus: Path, made: Path) -> Iterator[tuple[str, Utterance]]:
             yield "test_reject", utterance
         else:
             yield "noise", utterance
-            for piece in _pieces(utterance, 3):
+            for piece in _pieces(utterance, 8):
                 yield "base_train", piece
     for utterance in [*_music(made / "music", 120, seed=2), *_silence(made / "silence", 40, seed=6)]:
         yield "base_train", utterance
     for utterance in [*_music(made / "music_test", 24, seed=3), *_silence(made / "silence_test", 24, seed=4)]:
         yield "test_reject", utterance
-    total_s = 0.0
-    for utterance in [*_speech_commands(corpus, ["right"]), *_librispeech(corpus / "dev-clean-2", seed=5)]:
-        if total_s < 600.0:
-            total_s += utterance.duration
-            yield "test_speech", replace(utterance, text="")
+    known = {utterance.speaker for utterance in _speech_commands(corpus, WORDS)}
+    strangers = [utterance for utterance in _speech_commands(corpus, ["right"]) if utterance.speaker not in known]
+    seconds = 0.0
+    for utterance in [*strangers, *_librispeech(corpus / "dev-clean-2", seed=5)]:
+        yield "test_speech", replace(utterance, text="")
+        seconds += utterance.duration
+        if seconds >= SPEECH_S:
+            break
 
 
 def _speech_commands(corpus: Path, words: list[str]) -> Iterator[Utterance]:
@@ -104,6 +115,8 @@ def _synthetic(folder: Path) -> Iterator[tuple[str, Utterance]]:
             f"{folder}: no voices; python {Path(__file__).parent / 'synthesise.py'} {folder} makes them"
         )
     for path in voices:
+        if path.stem.startswith("espeak_") and path.stem[-3:].isdigit() and int(path.stem[-3:]) % ROBOTS:
+            continue
         for utterance in Manifest(path):
             part = {"train": "base_train", "dev": "base_dev", "test": "test_voices"}[str(utterance.other["part"])]
             yield part if utterance.text else "other_words", utterance
@@ -114,8 +127,8 @@ def _librispeech(corpus: Path, seed: int) -> Iterator[Utterance]:
     rng = np.random.default_rng(seed)
     audio = {path.stem: path for path in corpus.glob("**/*.*")}
     lines = [line for path in corpus.glob("**/*.trans.txt") for line in path.read_text(encoding="utf-8").splitlines()]
-    for name, _, text in sorted(line.partition(" ") for line in lines):
-        if DIGIT_LIKE.isdisjoint(re.split(r"[\s']", text.lower())):
+    for name, _, text in rng.permutation(sorted(line.partition(" ") for line in lines)).tolist():
+        if not any(DIGIT_LIKE.fullmatch(word) for word in re.split(r"[\s']", text.lower())):
             whole_s = read_audio(audio[name], RATE).duration
             piece_s = min(whole_s, float(rng.uniform(2.0, 6.0)))
             start = float(rng.uniform(0.0, whole_s - piece_s))

@@ -69,7 +69,7 @@ ENGLISH = "en-us en-us en-gb en-gb-scotland en-gb-x-rp en-029 en-gb-x-gbclan en-
 # The children's and the exaggerated voices among espeak-ng's variants belong here as well: pitch and tract differ.
 VARIANTS = """m1 m2 m3 m4 m5 m6 m7 m8 f1 f2 f3 f4 f5 klatt klatt2 klatt3 klatt4 croak adam Alex Alicia Andrea Andy Annie
 anika antonio aunty belinda benjamin boris caleb david ed edward Gene grandma grandpa Jacky john linda Lee Marco max
-michael Mike norbert pablo paul quincy rob robert sandro shelby steph travis victor zac""".split()
+Michael Mike norbert pablo paul quincy rob robert sandro shelby steph travis victor zac""".split()
 PICO_ENGLISH = ("en-US", "en-GB")
 PICO_OTHER = {"de-DE": "de", "fr-FR": "fr", "es-ES": "es", "it-IT": "it"}
 KOKORO = ("jf_alpha", "jf_gongitsune", "jf_tebukuro", "jm_kumo")
@@ -104,11 +104,15 @@ def training_voices() -> list[Voice]:
         language = str(rng.choice(list(PICO_OTHER) if foreign else PICO_ENGLISH))
         settings = (language, int(rng.uniform(60, 160)), int(rng.uniform(55, 170)))
         voices.append(Voice(f"pico_{i:03}", "pico", settings, 8, PICO_OTHER.get(language)))
-    for i in range(90):
-        settings = (int(rng.integers(2**31)), round(float(rng.uniform(0.75, 1.3)), 2))
-        voices.append(Voice(f"kokoro_{i:03}", "kokoro", settings, 5, "ja" if rng.random() < 0.15 else None))
+    voices += [_mixture(i, rng) for i in range(90)]
     voices += [Voice(f"hibari_{speed}", "hibari", (speed,), 30) for speed in (0.75, 0.85, 0.95, 1.05, 1.15, 1.25)]
+    voices += [_mixture(i, rng) for i in range(90, 170)]
     return [dataclasses.replace(voice, seed=number) for number, voice in enumerate(voices)]
+
+
+def _mixture(number: int, rng: np.random.Generator) -> Voice:
+    settings = (int(rng.integers(2**31)), round(float(rng.uniform(0.75, 1.3)), 2))
+    return Voice(f"kokoro_{number:03}", "kokoro", settings, 5, "ja" if rng.random() < 0.15 else None)
 
 
 def other_voices() -> list[Voice]:
