@@ -15,6 +15,7 @@ from asr.config import AugmentConfig
 
 # Amplitude of coloured noise falls as f^(−exponent): white, pink, brown.
 NOISE_EXPONENTS = {"white": 0.0, "pink": 0.5, "brown": 1.0}
+TELEPHONE_HZ = 8_000
 # Of the telephone, as libsndfile names their coding.
 CODECS = {"a-law": "ALAW", "mu-law": "ULAW", "gsm": "GSM610"}
 
@@ -74,8 +75,13 @@ def telephone_band(samples: np.ndarray, sample_rate: int, rng: np.random.Generat
 
 
 def through_codec(samples: np.ndarray, sample_rate: int, codec: str) -> np.ndarray:
-    """Encode and decode by one of CODECS, at its loudest 3 dB below full scale; the same length comes back."""
+    """Encode and decode by one of CODECS at a telephone's 8 kHz, its peak 3 dB below full scale; the length stays."""
     import soundfile
+
+    if sample_rate != TELEPHONE_HZ:
+        narrow = through_codec(resample(samples, sample_rate, TELEPHONE_HZ), TELEPHONE_HZ, codec)
+        wide = resample(narrow, TELEPHONE_HZ, sample_rate)[: len(samples)]
+        return np.pad(wide, (0, len(samples) - len(wide)))
 
     peak = max(float(np.abs(samples).max(initial=0.0)), 1e-9)
     file = io.BytesIO()

@@ -132,6 +132,10 @@ def test_a_codec_keeps_length_and_level_and_leaves_a_trace(codec, amplitude, ton
     assert power(y) == pytest.approx(power(x), rel=0.2)
     assert 5 < 10 * np.log10(power(x) / power(y - x)) < 60
     assert not through_codec(np.zeros(1000, np.float32), 8_000, codec).any() or codec != "mu-law"
+    high = tone(6_000, 16_000, 0.31111, amplitude) + tone(500, 16_000, 0.31111, amplitude)
+    z = through_codec(high, 16_000, codec)  # a telephone's rate has no 6 kHz
+    assert z.shape == high.shape
+    assert power(z) == pytest.approx(power(high) / 2, rel=0.3)
 
 
 def test_clipping_cuts_at_a_share_of_the_peak(tone):

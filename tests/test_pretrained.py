@@ -8,6 +8,7 @@ from asr import pretrained
 from asr.data.manifest import Manifest
 from asr.evaluate.run import evaluate_manifest
 from asr.model.recognizer import Recognizer
+from asr.train.card import model_card
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -34,12 +35,12 @@ def test_digits_is_there_and_packaged():
 
 
 def test_digits_reads_the_samples():
-    """Synthetic voices it never heard: a few errors are known, see its card; many mean that something broke."""
+    """Synthetic voices, three of them learned from: they show that reading works, not how good it is."""
     evaluation = evaluate_manifest(
         Recognizer.load(pretrained.find_model("digits")), Manifest(ROOT / "data/samples/samples.jsonl")
     )
     assert not evaluation.failed
-    assert evaluation.score().errors <= 3
+    assert evaluation.score().errors <= 1
 
 
 def test_samples_are_small_and_their_page_has_their_texts():
@@ -47,3 +48,20 @@ def test_samples_are_small_and_their_page_has_their_texts():
     for utterance in Manifest(ROOT / "data/samples/samples.jsonl"):
         assert utterance.audio.stat().st_size < 250_000
         assert f"| {utterance.text} |" in page
+
+
+def test_cards_tell_false_alarms_and_limits(untrained, monkeypatch):
+    measured = {
+        "set": "strings",
+        "wer": 0.25,
+        "wer_ci95": [0.2, 0.3],
+        "ci_method": "m",
+        "ci_unit": "u",
+        "utterances": 9,
+    }
+    silent = {"set": "noise", "wer": None, "wer_ci95": None, "utterances": 7, "insertions": 3, "audio_s": 600.0}
+    monkeypatch.setattr(untrained, "training_record", {"results": [measured, silent], "limits": ["Whispering."]})
+    card = model_card(untrained)
+    assert "| strings | 25.00 % | 20.00 % to 30.00 % (m, by u) | 9 |" in card
+    assert "| noise | 3 words in 10 min | – | 7 |" in card
+    assert "## Where it fails\n\n- Whispering." in card

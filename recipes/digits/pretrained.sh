@@ -46,10 +46,12 @@ asr train "$recipe/pretrained_base.yaml" run="$base" augment.noise="$data/voices
     data.train="$data/voices/base_train.jsonl" data.dev="$data/voices/base_dev.jsonl" ${settings[@]+"${settings[@]}"}
 finished "$base"
 
-[ -z "$speaker" ] || run=$run-without-$speaker
+if [ -n "$speaker" ]; then
+    run=$run-without-$speaker
+    settings=(data.heldout="$speaker" train.epochs=8 ${settings[@]+"${settings[@]}"}) # six speakers, six trainings
+fi
 asr train "$recipe/pretrained.yaml" run="$run" train.init="$base" augment.noise="$data/voices/noise.jsonl" \
-    data.train="$data/voices/train.jsonl" data.dev="$data/voices/dev.jsonl" ${speaker:+data.heldout="$speaker"} \
-    ${settings[@]+"${settings[@]}"}
+    data.train="$data/voices/train.jsonl" data.dev="$data/voices/dev.jsonl" ${settings[@]+"${settings[@]}"}
 finished "$run"
 if [ -n "$speaker" ]; then
     test_on "digits/heldout_$speaker" eval

