@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
@@ -12,10 +12,10 @@ from asr.errors import TrainError
 
 
 @contextmanager
-def run_lock(run: Path) -> Iterator[None]:
+def run_lock(run: Path, say: Callable[[str], None]) -> Iterator[None]:
     """Hold `run/.lock` until the process and its workers end, however they do. Raises TrainError when another holds it.
 
-    Where the file system knows no locks, nothing is locked.
+    Where the file system knows no locks, nothing is locked, and `say` is told so.
     """
     run.mkdir(parents=True, exist_ok=True)
     with (run / ".lock").open("w") as file:
@@ -26,8 +26,8 @@ def run_lock(run: Path) -> Iterator[None]:
                 f"{run}: another training is running in it; wait for it, or choose another run folder"
                 " (run=DIR, or RUN=DIR before a recipe's command)"
             ) from None
-        except OSError:
-            pass
+        except OSError as error:
+            say(f"warning: {run}: cannot be locked here ({error.strerror}); start no second training in it")
         yield
 
 

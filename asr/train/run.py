@@ -56,7 +56,7 @@ def train(config: Config, say: Say) -> str:
     dev = DevelopmentData(dev_part, recognizer.sample_rate, config.data.cache_mb)
     for _ in dev:  # a recording that cannot be read is found now, not when an epoch has been trained
         pass
-    with run_lock(run):
+    with run_lock(run, say):
         refuse_other_settings(run, config)  # once more: another training may have begun and stopped meanwhile
         outcome = _train(config, recognizer, train_part, dev, data)
         if outcome == "finished":

@@ -6,28 +6,8 @@
 #     bash recipes/digits/pretrained.sh heldout=theo [key=value ...] # the second training without one of the speakers
 #     MIRROR=folder-or-url DATA=data RUN=runs/digits-pretrained VERIFY=1 bash recipes/digits/pretrained.sh
 set -euo pipefail
-command -v asr >/dev/null || { echo "error: no asr command; activate its environment first: source .venv/bin/activate" >&2; exit 1; }
-case " $* " in *" run="*) echo "error: with a recipe the run folder is RUN=DIR before the command, not run=DIR" >&2; exit 2 ;; esac
-recipe=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
-data=${DATA:-data} run=${RUN:-runs/digits-pretrained}
-
-speaker='' device=auto settings=()
-for setting in "$@"; do
-    case $setting in
-    heldout=?*) speaker=${setting#heldout=} ;;
-    heldout=) echo "error: heldout= wants a speaker's name, as in heldout=theo" >&2; exit 2 ;;
-    device=*) device=${setting#device=} settings+=("$setting") ;;
-    *) settings+=("$setting") ;;
-    esac
-done
-
-options=(--data "$data")
-[ -z "${MIRROR:-}" ] || options+=(--mirror "$MIRROR")
-[ "${VERIFY:-1}" != 0 ] || options+=(--no-verify)
-
-finished() { # RUN: a training that stopped after train.max_minutes has nothing to evaluate yet
-    [ -f "$1/model/config.json" ] || exit 0
-}
+source "$(dirname "${BASH_SOURCE[0]}")/options.sh"
+run=${RUN:-runs/digits-pretrained}
 
 test_on() { # MANIFEST FOLDER: evaluate $run
     asr evaluate --model "$run" "$data/$1.jsonl" --device "$device" --output-dir "$run/$2"
