@@ -20,18 +20,36 @@ TRIES = 4
 PAUSE_S = 1.0  # before the second try, then twice as long each time
 TIMEOUT_S = 60
 BLOCK = 2**20
+SUFFIXES = (".tar.gz", ".tar.bz2", ".tar.xz", ".tgz", ".tar", ".zip")
 
 Say = Callable[[str], None]
 
 
 @dataclass(frozen=True)
 class Archive:
-    """A file of a corpus. path: its place under a mirror; urls: its public homes, tried in order;
-    sha256: as published, None where the publisher gives none."""
+    """A file of a corpus. path: its place under a mirror; urls: its public homes, tried in order; sha256, md5: as
+    published, None where the publisher gives none; gigabytes: its size, roughly, to say before it is fetched;
+    optional: fetched only where it is asked for by its name, the file's without suffix (`--parts train-other-500`)."""
 
     path: str
-    urls: tuple[str, ...]
+    urls: tuple[str, ...] = ()
     sha256: str | None = None
+    md5: str | None = None
+    gigabytes: float | None = None
+    optional: bool = False
+
+    @property
+    def name(self) -> str:
+        """openslr/12/train-other-500.tar.gz -> train-other-500."""
+        return archive_stem(self.path)
+
+
+def archive_stem(path: str) -> str:
+    """The file's name without the suffix of its kind: what its folder is called once it is unpacked."""
+    name = Path(path).name
+    for suffix in SUFFIXES:
+        name = name.removesuffix(suffix)
+    return name
 
 
 def fetch(archive: Archive, folder: Path, mirror: str | None, verify: bool, say: Say) -> Path:

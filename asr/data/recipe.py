@@ -50,7 +50,7 @@ def prepare(recipe: Path, data: Path, mirror: str | None, verify: bool, say: Say
         return home
     for archive in archives:
         path = fetch(archive, home / "archives", mirror, verify, say)
-        corpus = home / "corpus" / _stem(archive.path)
+        corpus = home / "corpus" / archive.name
         if not corpus.is_dir():
             say(f"unpacking {path}")
             unpack(path, corpus)
@@ -84,11 +84,3 @@ def _stamp(home: Path) -> dict[str, Any]:
         return stamp if isinstance(stamp.get("parts"), list) else {}
     except (OSError, ValueError, AttributeError):
         return {}
-
-
-def _stem(path: str) -> str:
-    """openslr/1/waves_yesno.tar.gz -> waves_yesno: the folder an archive is unpacked to."""
-    name = Path(path).name
-    for suffix in (".tar.gz", ".tar.bz2", ".tar.xz", ".tgz", ".tar"):
-        name = name.removesuffix(suffix)
-    return name

@@ -12,53 +12,17 @@ import sys
 from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from typer.core import TyperGroup
 
+from asr.cli.console import Commands, examples, say, watch
+from asr.cli.data import data_app
 from asr.errors import AsrError, AudioError
 from asr.version import __version__
 
 if TYPE_CHECKING:
     from asr.transcribe import Job
-
-INTERRUPTED = 130
-Item = TypeVar("Item")
-
-
-def say(line: str) -> None:
-    typer.echo(line, err=True)
-
-
-def watch(items: Iterable[Item], total: int, what: str) -> Iterable[Item]:
-    """The items, with a progress bar on stderr where a person waits for many of them."""
-    if total < 10 or not sys.stderr.isatty():
-        return items
-    from rich.console import Console
-    from rich.progress import track
-
-    return track(items, what, total=total, console=Console(stderr=True), transient=True)
-
-
-class Commands(TyperGroup):
-    """Turns errors meant for people into one line and the exit status; --debug lets the traceback through."""
-
-    def invoke(self, ctx: Any) -> Any:
-        try:
-            return super().invoke(ctx)
-        except KeyboardInterrupt:
-            say("interrupted")
-            raise typer.Exit(INTERRUPTED) from None
-        except BrokenPipeError:  # the reader of our output left: `asr … | head`
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-            raise typer.Exit(1) from None
-        except (AsrError, OSError) as error:
-            if ctx.params.get("debug"):
-                raise
-            say(f"error: {error}")
-            raise typer.Exit(1) from None
-
 
 app = typer.Typer(
     cls=Commands,
@@ -69,15 +33,9 @@ app = typer.Typer(
     rich_markup_mode="markdown",
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-data_app = typer.Typer(help="Corpora: from archives to manifests.", no_args_is_help=True, rich_markup_mode="markdown")
 app.add_typer(data_app, name="data")
 
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")]
-
-
-def examples(*lines: str) -> str:
-    """The end of a command's help."""
-    return "Examples:\n\n" + "\n\n".join(f"`{line}`" for line in lines)
 
 
 @app.callback(invoke_without_command=True)
@@ -329,29 +287,6 @@ def info(
             rows.append((measured, result["set"]))
     for name, value in rows:
         typer.echo(f"{name:16} {value}")
-
-
-CorpusArgument = Annotated[
-    str, typer.Argument(metavar="RECIPE", help="A recipe's folder, or its name under ./recipes.")
-]
-
-
-@data_app.command(
-    epilog=examples(
-        "asr data prepare yesno", "asr data prepare digits --data /big/disk --mirror https://mirror.example/corpora"
-    )
-)
-def prepare(
-    recipe: CorpusArgument,
-    data: Annotated[Path, typer.Option(help="Where corpora live.")] = Path("data"),
-    mirror: Annotated[str | None, typer.Option(help="A folder or URL that holds the archives.")] = None,
-    verify: Annotated[bool, typer.Option(help="Compare archives with their published checksums.")] = True,
-) -> None:
-    """Download a recipe's corpus and write its manifests. What is already done is not done again."""
-    from asr.data.recipe import find_recipe
-    from asr.data.recipe import prepare as run
-
-    run(find_recipe(recipe), data, mirror, verify, say)
 
 
 def main() -> None:
