@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from asr.cli.console import Commands, examples, say, watch
+from asr.cli.console import INTERRUPTED, Commands, examples, say, watch
 from asr.cli.data import data_app
 from asr.errors import AsrError, AudioError
 from asr.version import __version__
