@@ -1,35 +1,37 @@
-"""Archives: from their public home or a mirror to a folder, resumed, verified, unpacked safely."""
+"""Archives from their public homes or a mirror: resumed, verified, whole or not at all."""
 
 from __future__ import annotations
 
 import hashlib
 import http.client
 import shutil
-import tarfile
+import sys
 import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from asr.errors import DownloadError
 from asr.version import __version__
 
-TRIES = 4
+TRIES = 4  # in a row that bring nothing
 PAUSE_S = 1.0  # before the second try, then twice as long each time
 TIMEOUT_S = 60
 BLOCK = 2**20
-SUFFIXES = (".tar.gz", ".tar.bz2", ".tar.xz", ".tgz", ".tar", ".zip")
+SUFFIXES = (".tar.gz", ".tar.bz2", ".tar.xz", ".tgz", ".tar")
 
 Say = Callable[[str], None]
 
 
 @dataclass(frozen=True)
 class Archive:
-    """A file of a corpus. path: its place under a mirror; urls: its public homes, tried in order; sha256, md5: as
-    published, None where the publisher gives none; gigabytes: its size, roughly, to say before it is fetched;
-    optional: fetched only where it is asked for by its name, the file's without suffix (`--parts train-other-500`)."""
+    """A file of a corpus. path: its place under a mirror, which may be a pattern (`cv-corpus-*.tar.gz`) where there is
+    no public home; urls: its public homes, tried in order; sha256, md5: as published, None where the publisher gives
+    none; gigabytes: its size, roughly, to say before it is fetched; optional: fetched only where it is asked for by its
+    name, the file's without suffix (`--parts train-other-500`)."""
 
     path: str
     urls: tuple[str, ...] = ()
@@ -40,16 +42,39 @@ class Archive:
 
     @property
     def name(self) -> str:
-        """openslr/12/train-other-500.tar.gz -> train-other-500."""
-        return archive_stem(self.path)
+        """openslr/12/train-other-500.tar.gz -> train-other-500: what its folder is called once it is unpacked."""
+        return archive_name(self.path)
 
 
-def archive_stem(path: str) -> str:
-    """The file's name without the suffix of its kind: what its folder is called once it is unpacked."""
+def archive_name(path: str) -> str:
     name = Path(path).name
     for suffix in SUFFIXES:
         name = name.removesuffix(suffix)
     return name
+
+
+def mirror_folder(mirror: str | None) -> Path | None:
+    """The folder that a mirror is, given as such or as file://; None where it is a server, or there is none."""
+    if mirror is None:
+        return None
+    if mirror.startswith("file://"):
+        return Path(urllib.request.url2pathname(urlsplit(mirror).path))
+    return None if "://" in mirror else Path(mirror).expanduser()
+
+
+def find_in_mirror(archive: Archive, mirror: str | None) -> Archive:
+    """The archive with its pattern, where its path is one, replaced by the one file of a mirror folder it matches."""
+    if "*" not in archive.path:
+        return archive
+    folder = mirror_folder(mirror)
+    found = sorted(folder.glob(archive.path)) if folder is not None else []
+    if len(found) == 1:
+        return Archive(found[0].relative_to(str(folder)).as_posix())
+    there = f"{len(found)} files match in {folder}" if folder is not None else "it has no public address"
+    raise DownloadError(
+        f"{archive.path}: {there}; download the archive you want from its home and give it by name, --from FILE-OR-URL"
+        " (CORPUS=… before a recipe's command)"
+    )
 
 
 def fetch(archive: Archive, folder: Path, mirror: str | None, verify: bool, say: Say) -> Path:
@@ -59,12 +84,13 @@ def fetch(archive: Archive, folder: Path, mirror: str | None, verify: bool, say:
     Raises DownloadError when nothing that passes the checksum can be had.
     """
     target = folder / Path(archive.path).name
-    if mirror is not None and "://" not in mirror:
-        local = Path(mirror).expanduser() / archive.path
+    home = mirror_folder(mirror)
+    if home is not None:
+        local = home / archive.path
         if not local.is_file():
             raise DownloadError(f"{local}: not in the mirror folder; MIRROR must hold {archive.path}")
-        if verify and archive.sha256 and file_sha256(local) != archive.sha256:
-            say(f"warning: {local} differs from the published archive (sha256); used as the mirror is a local folder")
+        if difference := _difference(local, archive, verify):
+            say(f"warning: {local}: {difference}; used as the mirror is a local folder")
         return local
     if target.is_file():
         if difference := _difference(target, archive, verify):
@@ -76,9 +102,10 @@ def fetch(archive: Archive, folder: Path, mirror: str | None, verify: bool, say:
     for url in urls:
         try:
             part = _download(url, target.with_name(target.name + ".part"), say)
-            if difference := _difference(part, archive, verify):
+            difference = "a web page came instead of an archive" if _is_page(part) else None
+            if difference := difference or _difference(part, archive, verify):
                 part.unlink()
-                raise DownloadError(f"{url}: {difference}; not used and deleted")
+                raise DownloadError(f"{url.partition('?')[0]}: {difference}; not used and deleted")
             part.replace(target)
             return target
         except DownloadError as error:
@@ -86,37 +113,12 @@ def fetch(archive: Archive, folder: Path, mirror: str | None, verify: bool, say:
     raise DownloadError("; ".join(errors))
 
 
-def unpack(archive: Path, folder: Path) -> None:
-    """Extract a tar archive so that `folder` exists only when complete. Members may not leave it."""
-    part = folder.with_name(folder.name + ".part")
-    shutil.rmtree(part, ignore_errors=True)
-    part.mkdir(parents=True)
-    try:
-        with tarfile.open(archive, tarinfo=_Member) as tar:
-            tar.extractall(part, filter="data")
-            while tar.fileobj is not None and tar.fileobj.read(BLOCK):  # gzip compares its checksum at the very end
-                pass
-        part.replace(folder)
-    except Exception as error:  # tarfile answers damage with anything from KeyError to zlib.error
-        shutil.rmtree(part, ignore_errors=True)
-        raise DownloadError(f"{archive}: cannot be unpacked ({error}); if it is damaged, delete it") from None
-
-
-class _Member(tarfile.TarInfo):
-    """A damaged or missing header is an error. By itself tarfile takes it for the end, and the rest goes missing."""
-
-    @classmethod
-    def frombuf(cls, buf: bytes, encoding: str, errors: str) -> tarfile.TarInfo:
-        try:
-            return super().frombuf(buf, encoding, errors)
-        except tarfile.EOFHeaderError:
-            raise
-        except tarfile.HeaderError as error:
-            raise tarfile.ReadError(f"damaged or cut short: {error}") from None
-
-
 def file_sha256(path: Path) -> str:
-    digest = hashlib.sha256()
+    return _digest(path, "sha256")
+
+
+def _digest(path: Path, algorithm: str) -> str:
+    digest = hashlib.new(algorithm, usedforsecurity=False)
     with path.open("rb") as file:
         while block := file.read(BLOCK):
             digest.update(block)
@@ -125,55 +127,107 @@ def file_sha256(path: Path) -> str:
 
 def _difference(path: Path, archive: Archive, verify: bool) -> str | None:
     """How a file is not what was published; None where it is, or where that cannot be told."""
-    if not verify or archive.sha256 is None or (found := file_sha256(path)) == archive.sha256:
-        return None
-    return f"sha256 is {found}, published is {archive.sha256}"
+    for algorithm, published in (("sha256", archive.sha256), ("md5", archive.md5)):
+        if verify and published is not None and (found := _digest(path, algorithm)) != published:
+            return f"{algorithm} is {found}, published is {published}"
+    return None
+
+
+def _is_page(path: Path) -> bool:
+    """Log-in pages and polite excuses come under any type."""
+    with path.open("rb") as file:
+        return file.read(512).lstrip().lower().startswith((b"<!doctype html", b"<html"))
 
 
 def _download(url: str, part: Path, say: Say) -> Path:
     """Fetch to `part`, going on where an earlier transfer broke off; retried with growing pauses."""
-    say(f"downloading {url}")
-    for attempt in range(TRIES):
+    shown = url.partition("?")[0]  # what follows may be a signature that is nobody's business
+    have = _size(part)
+    say(f"downloading {shown}" + (f", going on after {have / 1e6:.1f} MB" if have else ""))
+    failures = 0
+    while True:
+        before = _size(part)
         try:
             return _transfer(url, part)
         except urllib.error.HTTPError as error:
             if error.code == 416:  # nothing beyond the part: it is all there, or not a beginning of what is offered
-                if part.is_file() and error.headers.get("Content-Range") == f"bytes */{part.stat().st_size}":
+                if part.is_file() and error.headers.get("Content-Range") == f"bytes */{_size(part)}":
                     return part
                 part.unlink(missing_ok=True)
             elif error.code < 500 and error.code != 429:
-                raise DownloadError(f"{url}: {error.code} {error.reason}") from None
+                raise DownloadError(f"{shown}: {error.code} {error.reason}") from None
             reason = f"{error.code} {error.reason}"
         except (http.client.InvalidURL, ValueError) as error:
-            raise DownloadError(f"{url}: {error}") from None
+            raise DownloadError(f"{shown}: {error}") from None
         except (OSError, http.client.HTTPException) as error:
             reason = str(getattr(error, "reason", error)) or type(error).__name__
-        if attempt + 1 < TRIES:
-            say(f"{url}: {reason}; trying again")
-            time.sleep(PAUSE_S * 2**attempt)
+        failures = 1 if _size(part) > before else failures + 1
+        if failures == TRIES:
+            break
+        say(f"{shown}: {reason}; trying again")
+        time.sleep(PAUSE_S * 2 ** (failures - 1))
     raise DownloadError(
-        f"{url}: {reason} ({TRIES} tries); what was received is kept, the same command goes on from there"
+        f"{shown}: {reason} ({TRIES} tries); what was received is kept, the same command goes on from there"
     )
 
 
 def _transfer(url: str, part: Path) -> Path:
-    have = part.stat().st_size if part.exists() else 0
+    have = _size(part)
     request = urllib.request.Request(url, headers={"User-Agent": f"asr/{__version__}"})
     if have:
         request.add_header("Range", f"bytes={have}-")
     with urllib.request.urlopen(request, timeout=TIMEOUT_S) as response:
         if response.headers.get_content_type() == "text/html":
-            raise DownloadError(f"{url}: a web page came instead of an archive")
+            raise DownloadError(f"{url.partition('?')[0]}: a web page came instead of an archive")
         resumed = response.status == 206
         if resumed and not response.headers.get("Content-Range", "").startswith(f"bytes {have}-"):
             part.unlink(missing_ok=True)
             raise OSError("the server sent another range than was asked for")
         length = response.headers.get("Content-Length", "")
-        expected = int(length) + (have if resumed else 0) if length.isdecimal() else None
-        with part.open("ab" if resumed else "wb") as file:
+        done = have if resumed else 0
+        expected = int(length) + done if length.isdecimal() else None
+        free = shutil.disk_usage(part.parent).free
+        if expected is not None and expected - done > free:
+            raise DownloadError(
+                f"{part}: {(expected - done) / 1e9:.2f} GB are to come, {free / 1e9:.2f} GB are free on this disk"
+            )
+        with part.open("ab" if resumed else "wb") as file, _Bar(part.name, done, expected) as bar:
             while block := response.read(BLOCK):
                 file.write(block)
-    size = part.stat().st_size
+                bar.advance(len(block))
+    size = _size(part)
     if expected is not None and size < expected:
         raise OSError(f"the connection closed after {size} of {expected} bytes")
     return part
+
+
+def _size(path: Path) -> int:
+    return path.stat().st_size if path.is_file() else 0
+
+
+class _Bar:
+    """Bytes, speed and time left, where a person watches."""
+
+    def __init__(self, name: str, done: int, total: int | None) -> None:
+        self.bar = None
+        if sys.stderr.isatty():
+            from rich.console import Console
+            from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
+            from rich.progress import TransferSpeedColumn as Speed
+
+            columns = TextColumn("{task.description}"), BarColumn(), DownloadColumn(), Speed(), TimeRemainingColumn()
+            self.bar = Progress(*columns, console=Console(stderr=True), transient=True)
+            self.task = self.bar.add_task(name.removesuffix(".part"), total=total, completed=done)
+
+    def __enter__(self) -> _Bar:
+        if self.bar is not None:
+            self.bar.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self.bar is not None:
+            self.bar.stop()
+
+    def advance(self, count: int) -> None:
+        if self.bar is not None:
+            self.bar.advance(self.task, count)

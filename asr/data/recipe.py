@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import fnmatch
 import hashlib
 import importlib.util
 import json
+import shutil
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import ModuleType
 from typing import Any
+from urllib.parse import unquote, urlsplit
 
-from asr.data.download import Archive, fetch, unpack
+from asr.data.download import Archive, fetch, find_in_mirror
 from asr.data.manifest import Utterance, write_manifest
-from asr.errors import AsrError, ManifestError
+from asr.data.unpack import unpack
+from asr.errors import AsrError, DownloadError, ManifestError
 
 Say = Callable[[str], None]
 
@@ -30,55 +34,145 @@ def find_recipe(name: str) -> Path:
     raise AsrError(f"{name}: no recipe (a folder with prepare.py); {hint}")
 
 
-def prepare(recipe: Path, data: Path, mirror: str | None, verify: bool, say: Say) -> Path:
-    """Download, unpack and write manifests below `data/<recipe>`; returns that folder. Done work is not done again.
+def prepare(
+    recipe: Path,
+    data: Path,
+    mirror: str | None,
+    verify: bool,
+    say: Say,
+    parts: Sequence[str] = (),
+    sources: Sequence[str] = (),
+    again: bool = False,
+) -> Path:
+    """Download, unpack and write manifests below `data/<recipe>`; returns that folder. Done work is not done again,
+    unless `again` asks for the manifests to be written anew.
 
     prepare.py defines ARCHIVES, a list of `Archive`, and `utterances(corpus, made)`, which yields (part, Utterance):
     `corpus` is the folder with the unpacked archives, `made` one for audio the recipe makes itself.
+    parts, sources: see `download`. Raises AsrError.
     """
     recipe = recipe.resolve()
     module = _load(recipe / "prepare.py")
-    for name, kind in (("ARCHIVES", "the list of the corpus's archives"), ("utterances", "the function that reads it")):
-        if not hasattr(module, name):
-            raise AsrError(f"{recipe / 'prepare.py'}: defines no {name}, {kind}; see recipes/yesno/prepare.py")
-    archives: list[Archive] = module.ARCHIVES
     home = data / recipe.name
     written = hashlib.sha256((recipe / "prepare.py").read_bytes()).hexdigest()
     stamp = _stamp(home)
-    if stamp.get("prepare.py") == written and all((home / f"{part}.jsonl").is_file() for part in stamp["parts"]):
+    wanted = [archive.name for archive in _choose(module.ARCHIVES, parts)] if not sources else []
+    if (
+        not again
+        and stamp.get("prepare.py") == written
+        and stamp.get("from", []) == list(sources)
+        and all(fnmatch.filter(stamp.get("archives", [name]), name) for name in wanted)
+        and all((home / f"{part}.jsonl").is_file() for part in stamp["parts"])
+    ):
         say(f"{home}: already prepared")
         return home
-    for archive in archives:
-        path = fetch(archive, home / "archives", mirror, verify, say)
-        corpus = home / "corpus" / archive.name
-        if not corpus.is_dir():
-            say(f"unpacking {path}")
-            unpack(path, corpus)
-    parts: dict[str, list[Utterance]] = {}
-    for part, utterance in module.utterances(home / "corpus", home / "made"):
-        parts.setdefault(part, []).append(utterance)
-    if not parts:
-        raise ManifestError(f"{recipe.name}: prepare.py found no utterances in {home / 'corpus'}")
-    for part, found in parts.items():
-        write_manifest(home / f"{part}.jsonl", found)
-        hours = sum(utterance.duration for utterance in found) / 3600
-        say(f"{home / part}.jsonl: {len(found)} utterances, {hours:.2f} h")
-    (home / PREPARED).write_text(json.dumps({"prepare.py": written, "parts": list(parts)}), encoding="utf-8")
+    corpus = download(recipe, data, mirror, verify, say, parts, sources)
+    found: dict[str, list[Utterance]] = {}
+    for part, utterance in module.utterances(corpus, home / "made"):
+        found.setdefault(part, []).append(utterance)
+    if not found:
+        raise ManifestError(f"{recipe.name}: prepare.py found no utterances in {corpus}")
+    for part, utterances in found.items():
+        write_manifest(home / f"{part}.jsonl", utterances)
+        hours = sum(utterance.duration for utterance in utterances) / 3600
+        say(f"{home / part}.jsonl: {len(utterances)} utterances, {hours:.2f} h")
+    unpacked = sorted(folder.name for folder in corpus.iterdir()) if not sources else []
+    stamp = {"prepare.py": written, "parts": list(found), "archives": unpacked, "from": list(sources)}
+    (home / PREPARED).write_text(json.dumps(stamp), encoding="utf-8")
     return home
 
 
+def download(
+    recipe: Path,
+    data: Path,
+    mirror: str | None,
+    verify: bool,
+    say: Say,
+    parts: Sequence[str] = (),
+    sources: Sequence[str] = (),
+) -> Path:
+    """Have a recipe's archives in `data/<recipe>/corpus`, each in the folder of its name; returns the corpus's folder.
+    What was unpacked once is not fetched again, even where the archive is gone.
+
+    parts: the archives' names; none: all that are not optional. sources: the corpus from somewhere else, as one folder
+    in which it lies unpacked (it is used in place), as archives, or as their URLs. Raises DownloadError.
+    """
+    recipe = recipe.resolve()
+    home = data / recipe.name
+    corpus = home / "corpus"
+    if any(Path(source).is_dir() for source in sources):
+        if len(sources) > 1:
+            raise DownloadError(f"--from {' '.join(sources)}: give one folder that holds the whole corpus, or archives")
+        return Path(sources[0]).absolute()
+    module = _load(recipe / "prepare.py")
+    if sources:
+        archives = [_given(source) for source in sources]
+    else:
+        archives = [find_in_mirror(archive, mirror) for archive in _choose(module.ARCHIVES, parts)]
+        if not archives:
+            raise DownloadError(
+    f"{recipe.name}: has no archives of its own; give the corpus's folder with --from, or CORPUS=FOLDER"
+                " before the recipe's command"
+            )
+    missing = [archive for archive in archives if not (corpus / archive.name).is_dir()]
+    for archive in archives:
+        if archive not in missing:
+            say(f"{corpus / archive.name}: already there")
+    _refuse_a_full_disk(missing, home, mirror)
+    for archive in missing:
+        local = Path(archive.path) if sources and not archive.urls else None
+        path = local or fetch(archive, home / "archives", None if sources else mirror, verify, say)
+        say(f"unpacking {path}")
+        unpack(path, corpus / archive.name)
+    return corpus
+
+
+def _choose(archives: list[Archive], parts: Sequence[str]) -> list[Archive]:
+    names = [archive.name for archive in archives]
+    for part in parts:
+        if part not in names:
+            raise DownloadError(f"--parts {part}: there is no such archive; there are {', '.join(names) or 'none'}")
+    return [archive for archive in archives if (archive.name in parts if parts else not archive.optional)]
+
+
+def _given(source: str) -> Archive:
+    """An archive by its URL or its path."""
+    if "://" in source:
+        return Archive(Path(unquote(urlsplit(source).path)).name or "archive", (source,))
+    if not Path(source).is_file():
+        raise DownloadError(f"--from {source}: neither a folder nor an archive nor a URL")
+    return Archive(str(Path(source).absolute()))
+
+
+def _refuse_a_full_disk(archives: list[Archive], home: Path, mirror: str | None) -> None:
+    """Archive and what is in it, which is no smaller, must fit. Raises DownloadError."""
+    gigabytes = sum(archive.gigabytes or 0.0 for archive in archives)
+    copies = 2 if mirror is None or "://" in mirror else 1
+    there = next(folder for folder in (home, *home.absolute().parents) if folder.is_dir())
+    free = shutil.disk_usage(there).free / 1e9
+    if copies * gigabytes > free:
+        raise DownloadError(
+            f"{home}: needs {copies * gigabytes:.1f} GB at least, {free:.1f} GB are free; choose another disk (--data,"
+            " DATA=), or fewer archives (--parts)"
+        )
+
+
 def _load(path: Path) -> ModuleType:
+    """prepare.py as a module. Raises AsrError where it does not define what it must."""
     spec = importlib.util.spec_from_file_location(f"asr_recipe_{path.parent.name}", path)
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     sys.modules[spec.name] = module  # dataclasses look their module up
     spec.loader.exec_module(module)
+    for name, kind in (("ARCHIVES", "the list of the corpus's archives"), ("utterances", "the function that reads it")):
+        if not hasattr(module, name):
+            raise AsrError(f"{path}: defines no {name}, {kind}; see recipes/yesno/prepare.py")
     return module
 
 
 def _stamp(home: Path) -> dict[str, Any]:
-    """What the last preparation left: the sum of prepare.py and the parts it wrote."""
+    """What the last preparation left: the sum of prepare.py, what it read and the parts it wrote."""
     try:
         stamp = json.loads((home / PREPARED).read_text(encoding="utf-8"))
         return stamp if isinstance(stamp.get("parts"), list) else {}

@@ -8,7 +8,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
-from asr.data.download import BLOCK, Archive, fetch, file_sha256
+from asr.data.download import BLOCK, Archive, fetch, file_sha256, find_in_mirror
 from asr.errors import DownloadError
 
 CONTENT = bytes(range(256)) * 12_000  # 3 MB: more than one block
@@ -102,8 +102,8 @@ def server(monkeypatch):
 def get(server, tmp_path):
     """get(sha256=…) -> the path that fetching the server's archive gives; what was said is in get.said."""
 
-    def fetch_archive(*urls, sha256=SHA256, mirror=None, verify=True):
-        archive = Archive("home/corpus.tar", urls or (server.url(),), sha256)
+    def fetch_archive(*urls, sha256=SHA256, md5=None, mirror=None, verify=True):
+        archive = Archive("home/corpus.tar", urls or (server.url(),), sha256, md5)
         return fetch(archive, tmp_path / "archives", mirror, verify, fetch_archive.said.append)
 
     fetch_archive.said = []
@@ -188,6 +188,44 @@ def test_a_web_page_is_not_an_archive(server, get, tmp_path):
     assert len(server.ranges) == 1
 
 
+def test_a_web_page_that_calls_itself_an_archive(server, get, tmp_path):
+    server.answers = [lambda r: r.reply(200, b"\n <!DOCTYPE html><p>log in</p>")]
+    with pytest.raises(DownloadError, match="a web page came instead of an archive; not used and deleted"):
+        get(sha256=None)
+    assert left_over(tmp_path) == []
+
+
+def test_an_md5_is_a_checksum_too(get, tmp_path):
+    with pytest.raises(DownloadError, match=r"md5 is .*, published is 0000; not used and deleted"):
+        get(sha256=None, md5="0000")
+    assert get(sha256=None, md5=hashlib.md5(CONTENT).hexdigest()).read_bytes() == CONTENT
+
+
+def test_tries_count_from_the_last_that_brought_something(server, get):
+    def a_little(request):
+        first = int((request.headers.get("Range") or "bytes=0-").removeprefix("bytes=").removesuffix("-"))
+        answer = {"Content_Range": f"bytes {first}-{len(CONTENT) - 1}/{len(CONTENT)}"} if first else {}
+        request.reply(206 if first else 200, CONTENT[first:][:400_000], length=len(CONTENT) - first, **answer)
+
+    server.answers = [a_little, fail(503), fail(503)] * 3
+    assert get().read_bytes() == CONTENT
+
+
+def test_what_does_not_fit_on_the_disk_is_refused_before_it_comes(server, get, tmp_path):
+    server.answers = [lambda r: r.reply(200, CONTENT, length=10**18)]
+    with pytest.raises(DownloadError, match=r"1000000000\.00 GB are to come, .* GB are free"):
+        get()
+    assert len(server.ranges) == 1
+
+
+def test_a_signature_in_an_address_is_not_shown(server, get):
+    get(server.url("corpus.tar?key=secret"))
+    server.answers = [fail(403)]
+    with pytest.raises(DownloadError) as error:
+        fetch(Archive("b.tar", (server.url("b.tar?key=secret"),)), get().parent, None, True, get.said.append)
+    assert "secret" not in f"{get.said} {error.value}"
+
+
 def test_answers_that_will_not_change_are_not_asked_for_again(server, get):
     for status in (403, 404, 410):
         server.answers, server.ranges[:] = [fail(status)], []
@@ -232,6 +270,7 @@ def test_mirrors(server, get, tmp_path):
     local.parent.mkdir(parents=True)
     local.write_bytes(b"repacked")
     repacked = file_sha256(local)
+    assert get(mirror=(tmp_path / "mirror").as_uri()) == local
     for sha256, verify, warnings in [(SHA256, True, 1), (SHA256, False, 0), (None, True, 0), (repacked, True, 0)]:
         get.said.clear()
         assert get(sha256=sha256, mirror=str(tmp_path / "mirror"), verify=verify) == local
@@ -241,3 +280,16 @@ def test_mirrors(server, get, tmp_path):
 def test_an_archive_without_a_public_address(tmp_path):
     with pytest.raises(DownloadError, match=r"ldc/timit\.tar: has no public address; .* MIRROR"):
         fetch(Archive("ldc/timit.tar", ()), tmp_path, None, True, print)
+
+
+def test_a_pattern_names_the_one_archive_of_a_mirror_folder(tmp_path):
+    pattern = Archive("voices/corpus-*.tar.gz")
+    with pytest.raises(DownloadError, match=r"corpus-\*\.tar\.gz: it has no public address; .*--from"):
+        find_in_mirror(pattern, "http://127.0.0.1:1")
+    (tmp_path / "voices").mkdir()
+    for count, name in enumerate(["none", "corpus-en.tar.gz", "corpus-cy.tar.gz"]):
+        (tmp_path / "voices" / name).touch()
+        if count == 1:
+            assert find_in_mirror(pattern, tmp_path.as_uri()).name == "corpus-en"
+    with pytest.raises(DownloadError, match="2 files match"):
+        find_in_mirror(pattern, str(tmp_path))

@@ -11,7 +11,7 @@ import tarfile
 
 import pytest
 
-from asr.data.download import unpack
+from asr.data.unpack import unpack
 from asr.errors import DownloadError
 
 
@@ -71,11 +71,33 @@ def test_members_that_leave_the_folder_or_are_no_files(members, tmp_path):
     assert os.listdir(tmp_path / "home") == []
 
 
-def test_an_absolute_name_lands_inside_the_folder(tmp_path):
-    archive = write_tar(tmp_path / "c.tar", member(f"{tmp_path}/outside", b"x"))
-    unpack(archive, tmp_path / "corpus")
-    assert not (tmp_path / "outside").exists()
-    assert everything_below(tmp_path / "corpus") == [f"{tmp_path}/outside"[1:]]
+def test_an_absolute_name_is_refused(tmp_path):
+    archive = write_tar(tmp_path / "c.tar", member("first", b"good"), member(f"{tmp_path}/outside", b"x"))
+    with pytest.raises(DownloadError, match="an absolute path"):
+        unpack(archive, tmp_path / "corpus")
+    assert everything_below(tmp_path) == ["c.tar"]
+
+
+@pytest.mark.parametrize("mode", ["w:gz", "w:bz2", "w:xz"])
+@pytest.mark.parametrize("kind", ["one large file", "many empty files"])
+def test_archive_bombs(kind, mode, tmp_path, monkeypatch):
+    least = 2**20
+    monkeypatch.setattr("asr.data.unpack.LEAST", least)
+
+    class Zeros(io.RawIOBase):
+        def read(self, size=-1):
+            return bytes(size)
+
+    with tarfile.open(tmp_path / "c.tar", mode) as tar:
+        if kind == "one large file":
+            tar.addfile(member("zeros", size=2**24)[0], Zeros())
+        else:
+            header = member("empty/" + "x" * 90)[0].tobuf()
+            for _ in range(least // len(header) // 1000 + 1):
+                tar.fileobj.write(header * 1000)
+    with pytest.raises(DownloadError, match="an archive bomb: over"):
+        unpack(tmp_path / "c.tar", tmp_path / "corpus")
+    assert os.listdir(tmp_path) == ["c.tar"]
 
 
 @pytest.mark.parametrize("mode", ["w", "w:gz", "w:bz2", "w:xz"])
@@ -155,7 +177,7 @@ def test_an_interrupted_extraction_is_not_taken_for_finished(killed, tmp_path):
     code = f"""
 import resource, signal, sys
 from pathlib import Path
-from asr.data.download import unpack
+from asr.data.unpack import unpack
 signal.signal(signal.SIGXFSZ, signal.SIG_DFL if {killed} else signal.SIG_IGN)
 resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
 resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, 10_000))

@@ -1,0 +1,118 @@
+"""What `asr data download` and `prepare` do with a recipe: parts, a corpus from elsewhere, work already done."""
+
+import functools
+import http.server
+import tarfile
+import threading
+
+import pytest
+
+from asr.data.manifest import Manifest
+from asr.data.recipe import download, prepare
+from asr.errors import AsrError, DownloadError
+
+PREPARE = """
+from asr.data.download import Archive
+from asr.data.manifest import Utterance
+
+ARCHIVES = [
+    Archive("home/one.tar.gz"),
+    Archive("home/two.tar", optional=True),
+    Archive("home/huge.tar", ("http://127.0.0.1:1/",), gigabytes=1e9, optional=True),
+]
+
+
+def utterances(corpus, made):
+    for path in sorted(corpus.rglob("*.wav")):
+        yield path.parent.name, Utterance(path.stem, path, 1.0, path.read_text())
+"""
+
+
+@pytest.fixture
+def corpus(tmp_path):
+    """A recipe `talk` with an archive of two parts and an optional one, and a mirror that has them."""
+    (tmp_path / "talk").mkdir()
+    (tmp_path / "talk" / "prepare.py").write_text(PREPARE)
+    (tmp_path / "mirror" / "home").mkdir(parents=True)
+    for name, mode, files in (("one.tar.gz", "w:gz", ["train/a", "train/b", "test/c"]), ("two.tar", "w", ["more/d"])):
+        with tarfile.open(tmp_path / "mirror" / "home" / name, mode) as tar:
+            for file in files:
+                path = tmp_path / "unpacked" / name / f"{file}.wav"
+                path.parent.mkdir(parents=True, exist_ok=True)
+                path.write_text(f"text of {file}")
+                tar.add(path, f"talk/{file}.wav")
+    return tmp_path
+
+
+@pytest.fixture
+def run(corpus):
+    """run(parts=…, sources=…) -> the ids by part; what was said is in run.said."""
+
+    def call(mirror=str(corpus / "mirror"), **how):
+        home = prepare(corpus / "talk", corpus / "data", mirror, True, call.said.append, **how)
+        return {path.stem: "".join(u.id for u in Manifest(path)) for path in home.glob("*.jsonl")}
+
+    call.said = []
+    return call
+
+
+def test_optional_archives_come_when_they_are_asked_for_and_stay(run):
+    assert run() == {"train": "ab", "test": "c"}
+    assert run(parts=["two"]) == {"train": "ab", "test": "c", "more": "d"}
+    assert run() == run(parts=["one", "two"]) == {"train": "ab", "test": "c", "more": "d"}
+    assert [line for line in run.said if line.endswith("already prepared")] == [run.said[-1]] * 2
+    with pytest.raises(DownloadError, match="--parts three: there is no such archive; there are one, two, huge"):
+        run(parts=["three"])
+
+
+def test_what_was_unpacked_needs_no_archive_any_more(run, corpus):
+    run()
+    for path in (corpus / "mirror" / "home").iterdir():
+        path.unlink()
+    assert run(again=True) == {"train": "ab", "test": "c"}
+    assert not [line for line in run.said if line.endswith("already prepared")]
+
+
+def test_a_folder_is_used_in_place_and_read_again_on_demand(run, corpus):
+    sources = [str(corpus / "unpacked")]
+    assert run(sources=sources) == {"train": "ab", "test": "c", "more": "d"}
+    audio = next(iter(Manifest(corpus / "data" / "talk" / "train.jsonl"))).audio
+    assert audio == corpus / "unpacked" / "one.tar.gz" / "train" / "a.wav"
+    (corpus / "unpacked" / "one.tar.gz" / "train" / "e.wav").write_text("late")
+    assert run(sources=sources)["train"] == "ab"
+    assert run(sources=sources, again=True)["train"] == "abe"
+    assert run()["train"] == "ab"
+    with pytest.raises(DownloadError, match="one folder that holds the whole corpus, or archives"):
+        run(sources=[*sources, "two.tar"])
+    with pytest.raises(DownloadError, match="nowhere: neither a folder nor an archive nor a URL"):
+        run(sources=["nowhere"])
+
+
+def test_archives_by_path_and_by_address(run, corpus):
+    handler = functools.partial(http.server.SimpleHTTPRequestHandler, directory=str(corpus / "mirror" / "home"))
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    url = f"http://127.0.0.1:{server.server_port}/two.tar?Signature=x"
+    assert run(sources=[str(corpus / "mirror" / "home" / "one.tar.gz"), url], mirror=None)["more"] == "d"
+    server.shutdown()
+
+
+def test_a_corpus_that_cannot_fit_is_refused_before_anything_is_fetched(run, corpus):
+    with pytest.raises(DownloadError, match=r"data/talk: needs 2000000000\.0 GB at least, .* GB are free; .*--parts"):
+        run(parts=["huge"], mirror=None)
+    assert not (corpus / "data").exists()
+
+
+def test_download_alone_gives_the_folder_and_does_nothing_twice(corpus):
+    said = []
+    for _ in range(2):
+        folder = download(corpus / "talk", corpus / "data", str(corpus / "mirror"), True, said.append)
+    assert sorted(path.name for path in folder.rglob("*.wav")) == ["a.wav", "b.wav", "c.wav"]
+    assert said[-1] == f"{folder / 'one'}: already there"
+    assert not list((corpus / "data").rglob("*.jsonl"))
+
+
+def test_a_recipe_without_archives_wants_a_folder(corpus):
+    (corpus / "talk" / "prepare.py").write_text(PREPARE + "\nARCHIVES = []\n")
+    with pytest.raises(AsrError, match="talk: has no archives of its own; give the corpus's folder with --from"):
+        download(corpus / "talk", corpus / "data", None, True, print)
