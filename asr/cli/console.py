@@ -20,9 +20,9 @@ def say(line: str) -> None:
     typer.echo(line, err=True)
 
 
-def watch(items: Iterable[Item], total: int, what: str) -> Iterable[Item]:
-    """The items, with a progress bar on stderr where a person waits for many of them."""
-    if total < 10 or not sys.stderr.isatty():
+def watch(items: Iterable[Item], total: int | None, what: str) -> Iterable[Item]:
+    """The items, with a progress bar on stderr where a person waits for many of them, or for nobody knows how many."""
+    if (total is not None and total < 10) or not sys.stderr.isatty():
         return items
     from rich.console import Console
     from rich.progress import track

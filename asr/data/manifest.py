@@ -42,26 +42,34 @@ class Utterance:
         return line | self.other
 
 
+def read_lines(path: str | Path) -> Iterator[tuple[int, dict[str, Any] | ManifestError]]:
+    """Every line that is not blank, with its number from 1: its checked keys and values, or what is wrong with it.
+
+    NeMo's names of keys have become this project's. Raises ManifestError for a file that cannot be read.
+    """
+    for number, _, line in _numbered(Path(path)):
+        try:
+            yield number, _parse(line, f"{path}, line {number}")
+        except ManifestError as error:
+            yield number, error
+
+
 class Manifest:
     """Random access to a manifest's utterances: `manifest[i]`, `len(manifest)`, `manifest.durations` (seconds).
 
     Reading the file checks every line: an object with audio, a duration, and values of the right kinds. Raises
-    ManifestError naming the line.
+    ManifestError naming the line. `visit(row, line)` sees each line's keys and values then, and need not read again.
     """
 
-    def __init__(self, path: str | Path) -> None:
+    def __init__(self, path: str | Path, visit: Callable[[int, dict[str, Any]], None] | None = None) -> None:
         self.path = Path(path)
         offsets, durations = array("q"), array("d")
-        try:
-            with self.path.open("rb") as file:
-                offset = 0
-                for number, line in enumerate(file, 1):
-                    if line.strip():
-                        durations.append(_parse(line, f"{self.path}, line {number}")["duration"])
-                        offsets.append(offset)
-                    offset += len(line)
-        except (OSError, ValueError) as error:  # ValueError: no path can be like this
-            raise ManifestError(f"{self.path}: {getattr(error, 'strerror', None) or error}") from None
+        for number, offset, line in _numbered(self.path):
+            parsed = _parse(line, f"{self.path}, line {number}")
+            if visit is not None:
+                visit(len(offsets), parsed)
+            offsets.append(offset)
+            durations.append(parsed["duration"])
         self._offsets = np.frombuffer(offsets, dtype=np.int64) if offsets else np.empty(0, np.int64)
         self.durations = np.frombuffer(durations, dtype=np.float64) if durations else np.empty(0)
 
@@ -109,6 +117,19 @@ def write_manifest(path: Path, utterances: Iterable[Utterance]) -> int:
     finally:
         part.unlink(missing_ok=True)
     return count
+
+
+def _numbered(path: Path) -> Iterator[tuple[int, int, bytes]]:
+    """Number from 1, offset in bytes and content of every line that is not blank."""
+    offset = 0
+    try:
+        with path.open("rb") as file:
+            for number, line in enumerate(file, 1):
+                if not line.isspace():
+                    yield number, offset, line
+                offset += len(line)
+    except (OSError, ValueError) as error:  # ValueError: no path can be like this
+        raise ManifestError(f"{path}: {getattr(error, 'strerror', None) or error}") from None
 
 
 def _dump(line: dict[str, Any]) -> bytes:

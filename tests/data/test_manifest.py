@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from asr.data.manifest import Manifest, Utterance, write_manifest
+from asr.data.manifest import Manifest, Utterance, read_lines, write_manifest
 from asr.errors import ManifestError
 
 
@@ -133,6 +133,31 @@ def test_every_rule_names_the_line_of_the_file(write, line, problem):
         Manifest(path)
     assert "\n" not in str(caught.value)
     assert "line 1" not in str(caught.value)
+
+
+def test_read_lines_goes_on_after_a_bad_line(write):
+    path = write(
+        '{"audio_filepath": "a", "duration": 1, "offset": 2}\n\n{"audio": "b"}\n?\n{"audio": "c", "duration": 3}'
+    )
+    read = list(read_lines(path))
+    assert [number for number, _ in read] == [1, 3, 4, 5]
+    assert read[0][1] == {"audio": "a", "duration": 1, "start": 2}
+    assert read[3][1] == {"audio": "c", "duration": 3}
+    assert [str(error).removeprefix(f"{path}, ") for _, error in read[1:3]] == [
+        "line 3: no 'duration'",
+        "line 4: not JSON (expecting value, column 1)",
+    ]
+    assert all(isinstance(error, ManifestError) for _, error in read[1:3])
+    with pytest.raises(ManifestError, match="No such file"):
+        next(read_lines(path.with_name("none.jsonl")))
+
+
+def test_a_visitor_sees_every_line_once(write):
+    seen = []
+    lines = ['{"audio": "a", "duration": 1, "text": null}', "", '{"audio": "b", "duration": 2, "speaker": 3}']
+    manifest = Manifest(write("\n".join(lines)), lambda row, line: seen.append((row, line)))
+    assert seen == [(0, {"audio": "a", "duration": 1}), (1, {"audio": "b", "duration": 2, "speaker": 3})]
+    assert [u.id for u in manifest] == ["a", "b"]
 
 
 def test_bytes_that_are_not_utf8(write):
