@@ -16,8 +16,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from asr.cli.align import EXAMPLES, align
+from asr.cli.bench import bench_app
 from asr.cli.console import INTERRUPTED, Commands, examples, say, watch
 from asr.cli.data import data_app
+from asr.cli.lm import lm_app
 from asr.errors import AsrError, AudioError
 from asr.version import __version__
 
@@ -34,6 +37,9 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.add_typer(data_app, name="data")
+app.add_typer(lm_app, name="lm")
+app.add_typer(bench_app, name="bench")
+app.command(epilog=EXAMPLES)(align)
 
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")]
 
@@ -240,6 +246,19 @@ def models() -> None:
     for name in pretrained.names():
         config = json.loads((pretrained.HERE / name / "config.json").read_text(encoding="utf-8"))
         typer.echo(introduce(name, config.get("training") or {}).removeprefix("model "))
+
+
+@app.command("new-recipe", epilog=examples("asr new-recipe meetings"))
+def new_recipe(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="Of the corpus: a-z, 0-9 and _.")],
+    recipes: Annotated[Path, typer.Option(help="The folder of recipes.")] = Path("recipes"),
+) -> None:
+    """Make recipes/NAME from the template: prepare.py, a config, run.sh and README.md to be filled in."""
+    from asr.data.recipe import new_recipe as make
+
+    folder = make(name, recipes)
+    typer.echo(folder)
+    say(f"next: say in {folder / 'prepare.py'} where the corpus is and what it holds, then bash {folder / 'run.sh'}")
 
 
 @app.command(epilog=examples("asr info", "asr info --model runs/digits"))

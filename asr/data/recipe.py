@@ -6,6 +6,7 @@ import fnmatch
 import hashlib
 import importlib.util
 import json
+import re
 import shutil
 import sys
 from collections.abc import Callable, Sequence
@@ -22,6 +23,7 @@ from asr.errors import AsrError, DownloadError, ManifestError
 Say = Callable[[str], None]
 
 PREPARED = "prepared.json"
+TEMPLATE = "custom"
 
 
 def find_recipe(name: str) -> Path:
@@ -125,6 +127,27 @@ def download(
         say(f"unpacking {path}")
         unpack(path, corpus / archive.name)
     return corpus
+
+
+def new_recipe(name: str, recipes: Path) -> Path:
+    """Make `recipes/<name>` from the template `recipes/custom`; returns the folder. Raises AsrError."""
+    template, folder = recipes / TEMPLATE, recipes / name
+    if not re.fullmatch(r"[a-z][a-z0-9_]*", name):
+        raise AsrError(f"{name}: a recipe's name is made of a-z, 0-9 and _, and begins with a letter")
+    if not (template / "prepare.py").is_file():
+        raise AsrError(f"{template}: the template is not there; run this in a clone of the project, or give --recipes")
+    if folder.exists():
+        raise AsrError(f"{folder}: is there already; choose another name")
+    part = folder.with_name(folder.name + ".part")
+    shutil.rmtree(part, ignore_errors=True)
+    part.mkdir()
+    for path in sorted(template.iterdir()):
+        if path.is_file():
+            target = part / path.name.replace(TEMPLATE, name)
+            target.write_text(re.sub(rf"\b{TEMPLATE}\b", name, path.read_text(encoding="utf-8")), encoding="utf-8")
+            target.chmod(path.stat().st_mode)
+    part.replace(folder)
+    return folder
 
 
 def _choose(archives: list[Archive], parts: Sequence[str]) -> list[Archive]:

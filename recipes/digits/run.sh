@@ -8,17 +8,14 @@ set -euo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/options.sh"
 
 asr data prepare "$recipe" "${options[@]}"
-manifests=(data.train="$data/digits/train.jsonl" data.dev="$data/digits/dev.jsonl")
 if [ -n "$speaker" ]; then
     run=${RUN:-runs/digits-without-$speaker}
-    asr train "$recipe/heldout.yaml" run="$run" "${manifests[@]}" data.heldout="$speaker" ${settings[@]+"${settings[@]}"}
-    finished "$run"
-    asr evaluate --model "$run" "$data/digits/heldout_$speaker.jsonl" --device "$device" --output-dir "$run/eval"
+    settings=(data.heldout="$speaker" ${settings[@]+"${settings[@]}"})
+    train heldout.yaml train dev
+    evaluate "heldout_$speaker" eval
 else
-    run=${RUN:-runs/digits}
-    asr train "$recipe/digits.yaml" run="$run" "${manifests[@]}" ${settings[@]+"${settings[@]}"}
-    finished "$run"
-    asr evaluate --model "$run" "$data/digits/test_single.jsonl" --device "$device" --output-dir "$run/eval/single" --expect 0.01
-    asr evaluate --model "$run" "$data/digits/test_noisy.jsonl" --device "$device" --output-dir "$run/eval/noisy"
-    asr evaluate --model "$run" "$data/digits/test.jsonl" --device "$device" --output-dir "$run/eval" --expect 0.01
+    train digits.yaml train dev
+    evaluate test_single eval/single --expect 0.01
+    evaluate test_noisy eval/noisy
+    evaluate test eval --expect 0.01
 fi

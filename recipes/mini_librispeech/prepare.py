@@ -1,0 +1,36 @@
+"""mini_librispeech (OpenSLR 31): read English, five hours of LibriSpeech to learn from and two to be measured on.
+
+train    train-clean-5 without the speakers of dev: 1,400 utterances, 4.9 h, 24 speakers
+dev      four speakers of train-clean-5, two women and two men: 119 utterances, 0.4 h; chooses the checkpoint
+test     dev-clean-2: 1,089 utterances, 2 h, no speaker of which is in train-clean-5
+"""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from asr.data.download import Archive
+from asr.data.layouts import read_librispeech
+from asr.data.manifest import Utterance
+
+HOMES = (
+    "https://www.openslr.org",
+    "https://openslr.trmal.net",
+    "https://openslr.elda.org",
+    "https://openslr.magicdatatech.com",
+)
+ARCHIVES = [
+    Archive(f"openslr/{path}", tuple(f"{home}/resources/{path}" for home in HOMES), md5=md5, gigabytes=gigabytes)
+    for path, md5, gigabytes in (
+        ("31/train-clean-5.tar.gz", "5df7d4e78065366204ca6845bb08f490", 0.33),
+        ("31/dev-clean-2.tar.gz", "6d7ab67ac6a1d2c993d050e16d61080d", 0.13),
+    )
+]
+PARTS = {"train-clean-5": "train", "dev-clean-2": "test"}
+DEV_SPEAKERS = {"32", "669", "2136", "7312"}  # who say little: most of the five hours stay for training
+
+
+def utterances(corpus: Path, made: Path) -> Iterator[tuple[str, Utterance]]:
+    for folder in sorted({texts.parents[2] for texts in corpus.rglob("*.trans.txt")}):
+        if part := PARTS.get(folder.name):
+            for utterance in read_librispeech(folder):
+                yield "dev" if part == "train" and utterance.speaker in DEV_SPEAKERS else part, utterance

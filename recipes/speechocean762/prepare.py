@@ -1,0 +1,38 @@
+"""speechocean762 (OpenSLR 101): 250 learners of English whose first language is Mandarin, half of them children, read
+20 sentences each. The corpus is made for scoring pronunciation; the scores are not used here.
+
+    train    every speaker of the corpus's training half but those of dev
+    dev      every tenth speaker of it, in order of their numbers; chooses the checkpoint
+    test     the corpus's test half: 2,500 utterances, 125 speakers
+"""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from asr.data.download import Archive
+from asr.data.layouts import read_kaldi
+from asr.data.manifest import Utterance
+
+HOMES = (
+    "https://www.openslr.org",
+    "https://openslr.trmal.net",
+    "https://openslr.elda.org",
+    "https://openslr.magicdatatech.com",
+)
+ARCHIVES = [
+    Archive(
+        "openslr/101/speechocean762.tar.gz",
+        tuple(f"{home}/resources/101/speechocean762.tar.gz" for home in HOMES),
+        gigabytes=0.6,  # no checksum is published
+    )
+]
+
+
+def utterances(corpus: Path, made: Path) -> Iterator[tuple[str, Utterance]]:
+    for listing in sorted(corpus.rglob("wav.scp")):
+        half = list(read_kaldi(listing.parent))
+        dev = (
+            set(sorted({utterance.speaker or "" for utterance in half})[::10]) if listing.parent.name == "train" else ()
+        )
+        for utterance in half:
+            yield "dev" if utterance.speaker in dev else listing.parent.name, utterance
