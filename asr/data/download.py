@@ -12,6 +12,7 @@ import urllib.request
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 from asr.errors import DownloadError
@@ -21,6 +22,12 @@ TRIES = 4  # in a row that bring nothing
 PAUSE_S = 1.0  # before the second try, then twice as long each time
 TIMEOUT_S = 60
 BLOCK = 2**20
+OPENSLR = (
+    "https://www.openslr.org",
+    "https://openslr.trmal.net",
+    "https://openslr.elda.org",
+    "https://openslr.magicdatatech.com",
+)
 SUFFIXES = (".tar.gz", ".tar.bz2", ".tar.xz", ".tgz", ".tar")
 
 Say = Callable[[str], None]
@@ -44,6 +51,11 @@ class Archive:
     def name(self) -> str:
         """openslr/12/train-other-500.tar.gz -> train-other-500: what its folder is called once it is unpacked."""
         return archive_name(self.path)
+
+
+def openslr(path: str, **facts: Any) -> Archive:
+    """A file of openslr.org, `12/dev-clean.tar.gz`, with its mirrors; facts: the other fields of an Archive."""
+    return Archive(f"openslr/{path}", tuple(f"{home}/resources/{path}" for home in OPENSLR), **facts)
 
 
 def archive_name(path: str) -> str:

@@ -78,7 +78,7 @@ def prepare(
         write_manifest(home / f"{part}.jsonl", utterances)
         hours = sum(utterance.duration for utterance in utterances) / 3600
         say(f"{home / part}.jsonl: {len(utterances)} utterances, {hours:.2f} h")
-    unpacked = sorted(folder.name for folder in corpus.iterdir()) if not sources else []
+    unpacked = sorted(folder.name for folder in corpus.glob("*")) if not sources else []
     stamp = {"prepare.py": written, "parts": list(found), "archives": unpacked, "from": list(sources)}
     (home / PREPARED).write_text(json.dumps(stamp), encoding="utf-8")
     return home
@@ -113,7 +113,7 @@ def download(
         archives = [find_in_mirror(archive, mirror) for archive in _choose(module.ARCHIVES, parts)]
         if not archives:
             raise DownloadError(
-    f"{recipe.name}: has no archives of its own; give the corpus's folder with --from, or CORPUS=FOLDER"
+                f"{recipe.name}: has no archives of its own; give the corpus's folder with --from, or CORPUS=FOLDER"
                 " before the recipe's command"
             )
     missing = [archive for archive in archives if not (corpus / archive.name).is_dir()]
@@ -121,6 +121,8 @@ def download(
         if archive not in missing:
             say(f"{corpus / archive.name}: already there")
     _refuse_a_full_disk(missing, home, mirror)
+    for unfinished in corpus.glob("*.part"):  # of an extraction that was interrupted: no part of the corpus
+        shutil.rmtree(unfinished)
     for archive in missing:
         local = Path(archive.path) if sources and not archive.urls else None
         path = local or fetch(archive, home / "archives", None if sources else mirror, verify, say)

@@ -10,24 +10,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from asr.audio import AUDIO_SUFFIXES, audio_info
-from asr.data.download import Archive
+from asr.data.download import openslr
 from asr.data.manifest import Utterance
 from asr.data.unpack import unpack
 
-HOMES = (
-    "https://www.openslr.org",
-    "https://openslr.trmal.net",
-    "https://openslr.elda.org",
-    "https://openslr.magicdatatech.com",
-)
-ARCHIVES = [
-    Archive(
-        "openslr/33/data_aishell.tgz",
-        tuple(f"{home}/resources/33/data_aishell.tgz" for home in HOMES),
-        md5="2f494334227864a8a8fec932999db9d8",
-        gigabytes=15.6,
-    )
-]
+ARCHIVES = [openslr("33/data_aishell.tgz", md5="2f494334227864a8a8fec932999db9d8", gigabytes=15.6)]
 PARTS = ("train", "dev", "test")
 
 

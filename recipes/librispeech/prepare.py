@@ -12,16 +12,10 @@ parts are fetched where they are asked for by name.
 from collections.abc import Iterator
 from pathlib import Path
 
-from asr.data.download import Archive
+from asr.data.download import openslr
 from asr.data.layouts import read_librispeech
 from asr.data.manifest import Utterance
 
-HOMES = (
-    "https://www.openslr.org",
-    "https://openslr.trmal.net",
-    "https://openslr.elda.org",
-    "https://openslr.magicdatatech.com",
-)
 PARTS = {  # checksum and size of each archive, from md5sum.txt beside them
     "train-clean-100": ("2a93770f6d5c6c964bc36631d331a522", 6.39),
     "train-clean-360": ("c0e676e450a7ff2f54aeade5171606fa", 23.0),
@@ -32,13 +26,7 @@ PARTS = {  # checksum and size of each archive, from md5sum.txt beside them
     "test-other": ("fb5a50374b501bb3bac4815ee91d3135", 0.33),
 }
 ARCHIVES = [
-    Archive(
-        f"openslr/12/{part}.tar.gz",
-        tuple(f"{home}/resources/12/{part}.tar.gz" for home in HOMES),
-        md5=md5,
-        gigabytes=gigabytes,
-        optional=part in ("train-clean-360", "train-other-500"),
-    )
+    openslr(f"12/{part}.tar.gz", md5=md5, gigabytes=gigabytes, optional=gigabytes > 10)
     for part, (md5, gigabytes) in PARTS.items()
 ]
 

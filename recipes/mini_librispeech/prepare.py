@@ -8,22 +8,13 @@ test     dev-clean-2: 1,089 utterances, 2 h, no speaker of which is in train-cle
 from collections.abc import Iterator
 from pathlib import Path
 
-from asr.data.download import Archive
+from asr.data.download import openslr
 from asr.data.layouts import read_librispeech
 from asr.data.manifest import Utterance
 
-HOMES = (
-    "https://www.openslr.org",
-    "https://openslr.trmal.net",
-    "https://openslr.elda.org",
-    "https://openslr.magicdatatech.com",
-)
 ARCHIVES = [
-    Archive(f"openslr/{path}", tuple(f"{home}/resources/{path}" for home in HOMES), md5=md5, gigabytes=gigabytes)
-    for path, md5, gigabytes in (
-        ("31/train-clean-5.tar.gz", "5df7d4e78065366204ca6845bb08f490", 0.33),
-        ("31/dev-clean-2.tar.gz", "6d7ab67ac6a1d2c993d050e16d61080d", 0.13),
-    )
+    openslr("31/train-clean-5.tar.gz", md5="5df7d4e78065366204ca6845bb08f490", gigabytes=0.33),
+    openslr("31/dev-clean-2.tar.gz", md5="6d7ab67ac6a1d2c993d050e16d61080d", gigabytes=0.13),
 ]
 PARTS = {"train-clean-5": "train", "dev-clean-2": "test"}
 DEV_SPEAKERS = {"32", "669", "2136", "7312"}  # who say little: most of the five hours stay for training

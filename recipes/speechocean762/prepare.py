@@ -9,23 +9,11 @@
 from collections.abc import Iterator
 from pathlib import Path
 
-from asr.data.download import Archive
+from asr.data.download import openslr
 from asr.data.layouts import read_kaldi
 from asr.data.manifest import Utterance
 
-HOMES = (
-    "https://www.openslr.org",
-    "https://openslr.trmal.net",
-    "https://openslr.elda.org",
-    "https://openslr.magicdatatech.com",
-)
-ARCHIVES = [
-    Archive(
-        "openslr/101/speechocean762.tar.gz",
-        tuple(f"{home}/resources/101/speechocean762.tar.gz" for home in HOMES),
-        gigabytes=0.6,  # no checksum is published
-    )
-]
+ARCHIVES = [openslr("101/speechocean762.tar.gz", gigabytes=0.6)]  # no checksum is published
 
 
 def utterances(corpus: Path, made: Path) -> Iterator[tuple[str, Utterance]]:
