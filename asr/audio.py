@@ -211,6 +211,8 @@ def _read_part(
         raise AudioError(
             f"{name}: cut short or damaged, {count} of {end - first} frames could be decoded; get the file again"
         )
+    if len(blocks) == 1:  # nearly always: no copy
+        return blocks[0][skip:]
     return np.concatenate(blocks)[skip:] if blocks else np.empty(0, np.float32)
 
 

@@ -6,26 +6,15 @@ An utterance gives the same numbers alone and in a padded batch: frames beyond i
 from __future__ import annotations
 
 import math
-from typing import TypeVar
 
 import torch
 from torch import Tensor, nn
 
 from asr.config import FeatureConfig
+from asr.frames import feature_frames, hop_samples, window_samples
 
 # Added to mel energies before the logarithm: about the quantisation noise of 16-bit audio in one mel band.
 LOG_FLOOR = 1e-7
-
-Count = TypeVar("Count", int, Tensor)
-
-
-def hop_samples(config: FeatureConfig) -> int:
-    return round(config.hop_ms * config.sample_rate / 1000)
-
-
-def feature_frames(samples: Count, config: FeatureConfig) -> Count:
-    """Frames of a waveform of that many samples: frame i is centred on sample i × hop, from 0."""
-    return samples // hop_samples(config) + 1
 
 
 def length_mask(lengths: Tensor, size: int) -> Tensor:
@@ -64,7 +53,7 @@ class FeatureExtractor(nn.Module):
 
         self.config = config
         self.hop = hop_samples(config)
-        window = round(config.window_ms * config.sample_rate / 1000)
+        window = window_samples(config)
         self.fft = 2 ** math.ceil(math.log2(window))
         self.dimension = config.mels if config.kind == "logmel" else config.coefficients
         high_hz = min(config.high_hz or config.sample_rate / 2, config.sample_rate / 2)

@@ -5,16 +5,41 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
-from itertools import pairwise
 
 from asr.errors import TextError
 
 BLANK = "<blank>"  # token 0 of every model: CTC's "no symbol here" (Graves et al. 2006, section 3.1)
 
 ZERO_WIDTH_SPACE = "\u200b"  # ends words in scripts that write no spaces
-_APOSTROPHES = str.maketrans({"’": "'", "‘": "'", "ʼ": "'", "`": "'", "´": "'"})
+_APOSTROPHES = "'’‘ʼ`´"
+
+
+class _Replacements(dict[int, str]):
+    """For str.translate: a rule for one character, asked once for each there is, which is faster than a loop."""
+
+    def __init__(self, rule: Callable[[str], str]) -> None:
+        self.rule = rule
+
+    def __missing__(self, code: int) -> str:
+        self[code] = replacement = self.rule(chr(code))
+        return replacement
+
+
+def _visible(character: str) -> str:
+    if character in _APOSTROPHES:
+        return "'"
+    return "" if unicodedata.category(character) == "Cf" and character != ZERO_WIDTH_SPACE else character
+
+
+def _spoken(character: str) -> str:
+    if character in _APOSTROPHES:
+        return "'"
+    return character if unicodedata.category(character)[0] in "LMN" else " "
+
+
+_VISIBLE, _SPOKEN = _Replacements(_visible), _Replacements(_spoken)
 
 
 def _plain(text: str) -> str:
@@ -25,12 +50,12 @@ def _plain(text: str) -> str:
 def _basic(text: str) -> str:
     """Lower case, NFKC, letters, marks, digits and apostrophes inside words; all other punctuation becomes a space.
     Invisible characters (soft hyphens, joiners, marks of direction and byte order) vanish."""
-    text = "".join(c for c in text if unicodedata.category(c) != "Cf" or c == ZERO_WIDTH_SPACE)
-    text = unicodedata.normalize("NFKC", text.translate(_APOSTROPHES)).lower()
+    text = unicodedata.normalize("NFKC", text.translate(_VISIBLE)).lower()
     # Lower case may undo the normal form, and compatibility forms hold apostrophes: both once more.
-    text = unicodedata.normalize("NFKC", text).translate(_APOSTROPHES)
-    kept = "".join(c if c == "'" or unicodedata.category(c)[0] in "LMN" else " " for c in text)
-    return " ".join(re.sub(r"(?<![^\s'])'|'(?![^\s'])", " ", kept).split())
+    kept = unicodedata.normalize("NFKC", text).translate(_SPOKEN)
+    if "'" in kept:
+        kept = re.sub(r"(?<![^\s'])'|'(?![^\s'])", " ", kept)
+    return " ".join(kept.split())
 
 
 NORMALISERS: dict[str, Callable[[str], str]] = {"none": _plain, "basic": _basic}
@@ -66,7 +91,7 @@ class Tokenizer:
     @classmethod
     def build(cls, kind: str, texts: Iterable[str]) -> Tokenizer:
         """All symbols of normalised texts, sorted, so that the same corpus always gives the same tokens."""
-        symbols = {symbol for text in texts for symbol in _symbols(kind, text)}
+        symbols = {symbol for text in texts for symbol in symbols_of(kind, text)}
         return cls(kind, (BLANK, *sorted(symbols)))
 
     def __len__(self) -> int:
@@ -75,7 +100,7 @@ class Tokenizer:
     def encode(self, text: str) -> list[int]:
         """Token numbers of a normalised text. Raises TextError naming a symbol that has none."""
         try:
-            return [self._index[symbol] for symbol in _symbols(self.kind, text)]
+            return [self._index[symbol] for symbol in symbols_of(self.kind, text)]
         except KeyError as error:
             raise TextError(f"no token for {error.args[0]!r} in {text!r}") from None
 
@@ -86,7 +111,7 @@ class Tokenizer:
 
     def unknown(self, text: str) -> list[str]:
         """The symbols of a normalised text that have no token, in order, with repeats."""
-        return [symbol for symbol in _symbols(self.kind, text) if symbol not in self._index]
+        return [symbol for symbol in symbols_of(self.kind, text) if symbol not in self._index]
 
 
 @dataclass
@@ -96,11 +121,13 @@ class SymbolReport:
     unknown: Counter[str] = field(default_factory=Counter)
     numerals: Counter[str] = field(default_factory=Counter)
 
-    def add(self, tokenizer: Tokenizer, text: str) -> bool:
-        """Count one text. Returns whether the tokenizer can spell it."""
+    def add(self, tokenizer: Tokenizer, text: str, times: int = 1) -> bool:
+        """Count a text that occurs so many times. Returns whether the tokenizer can spell it."""
         missing = tokenizer.unknown(text)
-        self.unknown.update(missing)
-        self.numerals.update(c for c in text if c.isdigit())
+        for symbol in missing:
+            self.unknown[symbol] += times
+        for character in filter(str.isdigit, text):
+            self.numerals[character] += times
         return not missing
 
     def lines(self) -> list[str]:
@@ -112,12 +139,8 @@ class SymbolReport:
         return out
 
 
-def least_frames(tokens: list[int]) -> int:
-    """Frames that CTC needs for a token sequence: one each, and a blank between equal neighbours."""
-    return len(tokens) + sum(a == b for a, b in pairwise(tokens))
-
-
-def _symbols(kind: str, text: str) -> Iterable[str]:
+def symbols_of(kind: str, text: str) -> Sequence[str]:
+    """A normalised text as what tokens of that kind stand for: its characters or its words."""
     return text.split() if kind == "words" else text
 
 

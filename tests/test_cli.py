@@ -219,7 +219,13 @@ def test_debug_shows_the_traceback():
     assert "Traceback" in asr("--debug", "train", "nope.yaml").err
 
 
-@pytest.mark.parametrize("command", ["transcribe", "train", "evaluate", "models", "info", "data prepare"])
+COMMANDS = (
+    *("transcribe", "train", "evaluate", "models", "info", "new-recipe", "bench data"),
+    *(f"data {name}" for name in ("download", "prepare", "import", "export", "check", "stats", "split")),
+)
+
+
+@pytest.mark.parametrize("command", COMMANDS)
 def test_every_command_has_an_example_in_its_help(command):
     done = asr(*command.split(), "--help")
     assert done.returncode == 0

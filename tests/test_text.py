@@ -7,7 +7,8 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from asr.errors import TextError
-from asr.text import BLANK, SymbolReport, Tokenizer, least_frames, normalise
+from asr.frames import least_frames
+from asr.text import BLANK, SymbolReport, Tokenizer, normalise
 
 TEXTS = st.text(st.characters(exclude_categories=["Cs"]), max_size=30)
 WORDS = st.text("ab' ’.ÄßΣ́̇İŉ\u00ad\u200b\ufeff1½", max_size=12)

@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import json
+import os
+import sys
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from asr.cli.console import examples, say
+from asr.cli.console import examples, say, watch
+from asr.errors import AsrError
+
+if TYPE_CHECKING:
+    from asr.data.check.facts import Rules
 
 data_app = typer.Typer(help="Corpora: from archives to manifests.", no_args_is_help=True, rich_markup_mode="markdown")
 
@@ -74,3 +81,249 @@ def prepare(
 
 def split_names(text: str) -> list[str]:
     return [name.strip() for name in text.split(",") if name.strip()]
+
+
+Manifests = Annotated[list[Path], typer.Argument(metavar="MANIFEST...", help="Taken together as one corpus.")]
+
+
+@data_app.command(
+    epilog=examples(
+        "asr data check train.jsonl",
+        "asr data check train.jsonl --config mine.yaml model.subsampling=2",
+        "asr data check train.jsonl --against test.jsonl --fix clean.jsonl",
+        "asr data check test.jsonl --model runs/digits --format json",
+    )
+)
+def check(
+    arguments: Annotated[
+        list[str],
+        typer.Argument(metavar="MANIFEST... [KEY=VALUE]...", help="Taken together as one corpus; settings to change."),
+    ],
+    against: Annotated[
+        list[Path] | None,
+        typer.Option(help="Another part (may be repeated). Shared audio and ids are errors, speakers and texts not."),
+    ] = None,
+    config: Annotated[Path | None, typer.Option(help="Check for training with this config.")] = None,
+    model: Annotated[str | None, typer.Option(help="Check for this model: its rate, its symbols.")] = None,
+    audio: Annotated[bool, typer.Option(help="Decode the audio as well.")] = True,
+    fix: Annotated[
+        Path | None, typer.Option(help="Write what does not break training here, the rest to *.dropped.tsv; exit 0.")
+    ] = None,
+    form: Annotated[str, typer.Option("--format", help="txt or json.")] = "txt",
+) -> None:
+    """Will this train? Errors (exit 1) break training or the test's honesty; warnings (exit 0) are to be looked at.
+
+    Without --config or --model: characters, 16 kHz, a hop of 10 ms, subsampling 4.
+    """
+    if form not in ("txt", "json"):
+        raise typer.BadParameter(f"'{form}' is neither txt nor json", param_hint="--format")
+    overrides = [argument for argument in arguments if "=" in argument and not os.path.exists(argument)]
+    manifests = [Path(argument) for argument in arguments if argument not in overrides]
+    if not manifests:
+        raise typer.BadParameter("name at least one manifest (.jsonl)", param_hint="MANIFEST")
+    if config is not None and model is not None:
+        raise typer.BadParameter("give one of --config and --model, not both", param_hint="--model")
+    if overrides and config is None:
+        raise typer.BadParameter(f"'{overrides[0]}' changes a config: name it with --config", param_hint="KEY=VALUE")
+    if fix is not None and (fix.is_dir() or os.path.realpath(fix) in map(os.path.realpath, manifests)):
+        raise typer.BadParameter(f"{fix} is a folder, or what is checked: name another file", param_hint="--fix")
+    from asr.data.check import run
+    from asr.data.check.table import print_report
+
+    rules = checking_rules(config, model, overrides)
+    report = run.check(manifests, rules, audio=audio, against=against or (), watch=watch)
+    if form == "json":
+        typer.echo(json.dumps(report.to_json()))
+    else:
+        print_report(report)
+    kept = 0
+    if fix is not None:
+        kept = run.fix(manifests, report.dropped, fix)
+        say(f"{fix}: {kept:,} utterances; {len(report.dropped):,} left out")
+    if report.failed and not kept:
+        raise typer.Exit(1)
+
+
+def checking_rules(config: Path | None, model: str | None, overrides: list[str]) -> Rules:
+    """The settings by which utterances are judged: a model's, a config's, or the defaults."""
+    from asr.config import Config, load_config
+    from asr.data.check.facts import Rules
+
+    if model is not None:
+        from asr.model.recognizer import Recognizer
+        from asr.pretrained import find_model
+
+        recognizer = Recognizer.load(find_model(model))
+        tokenizer = recognizer.tokenizer
+        return Rules(
+            recognizer.features.config, recognizer.config, recognizer.text.normaliser, tokenizer.kind, 1.0, tokenizer
+        )
+    if config is not None:
+        return Rules.of_config(load_config(config, overrides))
+    return Rules.of_config(Config(), named=False)
+
+
+@data_app.command(
+    epilog=examples("asr data stats train.jsonl", "asr data stats train.jsonl dev.jsonl --png durations.png")
+)
+def stats(
+    manifests: Manifests,
+    png: Annotated[Path | None, typer.Option(help="Draw the histograms into this file as well.")] = None,
+) -> None:
+    """Hours, speakers, words, symbols, and histograms of durations and texts. Audio is not decoded."""
+    from asr.data import stats as corpus
+
+    if png is not None and png.is_dir():
+        raise typer.BadParameter(f"{png} is a folder: name a file", param_hint="--png")
+    found = corpus.collect(manifests)
+    typer.echo(corpus.format_stats(found, plain=not sys.stdout.isatty()))
+    if png is not None:
+        corpus.write_png(found, png)
+        say(f"{png}: written")
+
+
+Column = Annotated[str | None, typer.Option(help="Of a table: the column's name, or its number from 1.")]
+
+
+@data_app.command(
+    "import",
+    epilog=examples(
+        "asr data import recordings/ --output mine.jsonl",
+        "asr data import cv-corpus/cy/validated.tsv --output cy.jsonl",
+        "asr data import list.csv --audio file --text said --speaker who --audio-folder wav --output list.jsonl",
+        "asr data import kaldi/data/train --output train.jsonl",
+    ),
+)
+def import_corpus(
+    path: Annotated[Path, typer.Argument(metavar="PATH", help="A folder, a table or a list that describes audio.")],
+    output: Annotated[Path, typer.Option(help="The manifest to write (.jsonl).")],
+    layout: Annotated[
+        str | None, typer.Option(help="folder, table, kaldi, lhotse, nemo or librispeech; default: what is there.")
+    ] = None,
+    audio: Column = None,
+    text: Column = None,
+    speaker: Column = None,
+    id: Column = None,
+    start: Column = None,
+    end: Column = None,
+    duration: Column = None,
+    lang: Column = None,
+    delimiter: Annotated[str | None, typer.Option(help="Of a table; default: tab, |, ; or comma.")] = None,
+    quotes: Annotated[
+        bool | None, typer.Option("--quotes/--no-quotes", help="Of a table: may cells be in double quotes?")
+    ] = None,
+    audio_folder: Annotated[Path | None, typer.Option(help="Of a table: where the audio is.")] = None,
+    force: Annotated[bool, typer.Option("--force", help="Overwrite the manifest.")] = False,
+) -> None:
+    """Write a manifest of audio and texts that you have: sidecar .txt files, tables, Kaldi, lhotse, NeMo."""
+    from asr.data.layouts import LAYOUTS, checked, detect_layout
+    from asr.data.manifest import Manifest, write_manifest
+
+    if layout is not None and layout not in LAYOUTS:
+        raise typer.BadParameter(f"'{layout}' is none of {', '.join(LAYOUTS)}", param_hint="--layout")
+    if output.exists() and not force:
+        raise AsrError(f"{output}: is there already; give another --output, or --force to overwrite")
+    found, source = detect_layout(path, layout)
+    columns = {"audio": audio, "text": text, "speaker": speaker, "id": id}
+    columns |= {"start": start, "end": end, "duration": duration, "lang": lang}
+    options = {key: value for key, value in columns.items() if value is not None}
+    options |= {} if delimiter is None else {"delimiter": {"tab": "\t", "\\t": "\t"}.get(delimiter, delimiter)}
+    options |= {} if quotes is None else {"quotes": quotes}
+    options |= {} if audio_folder is None else {"audio_folder": audio_folder}
+    if options and found != "table":
+        raise typer.BadParameter(f"only for tables; {source} is read as {found}", param_hint=f"--{next(iter(options))}")
+    say(f"reading {source} as {found}")
+    failures = Failures()
+    utterances = LAYOUTS[found][0](source, say=say, failed=failures.add, **options)
+    write_manifest(output, checked(watch(utterances, None, "importing")))
+    speakers, texts = set(), []
+
+    def count(_: int, line: dict[str, Any]) -> None:
+        speakers.add(line.get("speaker"))
+        texts.append("text" in line)
+
+    manifest = Manifest(output, visit=count)
+    hours = manifest.durations.sum() / 3600
+    typer.echo(f"{output}: {len(manifest)} utterances, {hours:.2f} h, {len(speakers - {None})} speakers")
+    if not all(texts):
+        say(f"without text, to be transcribed but not trained on: {texts.count(False)}")
+    say(f"next: asr data check {output}; asr data split {output}")
+    failures.end()
+
+
+@data_app.command(
+    epilog=examples(
+        "asr data export train.jsonl --to kaldi --output kaldi/data/train",
+        "asr data export train.jsonl --to lhotse --output lhotse/train",
+    )
+)
+def export(
+    manifest: Annotated[Path, typer.Argument(metavar="MANIFEST")],
+    to: Annotated[str, typer.Option(help="kaldi or lhotse.")],
+    output: Annotated[Path, typer.Option(help="The folder to write.")],
+    force: Annotated[bool, typer.Option("--force", help="Overwrite files of an earlier export.")] = False,
+) -> None:
+    """Write a manifest as a Kaldi data folder, or as lhotse's recordings and supervisions. Audio stays where it is."""
+    from asr.data.export import EXPORTS, export_manifest
+    from asr.data.manifest import Manifest
+
+    if to not in EXPORTS:
+        raise typer.BadParameter(f"'{to}' is none of {', '.join(EXPORTS)}", param_hint="--to")
+    failures = Failures()
+    count = export_manifest(Manifest(manifest), to, output, force, say, failures.add)
+    typer.echo(f"{output}: {count} utterances")
+    failures.end()
+
+
+@data_app.command(
+    epilog=examples(
+        "asr data split mine.jsonl",
+        "asr data split mine.jsonl --dev 0.05 --test 0.05 --seed 1 --output-dir parts",
+        "asr data split mine.jsonl --test 0 --by utterance",
+    )
+)
+def split(
+    manifest: Annotated[Path, typer.Argument(metavar="MANIFEST")],
+    dev: Annotated[float, typer.Option(min=0, max=1, help="Share of the audio for dev.jsonl; 0: none.")] = 0.1,
+    test: Annotated[float, typer.Option(min=0, max=1, help="Share of the audio for test.jsonl; 0: none.")] = 0.1,
+    seed: Annotated[int, typer.Option(help="Another seed, other speakers.")] = 0,
+    by: Annotated[str, typer.Option(help="speaker: none in two parts; or utterance.")] = "speaker",
+    output_dir: Annotated[Path | None, typer.Option(help="Where to write; default: beside the manifest.")] = None,
+    force: Annotated[bool, typer.Option("--force", help="Overwrite files of an earlier split.")] = False,
+) -> None:
+    """Divide a manifest into train.jsonl, dev.jsonl and test.jsonl, with no speaker in two of them."""
+    from asr.data.split import split_manifest
+
+    if by not in ("speaker", "utterance"):
+        raise typer.BadParameter(f"'{by}' is neither speaker nor utterance", param_hint="--by")
+    if not dev + test < 1:
+        raise typer.BadParameter(f"--dev {dev:g} and --test {test:g} leave nothing to train on", param_hint="--dev")
+    parts = split_manifest(manifest, {"dev": dev, "test": test}, output_dir, by=by, seed=seed, force=force)
+    total = sum(part.seconds for part in parts) or 1.0
+    for part in parts:
+        speakers = "" if part.speakers is None else f", {part.speakers} speaker{'s' * (part.speakers != 1)}"
+        hours = f"{part.seconds / 3600:.2f} h ({100 * part.seconds / total:.1f} %)"
+        typer.echo(f"{part.path}: {part.utterances} utterances, {hours}{speakers}")
+    for part in parts[1:]:
+        common, different = part.shared
+        say(f"{part.path.name}: {common} of its {different} different texts are in train.jsonl too")
+
+
+class Failures:
+    """What is wrong with utterances that are left out: the first are told, all are counted."""
+
+    def __init__(self, most: int = 20) -> None:
+        self.most = most
+        self.count = 0
+
+    def add(self, error: AsrError) -> None:
+        self.count += 1
+        if self.count <= self.most:
+            say(f"error: {error}")
+
+    def end(self) -> None:
+        """Exit with status 1 if anything failed."""
+        if self.count:
+            more = f", {self.count - self.most} of them not shown" if self.count > self.most else ""
+            say(f"left out: {self.count}{more}")
+            raise typer.Exit(1)

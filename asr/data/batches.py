@@ -12,13 +12,14 @@ def duration_batches(durations: np.ndarray, batch_s: float, rng: np.random.Gener
     change from epoch to epoch at little cost in padding, and the batches come in random order.
     """
     keys = durations if rng is None else durations * rng.uniform(1.0, 1.05, len(durations))
+    order = np.argsort(keys, kind="stable")
     batches: list[list[int]] = []
     longest = 0.0
-    for index in np.argsort(keys, kind="stable").tolist():
-        longest = max(longest, durations[index])
+    for index, duration in zip(order.tolist(), durations[order].tolist(), strict=True):
+        longest = max(longest, duration)
         if not batches or (len(batches[-1]) + 1) * longest > batch_s:
             batches.append([])
-            longest = durations[index]
+            longest = duration
         batches[-1].append(index)
     if rng is not None:
         rng.shuffle(batches)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import signal
 from collections import OrderedDict
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -17,22 +18,25 @@ from asr.augment import augment_waveform, change_speed, generator
 from asr.config import AugmentConfig, JoinConfig
 from asr.data.join import Plan, join_waveforms
 from asr.data.manifest import Manifest, Utterance
-from asr.errors import AudioError, ManifestError
+from asr.errors import AsrError, AudioError, ManifestError, TrainError
 from asr.text import Tokenizer, normalise
 
 
 class Batch(NamedTuple):
     """waveforms: (batch, samples) zero-padded, waveform_lengths: (batch,), tokens: (batch, most tokens) zero-padded,
-    token_lengths: (batch,); indices: the plans' numbers in their epoch."""
+    token_lengths: (batch,); indices: the plans' numbers in their epoch; unreadable: why each utterance that would be
+    here is not."""
 
     indices: list[int]
     waveforms: Tensor
     waveform_lengths: Tensor
     tokens: Tensor
     token_lengths: Tensor
+    unreadable: tuple[str, ...] = ()
 
     def to(self, device: torch.device) -> Batch:
-        return Batch(self.indices, *(tensor.to(device, non_blocking=True) for tensor in self[1:]))
+        tensors = (tensor.to(device, non_blocking=True) for tensor in self[1:5])
+        return Batch(self.indices, *tensors, self.unreadable)
 
 
 class WaveformCache:
@@ -85,7 +89,7 @@ class Examples(Dataset):
     """The utterances of one epoch. Item i is plan i, joined and augmented by draws keyed (seed, epoch, i)."""
 
     waveforms: WaveformCache
-    plans: list[Plan]
+    plans: Sequence[Plan]
     tokenizer: Tokenizer
     normaliser: str
     join: JoinConfig
@@ -97,7 +101,14 @@ class Examples(Dataset):
     def __len__(self) -> int:
         return len(self.plans)
 
-    def __getitem__(self, index: int) -> tuple[int, Tensor, Tensor]:
+    def __getitem__(self, index: int) -> tuple[int, Tensor, Tensor] | str:
+        """Plan number, waveform and tokens; for an utterance that cannot be read, why."""
+        try:
+            return self._example(index)
+        except AudioError as error:
+            return str(error)
+
+    def _example(self, index: int) -> tuple[int, Tensor, Tensor]:
         plan = self.plans[index]
         rng = generator(self.seed, self.epoch, index)
         utterances, samples = zip(*(self.waveforms[row] for row in plan.rows), strict=True)
@@ -114,17 +125,54 @@ class Examples(Dataset):
         """Load the given groups of plans in order."""
         # A generator of its own: a loader draws a number when it starts, which must not shift dropout's after a resume.
         own = torch.Generator().manual_seed(self.seed)
-        return iter(DataLoader(self, batch_sampler=batches, num_workers=workers, collate_fn=collate, generator=own))
+        loader = DataLoader(
+            self,
+            batch_sampler=batches,
+            num_workers=workers,
+            collate_fn=collate,
+            generator=own,
+            worker_init_fn=_leave_signals_alone,
+        )
+        return _without_traceback(iter(loader))
 
 
-def collate(examples: list[tuple[int, Tensor, Tensor]]) -> Batch:
-    indices, waveforms, tokens = zip(*examples, strict=True)
+def _leave_signals_alone(worker: int) -> None:
+    """Ctrl-C reaches the workers too, but the training still needs them to come to a good end; they end with it."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)
+
+
+def _without_traceback(batches: Iterator[Batch]) -> Iterator[Batch]:
+    """A worker's error comes with its traceback: its last line alone is for people."""
+    try:
+        yield from batches
+    except RuntimeError as error:
+        if "DataLoader worker" not in str(error):
+            raise
+        raise TrainError(
+            "a process that decodes audio was killed, perhaps for want of memory; lower data.workers or data.cache_mb,"
+            " and the same command goes on"
+        ) from None
+    except AsrError as error:
+        *traceback, line = str(error).strip().splitlines()
+        raise type(error)(line.partition(": ")[2] if traceback else line) from None
+
+
+def collate(examples: list[tuple[int, Tensor, Tensor] | str]) -> Batch:
+    """A batch of what could be read; without indices where that is nothing."""
+    unreadable = tuple(example for example in examples if isinstance(example, str))
+    readable = [example for example in examples if not isinstance(example, str)]
+    if not readable:
+        none = torch.zeros(0, dtype=torch.long)
+        return Batch([], torch.zeros(0, 0), none, torch.zeros(0, 0, dtype=torch.long), none, unreadable)
+    indices, waveforms, tokens = zip(*readable, strict=True)
     return Batch(
         list(indices),
         torch.nn.utils.rnn.pad_sequence(list(waveforms), batch_first=True),
         torch.tensor([len(w) for w in waveforms]),
         torch.nn.utils.rnn.pad_sequence(list(tokens), batch_first=True),
         torch.tensor([len(t) for t in tokens]),
+        unreadable,
     )
 
 

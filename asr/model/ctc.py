@@ -32,12 +32,14 @@ class CTCHead(nn.Module):
 
 class Loss(NamedTuple):
     """total: sum of −ln p(tokens | audio) over the utterances; infeasible: how many have too few frames and count
-    nothing; blank_share: share of frames whose best symbol is the blank (near 1: the model has learned no more)."""
+    nothing; blank_share: share of frames whose best symbol is the blank (near 1: the model has learned no more);
+    symbols_per_frame: what the best path puts out. All but `utterances` are scalars on the device."""
 
     total: Tensor
     utterances: int
-    infeasible: int
-    blank_share: float
+    infeasible: Tensor
+    blank_share: Tensor
+    symbols_per_frame: Tensor
 
 
 def frames_needed(tokens: Tensor, token_lengths: Tensor) -> Tensor:
@@ -58,5 +60,10 @@ def ctc(log_probs: Tensor, lengths: Tensor, tokens: Tensor, token_lengths: Tenso
         log_probs.transpose(0, 1), tokens, lengths, token_lengths, BLANK_INDEX, reduction="none", zero_infinity=True
     )
     inside = length_mask(lengths, log_probs.shape[1])
-    blank_share = (log_probs.detach().argmax(-1) == BLANK_INDEX)[inside].float().mean()
-    return Loss(losses.sum(), len(lengths), int(infeasible.sum()), float(blank_share))
+    best = log_probs.detach().argmax(-1)
+    blank = best == BLANK_INDEX
+    new = nn.functional.pad(best[:, 1:] != best[:, :-1], (1, 0), value=True)  # not the frame before, held on
+    frames = inside.sum()
+    blank_share = (blank & inside).sum() / frames
+    symbols_per_frame = (new & ~blank & inside).sum() / frames
+    return Loss(losses.sum(), len(lengths), infeasible.sum(), blank_share, symbols_per_frame)

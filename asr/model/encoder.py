@@ -2,33 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TypeVar
-
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import gelu, pad
 
 from asr.config import ModelConfig
 from asr.features import length_mask
+from asr.frames import STRIDES, strided
 from asr.model.recurrent import RecurrentLayer
 
 KERNEL = 5
-STRIDES = {1: (1,), 2: (2,), 4: (2, 2)}
-
-Count = TypeVar("Count", int, Tensor)
-
-
-def encoder_frames(feature_frames: Count, subsampling: int) -> Count:
-    """Output frames for that many feature frames: each stride of 2 gives ceil(frames / 2)."""
-    frames = feature_frames
-    for stride in STRIDES[subsampling]:
-        frames = strided(frames, stride)
-    return frames
-
-
-def strided(frames: Count, stride: int) -> Count:
-    """Frames after one padded convolution of that stride. Checks, sampler and encoder all count with this function."""
-    return (frames + stride - 1) // stride
 
 
 class Subsampling(nn.Module):

@@ -13,9 +13,10 @@ from torch import Tensor, nn
 
 from asr.config import FeatureConfig, ModelConfig, TextConfig, lenient
 from asr.errors import AsrError, ModelError
-from asr.features import FeatureExtractor, feature_frames
+from asr.features import FeatureExtractor
+from asr.frames import output_frames
 from asr.model.ctc import CTCHead
-from asr.model.encoder import Encoder, encoder_frames
+from asr.model.encoder import Encoder
 from asr.text import Tokenizer
 from asr.version import __version__
 
@@ -58,7 +59,7 @@ class Recognizer(nn.Module):
 
     def output_frames(self, samples: int) -> int:
         """Frames of log_probs for a waveform of that many samples."""
-        return encoder_frames(feature_frames(samples, self.features.config), self.config.subsampling)
+        return output_frames(samples, self.features.config, self.config)
 
     def set_precision(self, precision: str) -> None:
         """Precision of the recurrent layers on CUDA: fp32, tf32 or bf16."""

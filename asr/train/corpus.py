@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from array import array
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -12,21 +15,27 @@ import torch
 from asr.config import AugmentConfig, Config
 from asr.data.batches import duration_batches
 from asr.data.dataset import Batch, Examples, RecordedNoise, WaveformCache, read_utterance
-from asr.data.join import Plan, plan_joins
+from asr.data.join import Plans, plan_joins
 from asr.data.manifest import Manifest, Utterance
-from asr.errors import ManifestError, TrainError
+from asr.errors import AudioError, ManifestError, TrainError
+from asr.frames import least_frames
 from asr.model.recognizer import Recognizer
-from asr.text import SymbolReport, Tokenizer, least_frames, normalise
+from asr.text import SymbolReport, Tokenizer, normalise, symbols_of
 
 
 @dataclass
 class Part:
-    """Rows of a manifest that are used. texts are normalised."""
+    """Rows of a manifest that are used, and what is known of their normalised texts, which stay on disk.
+
+    rows: (utterances,), symbols: how often each character or word occurs, needed: (utterances,) frames that CTC needs,
+    speakers: (utterances,) numbers, equal for the same speaker.
+    """
 
     manifest: Manifest
     rows: np.ndarray
-    texts: list[str]
-    speakers: list[str | None]
+    symbols: Counter[str]
+    needed: np.ndarray
+    speakers: np.ndarray
 
     @property
     def durations(self) -> np.ndarray:
@@ -44,25 +53,70 @@ def read_part(path: object, config: Config, key: str) -> Part:
         raise TrainError(
             f"{path}: {key} is not there; prepare the corpus first (asr data prepare RECIPE, or the recipe's run.sh)"
         )
-    manifest = Manifest(str(path))
-    rows, texts, speakers = [], [], []
-    for row, utterance in enumerate(manifest):
-        if config.data.heldout is not None and utterance.speaker == config.data.heldout:
-            continue
-        if utterance.text is None:
-            raise ManifestError(f"{manifest.path}: utterance {utterance.id} has no text to learn from")
-        rows.append(row)
-        texts.append(normalise(utterance.text, config.text.normaliser))
-        speakers.append(utterance.speaker)
+    rows, speakers, without_text = array("q"), array("i"), array("q")
+    texts = TextCounts(config.text.tokens)
+    numbers: dict[str | None, int] = {}
+
+    def visit(row: int, line: dict[str, Any]) -> None:
+        speaker = str(line["speaker"]) if "speaker" in line else None
+        if config.data.heldout is not None and speaker == config.data.heldout:
+            return
         if config.train.overfit and len(rows) == config.train.overfit:
-            break
+            return
+        if "text" not in line:
+            without_text.append(row)
+            return
+        texts.add(normalise(line["text"], config.text.normaliser))
+        rows.append(row)
+        speakers.append(numbers.setdefault(speaker, len(numbers)))
+
+    manifest = Manifest(str(path), visit)
+    texts.count()
+    if without_text:
+        raise ManifestError(f"{manifest.path}: utterance {manifest[without_text[0]].id} has no text to learn from")
     if config.data.heldout is not None and key == "data.train" and len(rows) == len(manifest):
         raise TrainError(f"{manifest.path}: no utterance of the held-out speaker '{config.data.heldout}' in it")
     if not rows:
         raise TrainError(f"{manifest.path}: no utterances to use")
-    if not any(texts):
+    if not texts.symbols:
         raise TrainError(f"{manifest.path}: every text is empty after normalisation ({config.text.normaliser})")
-    return Part(manifest, np.array(rows), texts, speakers)
+    return Part(manifest, np.array(rows), texts.symbols, np.array(texts.needed), np.array(speakers))
+
+
+@dataclass
+class TextCounts:
+    """What normalised texts amount to: how often each symbol occurs, and the frames that CTC needs for each text.
+
+    Characters are counted many texts at a time, far faster than one by one.
+    """
+
+    kind: str
+    symbols: Counter[str] = field(default_factory=Counter)
+    needed: array[int] = field(default_factory=lambda: array("i"))
+    waiting: list[str] = field(default_factory=list)
+
+    def add(self, text: str) -> None:
+        self.waiting.append(text)
+        if len(self.waiting) == 1000:
+            self.count()
+
+    def count(self) -> None:
+        """Take in the texts that still wait."""
+        texts, self.waiting = self.waiting, []
+        if self.kind != "characters":
+            for symbols in (symbols_of(self.kind, text) for text in texts):
+                self.symbols.update(symbols)
+                self.needed.append(least_frames(symbols))
+        elif texts:
+            lines = "".join(f"{text}\n" for text in texts)  # no normalised text holds a line's end
+            codes = np.frombuffer(lines.encode("utf-32-le", "surrogatepass"), np.uint32)
+            frames = codes != ord("\n")
+            repeated = frames[1:] & (codes[1:] == codes[:-1])
+            frames = frames + np.append(0, repeated)
+            ends = np.flatnonzero(codes == ord("\n"))
+            self.needed.extend(np.add.reduceat(frames, np.append(0, ends[:-1])).tolist())
+            for code, count in zip(*np.unique(codes[codes != ord("\n")], return_counts=True), strict=True):
+                self.symbols[chr(code)] += int(count)
 
 
 class TrainingData:
@@ -80,9 +134,10 @@ class TrainingData:
         if self.augment is not None and self.augment.noise is not None:
             noise = Manifest(self.augment.noise)
             self.noise = RecordedNoise(WaveformCache(noise, recognizer.sample_rate, config.data.cache_mb))
-        tokens = [recognizer.tokenizer.encode(text) for text in part.texts]
-        self.needed = np.array([least_frames(row) for row in tokens])
-        self.frames = np.array([self._output_frames(duration) for duration in part.durations / fastest])
+        for symbol in part.symbols:
+            recognizer.tokenizer.encode(symbol)  # or an error that names it
+        self.needed = part.needed
+        self.frames = self._output_frames(part.durations / fastest)
         self.infeasible = np.flatnonzero(self.needed > self.frames)
         if len(self.infeasible) == len(part) and not self.joining:
             raise TrainError(
@@ -90,28 +145,23 @@ class TrainingData:
                 " lower model.subsampling, or check that texts and audio belong together"
             )
 
-    def _output_frames(self, duration: float) -> int:
-        return self.recognizer.output_frames(int(duration * self.recognizer.sample_rate))
+    def _output_frames(self, durations: np.ndarray) -> np.ndarray:
+        return self.recognizer.output_frames((durations * self.recognizer.sample_rate).astype(np.int64))
 
-    def plans(self, epoch: int) -> list[Plan]:
+    def plans(self, epoch: int) -> Plans:
         """The epoch's utterances, each at its own speed; those that CTC could not learn are left out."""
         rng = np.random.default_rng((self.config.train.seed, epoch))
         if self.joining:
-            plans = plan_joins(
-                self.part.speakers, self.config.join, self.config.join.per_epoch, rng, self.part.durations
-            )
+            joins = self.config.join
+            plans = Plans.joined(plan_joins(self.part.speakers, joins, joins.per_epoch, rng, self.part.durations))
         else:
-            plans = [Plan((i,)) for i in range(len(self.part))]
+            plans = Plans.singles(np.arange(len(self.part)))
         lowest, highest = (1.0, 1.0) if self.augment is None else self.augment.speed
-        speeds = rng.uniform(lowest, highest, len(plans)).tolist()
-        durations, kept = self.part.durations, []
-        for plan, speed in zip(plans, speeds, strict=True):
-            timed = replace(plan, speed=speed)
-            # Between two texts CTC needs one frame more: the space, or the blank if they end and begin alike.
-            needed = self.needed[list(plan.rows)].sum() + len(plan.rows) - 1
-            if needed <= self._output_frames(timed.duration(durations)):
-                kept.append(replace(timed, rows=tuple(int(self.part.rows[i]) for i in plan.rows)))
-        return kept
+        plans = replace(plans, speeds=rng.uniform(lowest, highest, len(plans)))
+        # Between two texts CTC needs one frame more: the space, or the blank if they end and begin alike.
+        needed = plans.total(self.needed) + plans.lengths - 1
+        kept = plans.kept(needed <= self._output_frames(plans.durations(self.part.durations)))
+        return replace(kept, rows=self.part.rows[kept.rows])
 
     def batches(self, epoch: int, first: int = 0) -> tuple[int, Iterator[Batch]]:
         """The number of batches in the epoch, and those from number `first` on."""
@@ -121,9 +171,11 @@ class TrainingData:
                 f"{self.part.manifest.path}: no utterance of epoch {epoch + 1} has the frames that CTC needs for its"
                 " text; lower model.subsampling"
             )
-        durations = np.array([plan.duration(self.part.manifest.durations) for plan in plans])
+        durations = plans.durations(self.part.manifest.durations)
         rng = np.random.default_rng((self.config.train.seed, epoch, 1))
         groups = duration_batches(durations, self.config.train.batch_s, rng)
+        if self.config.train.short_first and epoch == 0:
+            groups.sort(key=lambda group: float(durations[group].max()))
         examples = Examples(
             waveforms=self.cache,
             plans=plans,
@@ -137,9 +189,20 @@ class TrainingData:
         )
         return len(groups), examples.batches(groups[first:], self.config.data.workers)
 
+    @property
+    def per_epoch(self) -> int:
+        """Utterances of an epoch, before those that CTC could not learn are left out."""
+        return self.config.join.per_epoch if self.joining else len(self.part)
+
+    def names(self, epoch: int, indices: Sequence[int]) -> list[str]:
+        """The ids of an epoch's utterances, of a batch's `indices`; of joined ones with + between."""
+        plans = self.plans(epoch)
+        return ["+".join(self.part.manifest[row].id for row in plans[index].rows) for index in indices]
+
     def describe_infeasible(self, most: int = 5) -> str:
         """The utterances left out, for people: count, examples, remedy."""
-        worst = sorted(self.infeasible, key=lambda i: self.frames[i] - self.needed[i])[:most]
+        spare = self.frames[self.infeasible] - self.needed[self.infeasible]
+        worst = self.infeasible[np.argsort(spare, kind="stable")[:most]]
         shown = ", ".join(
             f"{self.part.manifest[int(self.part.rows[i])].id} ({self.needed[i]} needed, {self.frames[i]} there)"
             for i in worst
@@ -163,7 +226,7 @@ class DevelopmentData:
 
 def make_tokenizer(config: Config, train: Part) -> Tokenizer:
     joined = [" "] if config.text.tokens == "characters" and config.join.most > 1 else []  # joining adds spaces
-    return Tokenizer.build(config.text.tokens, [*train.texts, *joined])
+    return Tokenizer.build(config.text.tokens, [*train.symbols, *joined])
 
 
 def symbol_warnings(tokenizer: Tokenizer, parts: dict[str, Part]) -> list[str]:
@@ -171,8 +234,8 @@ def symbol_warnings(tokenizer: Tokenizer, parts: dict[str, Part]) -> list[str]:
     out = []
     for name, part in parts.items():
         report = SymbolReport()
-        for text in part.texts:
-            report.add(tokenizer, text)
+        for symbol, count in part.symbols.items():
+            report.add(tokenizer, symbol, count)
         out.extend(f"{name}: {line}" for line in report.lines())
     return out
 
@@ -182,11 +245,18 @@ def feature_statistics(recognizer: Recognizer, part: Part, most: int = 1000) -> 
     chosen = part.rows[np.linspace(0, len(part) - 1, min(most, len(part))).astype(int)]
     total = squares = torch.zeros(recognizer.features.dimension, dtype=torch.float64)
     frames = 0
+    failure = None
     for row in chosen:
-        samples = torch.from_numpy(read_utterance(part.manifest[int(row)], recognizer.sample_rate))
+        try:
+            samples = torch.from_numpy(read_utterance(part.manifest[int(row)], recognizer.sample_rate))
+        except AudioError as error:  # counted when it is its turn to be learned
+            failure = error
+            continue
         raw, lengths = recognizer.features.raw(samples.unsqueeze(0), torch.tensor([len(samples)]))
         values = raw[0, : int(lengths)].double()
         total, squares, frames = total + values.sum(0), squares + values.square().sum(0), frames + len(values)
+    if not frames and failure is not None:
+        raise failure
     mean = total / frames
     deviation = (squares / frames - mean.square()).clamp_min(0.0).sqrt()
     recognizer.features.set_global(mean.float(), deviation.float())

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import time
 
-import numpy as np
-
 from asr.config import Config
 from asr.data.batches import duration_batches, padding_share
 from asr.model.ctc import frames_needed
@@ -35,7 +33,7 @@ def dry_run(config: Config, say: Say) -> list[tuple[str, str]]:
         value = float(result.total.detach()) / result.utterances  # waits for the device
         first = value if first is None else first
         step_s = time.perf_counter() - began
-    durations = np.array([plan.duration(data.part.manifest.durations) for plan in data.plans(0)])
+    durations = data.plans(0).durations(data.part.manifest.durations)
     padding = padding_share(durations, duration_batches(durations, config.train.batch_s))
     speed = batch.waveforms.numel() / recognizer.sample_rate / step_s
     return [

@@ -1,11 +1,15 @@
 """Batches by duration: nobody lost, never too long, the same for the same seed, little padding."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from asr.config import JoinConfig
 from asr.data.batches import duration_batches, padding_share
+from asr.data.join import Plan, Plans, plan_joins
 
 
 @pytest.fixture
@@ -52,3 +56,28 @@ def test_padding_share_counts_the_batches_it_is_given():
     durations = np.array([1.0, 3.0, 2.0, 50.0])
     assert padding_share(durations, [[0, 1], [2]]) == pytest.approx(2 / 8)
     assert padding_share(durations, []) == 0.0
+
+
+@pytest.mark.parametrize("most", [1, 12])
+def test_plans_in_arrays_are_the_plans(most):
+    rng = np.random.default_rng(0)
+    durations = rng.uniform(0.5, 5.0, 50)
+    if most == 1:
+        plans = [Plan((row,)) for row in range(50)]
+        packed = Plans.singles(np.arange(50))
+    else:
+        plans = plan_joins(["ann", "bob"] * 25, JoinConfig(most=most), 200, rng)
+        packed = Plans.joined(plans)
+    speeds = rng.uniform(0.5, 2.0, len(plans))
+    plans = [replace(plan, speed=float(speed)) for plan, speed in zip(plans, speeds, strict=True)]
+    packed = replace(packed, speeds=speeds)
+    assert list(packed) == plans
+    assert packed[-1] == plans[-1]
+    with pytest.raises(IndexError):
+        packed[len(plans)]
+    np.testing.assert_allclose(packed.durations(durations), [plan.duration(durations) for plan in plans], rtol=1e-12)
+    keep = rng.random(len(plans)) < 0.5
+    assert list(packed.kept(keep)) == [plan for plan, kept in zip(plans, keep, strict=True) if kept]
+    nothing = packed.kept(np.zeros(len(plans), bool))
+    assert list(nothing) == []
+    assert nothing.durations(durations).shape == (0,)

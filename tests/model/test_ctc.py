@@ -6,8 +6,8 @@ import math
 import pytest
 import torch
 
+from asr.frames import least_frames
 from asr.model.ctc import CTCHead, ctc, frames_needed
-from asr.text import least_frames
 
 
 def collapse(path):

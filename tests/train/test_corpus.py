@@ -1,15 +1,20 @@
 """What can be learned of a training part, and what an epoch is made of."""
 
+from collections import Counter
+
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from asr.audio import write_wav
 from asr.config import parse_config
 from asr.data.manifest import Utterance, write_manifest
-from asr.errors import TrainError
+from asr.errors import AudioError, ManifestError, TextError, TrainError
+from asr.frames import least_frames
 from asr.model.recognizer import Recognizer
-from asr.text import Tokenizer
-from asr.train.corpus import TrainingData, read_part
+from asr.text import Tokenizer, normalise, symbols_of
+from asr.train.corpus import TextCounts, TrainingData, read_part
 
 RATE = 8000
 FRAME_S = 0.04
@@ -89,3 +94,62 @@ def test_nothing_left_to_learn_is_an_error(tmp_path):
         data(tmp_path, [(3, "a a a")])
     with pytest.raises(TrainError, match="no utterance of epoch 1"):
         data(tmp_path, [(1, "a b a b a b")], join={"most": 2, "pause_s": [0.0, 0.0]}).batches(0)
+
+
+@pytest.mark.parametrize("kind", ["characters", "words"])
+@given(texts=st.lists(st.text(st.sampled_from("ab \U0001f600é\ud800") | st.characters(), max_size=8), max_size=2500))
+def test_texts_counted_together_are_as_counted_one_by_one(kind, texts):
+    texts = [normalise(text, "none") for text in texts]
+    counts = TextCounts(kind)
+    for text in texts:
+        counts.add(text)
+    counts.count()
+    assert counts.needed.tolist() == [least_frames(symbols_of(kind, text)) for text in texts]
+    assert counts.symbols == sum((Counter(symbols_of(kind, text)) for text in texts), Counter())
+
+
+def test_more_texts_than_are_counted_at_once():
+    counts = TextCounts("characters")
+    for number in range(2345):
+        counts.add("a" * (number % 3))
+    counts.count()
+    counts.count()
+    assert counts.needed.tolist() == [(0, 1, 3)[number % 3] for number in range(2345)]
+    assert counts.symbols == {"a": 782 + 2 * 781}
+
+
+def test_a_symbol_that_the_model_lacks_is_named(tmp_path):
+    with pytest.raises(TextError, match="'c'"):
+        data(tmp_path, [(20, "a c")])
+
+
+def test_an_utterance_without_text_is_named(tmp_path):
+    with pytest.raises(ManifestError, match=r"m\.jsonl: utterance 1 has no text to learn from"):
+        data(tmp_path, [(20, "a"), (20, None), (20, None)])
+
+
+def test_by_heart_are_the_first_utterances_and_later_lines_need_no_text(tmp_path):
+    made = data(tmp_path, [(20, "a"), (20, "b"), (20, None)], train={"overfit": 2})
+    assert made.part.rows.tolist() == [0, 1]
+    assert made.part.symbols == {"a": 1, "b": 1}
+
+
+def test_the_held_out_speaker_is_neither_used_nor_counted(tmp_path):
+    data(tmp_path, [(20, "a"), (20, "b")])
+    lines = (tmp_path / "m.jsonl").read_text().replace('"speaker": "ann"', '"speaker": 7', 1)
+    (tmp_path / "m.jsonl").write_text(lines)
+    config = parse_config({"data": {"heldout": "7"}, "text": {"tokens": "words"}}, "test")
+    part = read_part(tmp_path / "m.jsonl", config, "data.train")
+    assert part.rows.tolist() == [1]
+    assert part.symbols == {"b": 1}
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_a_recording_that_cannot_be_read_is_one_line(tmp_path, workers):
+    made = data(tmp_path, [(20, "a")] * 3, data={"train": str(tmp_path / "m.jsonl"), "workers": workers})
+    (tmp_path / "1.wav").write_bytes(b"")
+    with pytest.raises(AudioError) as caught:
+        list(made.batches(0)[1])
+    assert str(caught.value).startswith(f"{tmp_path / 'm.jsonl'}, utterance 1: ")
+    assert "\n" not in str(caught.value)
+    assert str(caught.value).count("empty") == 1

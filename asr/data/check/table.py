@@ -1,0 +1,51 @@
+"""A report for people: what `asr data check` prints."""
+
+from __future__ import annotations
+
+from rich import box
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from asr.data.check.kinds import ERROR
+from asr.data.check.run import Report, Result
+
+TEXT_SHOWN = 40  # characters of an example's text
+
+
+def print_report(report: Report) -> None:
+    """Findings as a table, errors first, each with its worst examples and the remedy; then one line that sums up."""
+    console = Console() if Console().is_terminal else Console(width=160)
+    if report.results:
+        table = Table(box=box.SIMPLE, show_header=False, padding=(0, 1))
+        for result in sorted(report.results, key=lambda result: result.level != ERROR):
+            _add(table, result)
+        console.print(table)
+    console.print(Text(summary(report)))
+
+
+def summary(report: Report) -> str:
+    errors = sum(result.level == ERROR for result in report.results)
+    warnings = len(report.results) - errors
+    line = f"{report.utterances:,} utterances, {report.hours:.2f} h"
+    line += "" if report.audio else ", audio not looked at"
+    if report.dropped:
+        line += f"; {_plural(len(report.dropped), 'line')} to be left out"
+    return f"{line}; {_plural(errors, 'error')}, {_plural(warnings, 'warning')}"
+
+
+def _add(table: Table, result: Result) -> None:
+    style = "bold red" if result.level == ERROR else "bold yellow"
+    table.add_row(Text(result.level, style), Text(result.name, "bold"), Text(_plural(result.count, result.unit)))
+    for example in result.examples:
+        text = example.text if len(example.text) <= TEXT_SHOWN else example.text[: TEXT_SHOWN - 1] + "…"
+        table.add_row("", Text("  " + _printable(example.what)), Text(_printable(f"{example.value}   {text}".strip())))
+    table.add_row("", Text("  → " + result.remedy, "italic"), "", end_section=True)
+
+
+def _plural(count: int, noun: str) -> str:
+    return f"{count:,} {noun}" + ("" if count == 1 else "s")
+
+
+def _printable(text: str) -> str:
+    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
