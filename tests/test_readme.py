@@ -16,7 +16,7 @@ BLOCKS = re.findall(r"(?:\n    [^\n]+)+", re.sub(FENCED, "", README, flags=re.DO
 COMMANDS = [line.split("#")[0].strip() for block in BLOCKS for line in block.strip("\n").splitlines()]
 COMMANDS = [line for line in COMMANDS if not line.startswith("{")]  # the manifest line
 # These install the whole environment or train for minutes: CI runs setup and a recipe, tests/recipes runs all.
-LONG = ("python3 scripts/setup.py", "bash recipes/", "RUN=runs/gru bash recipes/", "asr data prepare", "asr train")
+LONG = ("python3 scripts/setup.py", "bash recipes/", "RUN=", "CORPUS=", "asr data prepare", "asr train")
 
 
 def run(command, folder=ROOT, **options):
@@ -58,7 +58,8 @@ def test_setup_explains_itself():
     assert "--test" in done.stdout
 
 
-@pytest.mark.parametrize("program", re.findall(PROGRAM, README, re.DOTALL))
+# A recipe's prepare.py is run as one by tests/recipes/test_new_recipe.py.
+@pytest.mark.parametrize("program", [p for p in re.findall(PROGRAM, README, re.DOTALL) if "ARCHIVES" not in p])
 def test_program(program):
     done = run([sys.executable, "-c", program])
     assert done.returncode == 0, done.stderr

@@ -1,0 +1,1 @@
+"""Measurements that `asr bench` makes: on this machine, next to other toolkits where they are installed."""

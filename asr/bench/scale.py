@@ -1,0 +1,118 @@
+"""A manifest of many lines, from disk to the first batch: seconds and memory of each stage, each in its own process.
+
+python -m asr.bench.scale STAGE MANIFEST     one stage; prints its seconds, loading of modules excluded
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+Work = Callable[[], object]
+DEV_LINES = 1000
+
+
+def write_lines(path: Path, lines: int, seed: int = 0) -> None:
+    """A manifest without audio, like a large LibriSpeech: 1 to 35 s, about 180 letters, some 2,000 speakers."""
+    rng = np.random.default_rng(seed)
+    letters = np.array(list("ETAOINSHRDLUCMFWYPVBGKJQXZ'"))
+    words = ["".join(letters[rng.integers(len(letters), size=rng.integers(2, 9))]) for _ in range(5000)]
+    with path.open("w", encoding="utf-8") as file:
+        for number in range(lines):
+            duration = round(float(np.clip(rng.gamma(6.0, 2.05), 1.0, 35.0)), 3)
+            speaker, chapter, first = rng.integers((20, 10**5, 0), (2020, 2 * 10**5, 4900)).tolist()
+            name = f"{speaker}-{chapter}-{number:07}"
+            line = {"id": name, "audio": f"train/{speaker}/{chapter}/{name}.flac", "duration": duration}
+            line |= {"text": " ".join(words[first : first + round(2.4 * duration)]), "speaker": str(speaker)}
+            file.write(json.dumps(line) + "\n")
+
+
+def imports(path: Path) -> Work:
+    """Nothing but the modules of a training: what the other stages' memory starts from."""
+    import asr.train.run as run
+
+    return lambda: run
+
+
+def load(path: Path) -> Work:
+    from asr.data.manifest import Manifest
+
+    return lambda: Manifest(path)
+
+
+def shuffle(path: Path) -> Work:
+    """The batches of an epoch, by duration and in random order."""
+    from asr.data.batches import duration_batches
+    from asr.data.manifest import Manifest
+
+    durations = Manifest(path).durations
+    return lambda: duration_batches(durations, 120.0, np.random.default_rng(0))
+
+
+def start(path: Path) -> Work:
+    """All that `asr train` does before it decodes audio: lines, tokens, model, checks, an epoch's batches."""
+    from asr.config import parse_config
+    from asr.data.download import file_sha256
+    from asr.train.run import prepare
+
+    dev = path.with_name("dev.jsonl")
+    with path.open("rb") as lines:
+        dev.write_bytes(b"".join(line for line, _ in zip(lines, range(DEV_LINES), strict=False)))
+    raw = {"data": {"train": str(path), "dev": str(dev)}, "augment": {"speed": [0.9, 1.1]}, "device": "cpu"}
+
+    def work() -> None:
+        data = prepare(parse_config(raw, "bench"), lambda line: None)[-1]
+        file_sha256(path)
+        data.batches(0)
+
+    return work
+
+
+STAGES: dict[str, Callable[[Path], Work]] = {"imports": imports, "load": load, "shuffle": shuffle, "start": start}
+
+
+def measure(lines: int, folder: Path) -> Iterator[dict[str, Any]]:
+    """Rows of stage, seconds, per_100k_s and peak_mb (null where the system does not tell), as they are measured."""
+    path = folder / "train.jsonl"
+    write_lines(path, lines)
+    for stage in STAGES:
+        yield run_stage(stage, lines, [sys.executable, "-m", "asr.bench.scale", stage, str(path)])
+    commands = {"split": ["split", str(path), "--output-dir", str(folder / "parts")]}
+    commands["check"] = ["check", str(path), "--no-audio"]
+    for command, arguments in commands.items():
+        if find_spec(f"asr.data.{command}") is not None:
+            yield run_stage(command, lines, [sys.executable, "-m", "asr", "data", *arguments])
+
+
+def run_stage(stage: str, lines: int, command: list[str]) -> dict[str, Any]:
+    began = time.perf_counter()
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+    out, status, peak_mb = process.stdout.read(), None, None
+    if hasattr(os, "wait4"):
+        _, code, usage = os.wait4(process.pid, 0)
+        status = process.returncode = os.waitstatus_to_exitcode(code)
+        peak_mb = round(usage.ru_maxrss / (2**20 if sys.platform == "darwin" else 2**10), 1)
+    else:
+        status = process.wait()
+    wall = time.perf_counter() - began
+    row = {"stage": stage, "seconds": None, "per_100k_s": None, "peak_mb": peak_mb, "status": status}
+    if status == 0:
+        seconds = float(out) if stage in STAGES else wall
+        row |= {"seconds": round(seconds, 3), "per_100k_s": round(seconds / lines * 100_000, 3)}
+    return row
+
+
+if __name__ == "__main__":
+    work = STAGES[sys.argv[1]](Path(sys.argv[2]))
+    began = time.perf_counter()
+    work()
+    print(time.perf_counter() - began)

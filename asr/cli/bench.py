@@ -1,0 +1,48 @@
+"""`asr bench`: what this machine makes of the work, next to other toolkits."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from asr.cli.console import examples, say
+
+bench_app = typer.Typer(
+    help="Measurements on this machine, next to other toolkits.", no_args_is_help=True, rich_markup_mode="markdown"
+)
+
+
+@bench_app.callback()
+def bench() -> None:
+    pass
+
+
+@bench_app.command(
+    epilog=examples(
+        "asr bench data",
+        "asr bench data --lines 0 --manifest data/samples/samples.jsonl --output bench.json",
+        "asr bench data --lines 100000 --repeat 0",
+    )
+)
+def data(
+    lines: Annotated[int, typer.Option(min=0, help="Lines of the made-up manifest; 0: no measurement of scale.")] = 10
+    ** 6,
+    manifest: Annotated[
+        list[Path] | None,
+        typer.Option(help="Recordings to decode, of one sample rate; default: made-up flac and opus."),
+    ] = None,
+    workers: Annotated[int, typer.Option(min=0, max=64, help="Processes that decode, beside a run with none.")] = 2,
+    repeat: Annotated[int, typer.Option(min=0, help="Times that each reader decodes all; 0: no decoding.")] = 5,
+    output: Annotated[Path | None, typer.Option(help="Also write all figures here (JSON).")] = None,
+) -> None:
+    """Seconds and memory from a manifest's lines to the first batch, and decoding next to other readers."""
+    from asr.bench import data as measurement
+
+    record = measurement.bench(lines, manifest or [], workers, repeat, say)
+    measurement.print_tables(record)
+    if output is not None:
+        measurement.write_record(output, record)
+    if any(row["status"] for row in record["scale"]):
+        raise typer.Exit(1)
