@@ -54,7 +54,7 @@ def prepare(
     parts, sources: see `download`. Raises AsrError.
     """
     recipe = recipe.resolve()
-    module = _load(recipe / "prepare.py")
+    module = load(recipe / "prepare.py")
     home = data / recipe.name
     written = hashlib.sha256((recipe / "prepare.py").read_bytes()).hexdigest()
     stamp = _stamp(home)
@@ -106,7 +106,7 @@ def download(
         if len(sources) > 1:
             raise DownloadError(f"--from {' '.join(sources)}: give one folder that holds the whole corpus, or archives")
         return Path(sources[0]).absolute()
-    module = _load(recipe / "prepare.py")
+    module = load(recipe / "prepare.py")
     if sources:
         archives = [_given(source) for source in sources]
     else:
@@ -182,7 +182,7 @@ def _refuse_a_full_disk(archives: list[Archive], home: Path, mirror: str | None)
         )
 
 
-def _load(path: Path) -> ModuleType:
+def load(path: Path) -> ModuleType:
     """prepare.py as a module. Raises AsrError where it does not define what it must."""
     spec = importlib.util.spec_from_file_location(f"asr_recipe_{path.parent.name}", path)
     assert spec is not None
