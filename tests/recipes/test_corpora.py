@@ -248,7 +248,7 @@ def test_texts_speakers_and_languages(folder, tmp_path):
 
 
 def with_sums_of(folder, tmp_path, name):
-    """A copy of a recipe in which the published checksums are those of the archives here; and which archives have one."""
+    """A copy of a recipe with the checksums of the archives here for the published ones; and these by path."""
     text = (ROOT / "recipes" / name / "prepare.py").read_text(encoding="utf-8")
     summed = {}
     for one in load(ROOT / "recipes" / name / "prepare.py").ARCHIVES:
