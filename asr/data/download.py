@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import http.client
+import re
 import shutil
 import sys
 import time
@@ -20,6 +21,7 @@ from asr.version import __version__
 
 TRIES = 4  # in a row that bring nothing
 PAUSE_S = 1.0  # before the second try, then twice as long each time
+LONGEST_PAUSE_S = 300.0  # that a server may ask for
 TIMEOUT_S = 60
 BLOCK = 2**20
 OPENSLR = (
@@ -111,11 +113,15 @@ def fetch(archive: Archive, folder: Path, mirror: str | None, verify: bool, say:
     folder.mkdir(parents=True, exist_ok=True)
     urls = [f"{mirror.rstrip('/')}/{archive.path}"] if mirror is not None else list(archive.urls)
     errors = [] if urls else [f"{archive.path}: has no public address; get it by hand and set MIRROR to its folder"]
+    part = target.with_name(target.name + ".part")
     for url in urls:
         try:
-            part = _download(url, target.with_name(target.name + ".part"), say)
-            difference = "a web page came instead of an archive" if _is_page(part) else None
-            if difference := difference or _difference(part, archive, verify):
+            resumed = part.exists()
+            difference = _download(url, part, say) or _difference(part, archive, verify)
+            if difference and resumed:  # the beginning may be of another file: once more, all of it
+                part.unlink()
+                difference = _download(url, part, say) or _difference(part, archive, verify)
+            if difference:
                 part.unlink()
                 raise DownloadError(f"{url.partition('?')[0]}: {difference}; not used and deleted")
             part.replace(target)
@@ -151,24 +157,28 @@ def _is_page(path: Path) -> bool:
         return file.read(512).lstrip().lower().startswith((b"<!doctype html", b"<html"))
 
 
-def _download(url: str, part: Path, say: Say) -> Path:
-    """Fetch to `part`, going on where an earlier transfer broke off; retried with growing pauses."""
+def _download(url: str, part: Path, say: Say) -> str | None:
+    """Fetch to `part`, going on where an earlier transfer broke off; retried with growing pauses. Returns what is wrong
+    with it on the face of it."""
     shown = url.partition("?")[0]  # what follows may be a signature that is nobody's business
     have = _size(part)
     say(f"downloading {shown}" + (f", going on after {have / 1e6:.1f} MB" if have else ""))
     failures = 0
     while True:
-        before = _size(part)
+        before, asked_to_wait = _size(part), 0.0
         try:
-            return _transfer(url, part)
+            _transfer(url, part)
+            return "a web page came instead of an archive" if _is_page(part) else None
         except urllib.error.HTTPError as error:
             if error.code == 416:  # nothing beyond the part: it is all there, or not a beginning of what is offered
                 if part.is_file() and error.headers.get("Content-Range") == f"bytes */{_size(part)}":
-                    return part
+                    return None
                 part.unlink(missing_ok=True)
             elif error.code < 500 and error.code != 429:
                 raise DownloadError(f"{shown}: {error.code} {error.reason}") from None
             reason = f"{error.code} {error.reason}"
+            wanted = error.headers.get("Retry-After", "")
+            asked_to_wait = min(float(wanted), LONGEST_PAUSE_S) if wanted.isdecimal() else 0.0
         except (http.client.InvalidURL, ValueError) as error:
             raise DownloadError(f"{shown}: {error}") from None
         except (OSError, http.client.HTTPException) as error:
@@ -177,40 +187,55 @@ def _download(url: str, part: Path, say: Say) -> Path:
         if failures == TRIES:
             break
         say(f"{shown}: {reason}; trying again")
-        time.sleep(PAUSE_S * 2 ** (failures - 1))
+        time.sleep(max(PAUSE_S * 2 ** (failures - 1), asked_to_wait))
     raise DownloadError(
         f"{shown}: {reason} ({TRIES} tries); what was received is kept, the same command goes on from there"
     )
 
 
-def _transfer(url: str, part: Path) -> Path:
-    have = _size(part)
+def _transfer(url: str, part: Path) -> None:
+    """One request for what `part` lacks, or for everything where the server has another file now than it began with."""
+    have, version = _size(part), part.with_name(part.name + ".version")
     request = urllib.request.Request(url, headers={"User-Agent": f"asr/{__version__}"})
     if have:
         request.add_header("Range", f"bytes={have}-")
+        if version.is_file():
+            request.add_header("If-Range", version.read_text(encoding="latin-1"))
     with urllib.request.urlopen(request, timeout=TIMEOUT_S) as response:
         if response.headers.get_content_type() == "text/html":
             raise DownloadError(f"{url.partition('?')[0]}: a web page came instead of an archive")
         resumed = response.status == 206
-        if resumed and not response.headers.get("Content-Range", "").startswith(f"bytes {have}-"):
+        range_sent = re.fullmatch(r"bytes (\d+)-\d+/(\d+|\*)", response.headers.get("Content-Range", ""))
+        if resumed and (range_sent is None or int(range_sent[1]) != have):
             part.unlink(missing_ok=True)
             raise OSError("the server sent another range than was asked for")
-        length = response.headers.get("Content-Length", "")
         done = have if resumed else 0
+        length = response.headers.get("Content-Length", "")
         expected = int(length) + done if length.isdecimal() else None
+        if resumed and range_sent is not None and range_sent[2] != "*":
+            expected = int(range_sent[2])
         free = shutil.disk_usage(part.parent).free
         if expected is not None and expected - done > free:
             raise DownloadError(
                 f"{part}: {(expected - done) / 1e9:.2f} GB are to come, {free / 1e9:.2f} GB are free on this disk"
             )
+        if not resumed:
+            _remember(version, response.headers.get("ETag", ""))
         with part.open("ab" if resumed else "wb") as file, _Bar(part.name, done, expected) as bar:
-            while block := response.read(BLOCK):
+            while block := response.read1(BLOCK):  # what came before a connection breaks is not lost
                 file.write(block)
                 bar.advance(len(block))
-    size = _size(part)
-    if expected is not None and size < expected:
-        raise OSError(f"the connection closed after {size} of {expected} bytes")
-    return part
+    if expected is not None and _size(part) < expected:
+        raise OSError(f"the connection closed after {_size(part)} of {expected} bytes")
+    version.unlink(missing_ok=True)
+
+
+def _remember(version: Path, tag: str) -> None:
+    """Keep the tag that tells whether the server still has the same file; weak ones do not."""
+    if tag.startswith('"') and tag.isascii():
+        version.write_text(tag, encoding="latin-1")
+    else:
+        version.unlink(missing_ok=True)
 
 
 def _size(path: Path) -> int:

@@ -6,12 +6,14 @@ import json
 import os
 from array import array
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 
+from asr.data.files import require_file
 from asr.errors import ManifestError
 
 
@@ -119,9 +121,32 @@ def write_manifest(path: Path, utterances: Iterable[Utterance]) -> int:
     return count
 
 
+def write_manifests(folder: Path, utterances: Iterable[tuple[str, Utterance]]) -> dict[str, tuple[int, float]]:
+    """Write (part, utterance) to `folder/PART.jsonl`, all parts or none. Returns how many utterances and seconds each
+    part has."""
+    folder.mkdir(parents=True, exist_ok=True)
+    written: dict[str, tuple[int, float]] = {}
+    files: dict[str, BinaryIO] = {}
+    try:
+        with ExitStack() as stack:
+            for part, utterance in utterances:
+                if part not in files:
+                    files[part] = stack.enter_context((folder / f"{part}.jsonl.part").open("wb"))
+                files[part].write(_dump(utterance.to_json(folder)) + b"\n")
+                count, seconds = written.get(part, (0, 0.0))
+                written[part] = count + 1, seconds + utterance.duration
+        for part in files:
+            (folder / f"{part}.jsonl.part").replace(folder / f"{part}.jsonl")
+    finally:
+        for part in files:
+            (folder / f"{part}.jsonl.part").unlink(missing_ok=True)
+    return written
+
+
 def _numbered(path: Path) -> Iterator[tuple[int, int, bytes]]:
     """Number from 1, offset in bytes and content of every line that is not blank."""
     offset = 0
+    require_file(path, ManifestError)
     try:
         with path.open("rb") as file:
             for number, line in enumerate(file, 1):

@@ -15,10 +15,11 @@ from types import ModuleType
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
-from asr.data.download import Archive, fetch, find_in_mirror
-from asr.data.manifest import Utterance, write_manifest
+from asr.data.download import Archive, fetch, find_in_mirror, mirror_folder
+from asr.data.manifest import write_manifests
 from asr.data.unpack import unpack
 from asr.errors import AsrError, DownloadError, ManifestError
+from asr.lock import folder_lock
 
 Say = Callable[[str], None]
 
@@ -57,30 +58,31 @@ def prepare(
     module = load(recipe / "prepare.py")
     home = data / recipe.name
     written = hashlib.sha256((recipe / "prepare.py").read_bytes()).hexdigest()
-    stamp = _stamp(home)
+    given = [_identity(source) for source in sources]
     wanted = [archive.name for archive in _choose(module.ARCHIVES, parts)] if not sources else []
-    if (
-        not again
-        and stamp.get("prepare.py") == written
-        and stamp.get("from", []) == list(sources)
-        and all(fnmatch.filter(stamp.get("archives", [name]), name) for name in wanted)
-        and all((home / f"{part}.jsonl").is_file() for part in stamp["parts"])
-    ):
-        say(f"{home}: already prepared")
-        return home
-    corpus = download(recipe, data, mirror, verify, say, parts, sources)
-    found: dict[str, list[Utterance]] = {}
-    for part, utterance in module.utterances(corpus, home / "made"):
-        found.setdefault(part, []).append(utterance)
-    if not found:
-        raise ManifestError(f"{recipe.name}: prepare.py found no utterances in {corpus}")
-    for part, utterances in found.items():
-        write_manifest(home / f"{part}.jsonl", utterances)
-        hours = sum(utterance.duration for utterance in utterances) / 3600
-        say(f"{home / part}.jsonl: {len(utterances)} utterances, {hours:.2f} h")
-    unpacked = sorted(folder.name for folder in corpus.glob("*")) if not sources else []
-    stamp = {"prepare.py": written, "parts": list(found), "archives": unpacked, "from": list(sources)}
-    (home / PREPARED).write_text(json.dumps(stamp), encoding="utf-8")
+    with folder_lock(home, _busy(home), say):
+        stamp = _stamp(home)
+        if (
+            not again
+            and stamp.get("prepare.py") == written
+            and stamp.get("from", []) == given
+            and all(fnmatch.filter(stamp.get("archives", [name]), name) for name in wanted)
+            and all((home / f"{part}.jsonl").is_file() for part in stamp["parts"])
+        ):
+            say(f"{home}: already prepared")
+            return home
+        corpus = _have(recipe, home, mirror, verify, say, parts, sources)
+        (home / PREPARED).unlink(missing_ok=True)  # from here on the manifests are neither the old nor the new
+        found = write_manifests(home, module.utterances(corpus, home / "made"))
+        if not found:
+            raise ManifestError(f"{recipe.name}: prepare.py found no utterances in {corpus}")
+        for part in set(stamp.get("parts", [])) - set(found):
+            (home / f"{part}.jsonl").unlink(missing_ok=True)
+        for part, (count, seconds) in found.items():
+            say(f"{home / part}.jsonl: {count} utterances, {seconds / 3600:.2f} h")
+        unpacked = sorted(folder.name for folder in corpus.glob("*")) if not sources else []
+        stamp = {"prepare.py": written, "parts": list(found), "archives": unpacked, "from": given}
+        (home / PREPARED).write_text(json.dumps(stamp), encoding="utf-8")
     return home
 
 
@@ -99,18 +101,32 @@ def download(
     parts: the archives' names; none: all that are not optional. sources: the corpus from somewhere else, as one folder
     in which it lies unpacked (it is used in place), as archives, or as their URLs. Raises DownloadError.
     """
-    recipe = recipe.resolve()
-    home = data / recipe.name
-    corpus = home / "corpus"
+    home = data / recipe.resolve().name
+    with folder_lock(home, _busy(home), say):
+        return _have(recipe.resolve(), home, mirror, verify, say, parts, sources)
+
+
+def _busy(home: Path) -> DownloadError:
+    return DownloadError(f"{home}: another process is preparing it; wait for that one")
+
+
+def _have(
+    recipe: Path, home: Path, mirror: str | None, verify: bool, say: Say, parts: Sequence[str], sources: Sequence[str]
+) -> Path:
+    """The corpus's folder, with everything in it that was asked for."""
     if any(Path(source).is_dir() for source in sources):
         if len(sources) > 1:
             raise DownloadError(f"--from {' '.join(sources)}: give one folder that holds the whole corpus, or archives")
         return Path(sources[0]).absolute()
-    module = load(recipe / "prepare.py")
     if sources:
+        # Apart from the recipe's own archives, and from what was given another time.
+        names = "\n".join(map(_identity, sources))
+        corpus = home / "given" / hashlib.sha256(names.encode("utf-8", "surrogateescape")).hexdigest()[:12]
         archives = [_given(source) for source in sources]
     else:
-        archives = [find_in_mirror(archive, mirror) for archive in _choose(module.ARCHIVES, parts)]
+        corpus = home / "corpus"
+        chosen = _choose(load(recipe / "prepare.py").ARCHIVES, parts)
+        archives = [find_in_mirror(archive, mirror) for archive in chosen]
         if not archives:
             raise DownloadError(
                 f"{recipe.name}: has no archives of its own; give the corpus's folder with --from, or CORPUS=FOLDER"
@@ -160,6 +176,11 @@ def _choose(archives: list[Archive], parts: Sequence[str]) -> list[Archive]:
     return [archive for archive in archives if (archive.name in parts if parts else not archive.optional)]
 
 
+def _identity(source: str) -> str:
+    """What a source is known by: its full path, or its address without the signature, which is another every time."""
+    return source.partition("?")[0] if "://" in source else str(Path(source).resolve())
+
+
 def _given(source: str) -> Archive:
     """An archive by its URL or its path."""
     if "://" in source:
@@ -171,14 +192,17 @@ def _given(source: str) -> Archive:
 
 def _refuse_a_full_disk(archives: list[Archive], home: Path, mirror: str | None) -> None:
     """Archive and what is in it, which is no smaller, must fit. Raises DownloadError."""
-    gigabytes = sum(archive.gigabytes or 0.0 for archive in archives)
-    copies = 2 if mirror is None or "://" in mirror else 1
-    there = next(folder for folder in (home, *home.absolute().parents) if folder.is_dir())
-    free = shutil.disk_usage(there).free / 1e9
-    if copies * gigabytes > free:
+    needed = 0.0
+    for archive in archives:
+        size = archive.gigabytes or 0.0
+        name = home / "archives" / Path(archive.path).name
+        have = sum(path.stat().st_size for path in (name, Path(f"{name}.part")) if path.is_file()) / 1e9
+        needed += size + (max(size - have, 0.0) if mirror_folder(mirror) is None else 0.0)
+    free = shutil.disk_usage(home).free / 1e9
+    if needed > free:
         raise DownloadError(
-            f"{home}: needs {copies * gigabytes:.1f} GB at least, {free:.1f} GB are free; choose another disk (--data,"
-            " DATA=), or fewer archives (--parts)"
+            f"{home}: needs {needed:.1f} GB at least, {free:.1f} GB are free; choose another disk (--data, DATA=), or"
+            " fewer archives (--parts)"
         )
 
 

@@ -2,41 +2,18 @@
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import IO
 
 from asr.errors import TrainError
+from asr.lock import folder_lock
 
 
-@contextmanager
-def run_lock(run: Path, say: Callable[[str], None]) -> Iterator[None]:
-    """Hold `run/.lock` until the process and its workers end, however they do. Raises TrainError when another holds it.
-
-    Where the file system knows no locks, nothing is locked, and `say` is told so.
-    """
-    run.mkdir(parents=True, exist_ok=True)
-    with (run / ".lock").open("w") as file:
-        try:
-            _lock(file)
-        except (BlockingIOError, PermissionError):
-            raise TrainError(
-                f"{run}: another training is running in it; wait for it, or choose another run folder"
-                " (run=DIR, or RUN=DIR before a recipe's command)"
-            ) from None
-        except OSError as error:
-            say(f"warning: {run}: cannot be locked here ({error.strerror}); start no second training in it")
-        yield
-
-
-def _lock(file: IO[str]) -> None:
-    if sys.platform == "win32":
-        import msvcrt
-
-        msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)
-    else:
-        import fcntl
-
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+def run_lock(run: Path, say: Callable[[str], None]) -> AbstractContextManager[None]:
+    """Hold the run folder for this training. Raises TrainError when another is running in it."""
+    busy = TrainError(
+        f"{run}: another training is running in it; wait for it, or choose another run folder"
+        " (run=DIR, or RUN=DIR before a recipe's command)"
+    )
+    return folder_lock(run, busy, say)

@@ -3,6 +3,8 @@ archives made to break out of their folder."""
 
 import hashlib
 import os
+import socket
+import struct
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
@@ -128,8 +130,7 @@ def test_download_and_nothing_the_second_time(server, get, tmp_path):
 def test_a_broken_transfer_is_resumed_where_it_ended(broken, server, get):
     server.answers = [broken, fail(503), hang_up]
     assert get().read_bytes() == CONTENT
-    received = len(CONTENT) // 2 if broken is half else BLOCK  # a chunk that is not whole is lost
-    assert server.ranges == [None, *[f"bytes={received}-"] * 3]
+    assert server.ranges == [None, *[f"bytes={len(CONTENT) // 2}-"] * 3]
     assert len([line for line in get.said if line.endswith("; trying again")]) == 3
 
 
@@ -209,6 +210,56 @@ def test_tries_count_from_the_last_that_brought_something(server, get):
 
     server.answers = [a_little, fail(503), fail(503)] * 3
     assert get().read_bytes() == CONTENT
+
+
+def test_little_pieces_add_up(server, get):
+    def reset_after_a_little(request):
+        first = int((request.headers.get("Range") or "bytes=0-").removeprefix("bytes=").removesuffix("-"))
+        answer = {"Content_Range": f"bytes {first}-{len(CONTENT) - 1}/{len(CONTENT)}"} if first else {}
+        request.reply(206 if first else 200, CONTENT[first:][:700_000], length=len(CONTENT) - first, **answer)
+        request.wfile.flush()
+        request.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        request.connection.close()
+
+    server.answers = [reset_after_a_little] * 4
+    assert get().read_bytes() == CONTENT
+    asked = [int(range.removeprefix("bytes=").removesuffix("-")) for range in server.ranges[1:]]
+    assert asked == sorted(asked)
+    assert asked[-1] > BLOCK
+
+
+def test_a_file_that_changed_on_the_server_starts_over(server, get):
+    def other(request):  # as servers do that know If-Range
+        same = request.headers.get("If-Range") == '"new"'
+        (whole_or_range if same else whole)(request)
+
+    server.answers = [lambda r: r.reply(200, b"x" * 1_000_000, length=len(CONTENT), ETag='"old"'), other]
+    assert get(sha256=None).read_bytes() == CONTENT
+    assert server.ranges == [None, "bytes=1000000-"]
+
+
+def test_a_changed_file_without_a_tag_is_found_by_its_checksum_and_fetched_again(server, get, tmp_path):
+    (tmp_path / "archives").mkdir()
+    (tmp_path / "archives" / "corpus.tar.part").write_bytes(b"x" * 1_000_000)
+    assert get().read_bytes() == CONTENT
+    assert server.ranges == ["bytes=1000000-", None]
+
+
+def test_a_server_that_sends_less_than_the_rest_is_asked_again(server, get):
+    def some(request):
+        request.reply(206, CONTENT[1536000:2000000], Content_Range=f"bytes 1536000-1999999/{len(CONTENT)}")
+
+    server.answers = [half, some]
+    assert get(sha256=None).read_bytes() == CONTENT
+    assert server.ranges[2] == "bytes=2000000-"
+
+
+def test_a_server_that_wants_a_pause_gets_it(server, get, monkeypatch):
+    pauses = []
+    monkeypatch.setattr("asr.data.download.time.sleep", pauses.append)
+    server.answers = [lambda r: r.reply(429, Retry_After="7"), lambda r: r.reply(503, Retry_After="99999"), fail(503)]
+    assert get().read_bytes() == CONTENT
+    assert pauses == [7, 300, 0.004]
 
 
 def test_what_does_not_fit_on_the_disk_is_refused_before_it_comes(server, get, tmp_path):

@@ -10,6 +10,7 @@ import pytest
 from asr.data.manifest import Manifest
 from asr.data.recipe import download, prepare
 from asr.errors import AsrError, DownloadError
+from asr.lock import folder_lock
 
 PREPARE = """
 from asr.data.download import Archive
@@ -100,7 +101,54 @@ def test_archives_by_path_and_by_address(run, corpus):
 def test_a_corpus_that_cannot_fit_is_refused_before_anything_is_fetched(run, corpus):
     with pytest.raises(DownloadError, match=r"data/talk: needs 2000000000\.0 GB at least, .* GB are free; .*--parts"):
         run(parts=["huge"], mirror=None)
-    assert not (corpus / "data").exists()
+    assert not list((corpus / "data").rglob("*.part"))
+    (corpus / "talk" / "prepare.py").write_text(PREPARE.replace("gigabytes=1e9", "gigabytes=1e-9"))
+    with pytest.raises(DownloadError, match="Connection refused"):
+        run(parts=["huge"], mirror=None)
+
+
+def test_archives_given_at_different_times_do_not_mix(run, corpus):
+    given = {}
+    for name in ("welsh", "breton"):
+        given[name] = corpus / name / "recordings.tar"
+        given[name].parent.mkdir()
+        with tarfile.open(given[name], "w") as tar:
+            for file in ("train/a", "dev/b") if name == "welsh" else ("train/c",):
+                (corpus / "text").write_text(name)
+                tar.add(corpus / "text", f"talk/{file}.wav")
+    assert run(sources=[str(given["welsh"])]) == {"train": "a", "dev": "b"}
+    assert run(sources=[str(given["breton"])]) == {"train": "c"}  # and no part of another corpus beside it
+    assert run() == {"train": "ab", "test": "c"}
+    assert run(sources=[str(given["welsh"])]) == {"train": "a", "dev": "b"}
+
+
+def test_relative_sources_are_told_apart(run, corpus, monkeypatch):
+    for name in ("here", "there"):
+        (corpus / name / "rec" / "train").mkdir(parents=True)
+        (corpus / name / "rec" / "train" / f"{name}.wav").write_text(name)
+        monkeypatch.chdir(corpus / name)
+        assert run(sources=["rec"]) == {"train": name}
+
+
+def test_a_preparation_that_fails_half_way_is_not_taken_for_done(run, corpus):
+    before = run()
+    (corpus / "talk" / "prepare.py").write_text(
+        PREPARE + "\nwhole = utterances\n\n\ndef utterances(corpus, made):\n"
+        "    for number, pair in enumerate(whole(corpus, made)):\n"
+        "        if number == 2:\n            raise OSError(28, 'No space left on device')\n        yield pair\n"
+    )
+    with pytest.raises(OSError, match="No space"):
+        run()
+    assert not list((corpus / "data").rglob("*.part"))
+    (corpus / "talk" / "prepare.py").write_text(PREPARE)
+    assert run() == before
+    assert not run.said[-1].endswith("already prepared")
+
+
+def test_one_process_at_a_time(run, corpus):
+    with folder_lock(corpus / "data" / "talk", AsrError("busy"), print), pytest.raises(DownloadError, match="another"):
+        run()
+    assert run() == {"train": "ab", "test": "c"}
 
 
 def test_download_alone_gives_the_folder_and_does_nothing_twice(corpus):
