@@ -1,5 +1,6 @@
 # For the scripts of recipes, which source it: reads what was given, and holds the steps that they are made of.
 # Sets recipe (its folder), name, data, run, device, settings (key=value of trainings), options (of asr data prepare).
+unset CDPATH  # with it cd prints, and goes elsewhere
 command -v asr >/dev/null || { echo "error: no asr command; activate its environment first: source .venv/bin/activate" >&2; exit 1; }
 case " $* " in *" run="*) echo "error: with a recipe the run folder is RUN=DIR before the command, not run=DIR" >&2; exit 2 ;; esac
 recipe=$(cd "$(dirname "${BASH_SOURCE[1]}")" && pwd)

@@ -70,11 +70,12 @@ def test_config_trains(tmp_path):
     """The config for one's own data, with a manifest beside it."""
     [config] = re.findall(r"```yaml\n(.*?)```", README, re.DOTALL)
     (tmp_path / "mine.yaml").write_text(config)
+    (tmp_path / "data" / "mine").mkdir(parents=True)
     for name in ("train", "dev"):
         lines = (
             (ROOT / "data/samples/samples.jsonl").read_text().replace('"audio": "', f'"audio": "{ROOT}/data/samples/')
         )
-        (tmp_path / f"{name}.jsonl").write_text(lines)
+        (tmp_path / "data" / "mine" / f"{name}.jsonl").write_text(lines)
     done = run([sys.executable, "-m", "asr", "train", "mine.yaml", "--dry-run"], folder=tmp_path)
     assert done.returncode == 0, done.stderr
     assert "4 utterances" in done.stdout

@@ -6,6 +6,7 @@ import hashlib
 import http.client
 import re
 import shutil
+import socket
 import sys
 import time
 import urllib.error
@@ -182,15 +183,17 @@ def _download(url: str, part: Path, say: Say) -> str | None:
         except (http.client.InvalidURL, ValueError) as error:
             raise DownloadError(f"{shown}: {error}") from None
         except (OSError, http.client.HTTPException) as error:
-            reason = str(getattr(error, "reason", error)) or type(error).__name__
+            cause = getattr(error, "reason", error)
+            reason = str(cause) or type(error).__name__
+            if not _size(part) and isinstance(cause, (socket.gaierror, ConnectionRefusedError)):
+                raise DownloadError(f"{shown}: {reason}") from None  # nobody there: the next home, or a mirror
         failures = 1 if _size(part) > before else failures + 1
         if failures == TRIES:
             break
         say(f"{shown}: {reason}; trying again")
         time.sleep(max(PAUSE_S * 2 ** (failures - 1), asked_to_wait))
-    raise DownloadError(
-        f"{shown}: {reason} ({TRIES} tries); what was received is kept, the same command goes on from there"
-    )
+    kept = "; what was received is kept, the same command goes on from there" if _size(part) else ""
+    raise DownloadError(f"{shown}: {reason} ({TRIES} tries){kept}")
 
 
 def _transfer(url: str, part: Path) -> None:

@@ -15,7 +15,7 @@ from types import ModuleType
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
-from asr.data.download import Archive, fetch, find_in_mirror, mirror_folder
+from asr.data.download import SUFFIXES, Archive, fetch, find_in_mirror, mirror_folder
 from asr.data.manifest import write_manifests
 from asr.data.unpack import unpack
 from asr.errors import AsrError, DownloadError, ManifestError
@@ -114,7 +114,8 @@ def _have(
     recipe: Path, home: Path, mirror: str | None, verify: bool, say: Say, parts: Sequence[str], sources: Sequence[str]
 ) -> Path:
     """The corpus's folder, with everything in it that was asked for."""
-    if any(Path(source).is_dir() for source in sources):
+    in_place = [source for source in sources if Path(source).is_dir() or _is_list(source)]
+    if in_place:
         if len(sources) > 1:
             raise DownloadError(f"--from {' '.join(sources)}: give one folder that holds the whole corpus, or archives")
         return Path(sources[0]).absolute()
@@ -139,9 +140,11 @@ def _have(
     _refuse_a_full_disk(missing, home, mirror)
     for unfinished in corpus.glob("*.part"):  # of an extraction that was interrupted: no part of the corpus
         shutil.rmtree(unfinished)
+    fetched = []  # all before the first is unpacked: what is missing is known early
     for archive in missing:
         local = Path(archive.path) if sources and not archive.urls else None
-        path = local or fetch(archive, home / "archives", None if sources else mirror, verify, say)
+        fetched.append(local or fetch(archive, home / "archives", None if sources else mirror, verify, say))
+    for archive, path in zip(missing, fetched, strict=True):
         say(f"unpacking {path}")
         unpack(path, corpus / archive.name)
     return corpus
@@ -174,6 +177,11 @@ def _choose(archives: list[Archive], parts: Sequence[str]) -> list[Archive]:
         if part not in names:
             raise DownloadError(f"--parts {part}: there is no such archive; there are {', '.join(names) or 'none'}")
     return [archive for archive in archives if (archive.name in parts if parts else not archive.optional)]
+
+
+def _is_list(source: str) -> bool:
+    """A table or another list of audio: a corpus may be that."""
+    return Path(source).is_file() and not source.lower().endswith(SUFFIXES)
 
 
 def _identity(source: str) -> str:

@@ -21,9 +21,11 @@ say = partial(print, file=sys.stderr)
 
 
 def utterances(corpus: Path, made: Path) -> Iterator[tuple[str, Utterance]]:
+    while len(inside := sorted(corpus.glob("*"))) == 1 and inside[0].is_dir():  # as archives are packed
+        [corpus] = inside
     layout, source = detect_layout(corpus)
     read, _ = LAYOUTS[layout]
-    found = list(read(source, say=say))
+    found = list(read(source, say=say, failed=lambda error: say(f"left out: {error}")))
     voices = [utterance.speaker or utterance.id for utterance in found]
     if len(set(voices)) < len(PARTS):
         say(f"only {len(set(voices))} speakers: they are in training and test, the WER says nothing about other voices")

@@ -7,6 +7,7 @@ set -euo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/../options.sh"
 
 asr data prepare "$recipe" "${options[@]}"
-asr data check "$data/$name"/{train,dev}.jsonl --against "$data/$name/test.jsonl" --config "$recipe/$name.yaml"
+asr data check "$data/$name"/{train,dev}.jsonl --against "$data/$name/test.jsonl" --config "$recipe/$name.yaml" \
+    ${settings[@]+"${settings[@]}"}
 train "$name.yaml" train dev
 evaluate test eval

@@ -2,7 +2,7 @@
 
     train, dev, test    the corpus's split by its testing_list.txt and validation_list.txt: 84,843, 9,981 and 11,005
 
-The lists follow a rule that keeps a speaker's recordings together. Where an archive lacks them, the rule is applied.
+The lists follow a rule that keeps a speaker's recordings together. Where one is missing, the rule is applied.
 """
 
 import hashlib
@@ -12,6 +12,7 @@ from pathlib import Path
 from asr.audio import audio_info
 from asr.data.download import Archive
 from asr.data.manifest import Utterance
+from asr.folders import walk
 
 ARCHIVES = [
     Archive(
@@ -29,7 +30,7 @@ LISTS = {"testing_list.txt": "test", "validation_list.txt": "dev"}
 
 def utterances(corpus: Path, made: Path) -> Iterator[tuple[str, Utterance]]:
     listed = _listed(corpus)
-    for path in sorted(corpus.rglob("*_nohash_*.*")):  # not _background_noise_, whose files are named otherwise
+    for path in sorted(walk(corpus, "*_nohash_*.*")):  # not _background_noise_, whose files are named otherwise
         word, speaker = path.parent.name, path.stem.partition("_nohash_")[0]
         part = listed.get(f"{word}/{path.stem}", "train") if listed else _by_rule(speaker)
         yield part, Utterance(f"{word}_{path.stem}", path, audio_info(path).duration, word, speaker)
@@ -43,10 +44,13 @@ def _by_rule(speaker: str) -> str:
 
 
 def _listed(corpus: Path) -> dict[str, str]:
-    """{"right/f21893dc_nohash_0": "test"}: the part of every recording that the corpus's lists name."""
+    """{"right/f21893dc_nohash_0": "test"}: the part of every recording that the corpus's lists name. Nothing where one
+    of the two is missing: the recordings it names would be trained on."""
+    lists = {part: list(walk(corpus, name)) for name, part in LISTS.items()}
     return {
         line.strip().rpartition(".")[0]: part
-        for name, part in LISTS.items()
-        for path in corpus.rglob(name)
+        for part, paths in lists.items()
+        for path in paths
         for line in path.read_text(encoding="utf-8").splitlines()
+        if all(lists.values())
     }

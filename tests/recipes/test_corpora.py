@@ -276,7 +276,7 @@ def test_a_wrong_byte_is_refused_and_nothing_unpacked(server, tmp_path, name):
         prepare(recipe, tmp_path / "data", server.url, True, print, **how)
     assert not [file for file in (tmp_path / "data" / name).glob("corpus/*/**/*") if file.is_file()]
     for damaged in (tmp_path / "data").rglob(Path(path).name):
-        damaged.unlink()  # as the error says
+        damaged.unlink()  # to get it again, as the error says
     assert counts(read(prepare(recipe, tmp_path / "data", server.url, True, print, **how))) == CORPORA[name].parts
 
 

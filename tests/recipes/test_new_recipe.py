@@ -6,6 +6,7 @@ import re
 import shutil
 import subprocess
 import sys
+import tarfile
 from pathlib import Path
 
 import pytest
@@ -85,7 +86,20 @@ def test_the_template_itself_takes_a_folder(recipes, tmp_path):
     ]
     assert set.union(*speakers) == set("abcd")
     assert sum(map(len, speakers)) == 4
-    without = asr_command(tmp_path, "bash", "recipes/custom/run.sh", DATA="elsewhere")
+    rows = [f"mine/{path.parent.name}/{path.name},{path.with_suffix('.txt').read_text().strip()},{path.parent.name}"
+            for path in sorted((tmp_path / "mine").rglob("*.wav"))]  # fmt: skip
+    (tmp_path / "list.csv").write_text("\n".join(["audio,text,speaker", *rows, "mine/gone.wav,no,a"]))
+    with tarfile.open(tmp_path / "packed.tar.gz", "w:gz") as tar:
+        for name in ("mine", "list.csv"):
+            tar.add(tmp_path / name, f"project/{name}")
+    for source in ("list.csv", "packed.tar.gz"):
+        done = asr_command(tmp_path, "asr", "data", "prepare", "custom", "--data", source[:4], "--from", source)
+        assert done.returncode == 0, done.stderr
+        assert "left out: " in done.stderr
+        assert len(Manifest(tmp_path / source[:4] / "custom" / "train.jsonl")) == len(
+            Manifest(tmp_path / "data" / "custom" / "train.jsonl")
+        )
+    without = asr_command(tmp_path, "bash", "recipes/custom/run.sh", DATA="elsewhere", CDPATH=".")
     assert without.returncode == 1
     assert "CORPUS=FOLDER" in without.stderr
 
