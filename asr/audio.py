@@ -18,6 +18,7 @@ import soundfile
 import soxr
 
 from asr.errors import AudioError
+from asr.folders import walk
 
 # Extensions looked for in folders. Reading goes by content, so any other name may be given explicitly.
 AUDIO_SUFFIXES = frozenset(
@@ -125,7 +126,7 @@ def resample(samples: np.ndarray, sample_rate: float, target_rate: float) -> np.
 
 def find_audio(folder: Path) -> list[Path]:
     """All audio files below a folder, by extension, sorted by name. Raises AudioError when there is none."""
-    found = sorted(p for p in folder.rglob("*") if p.suffix.lower() in AUDIO_SUFFIXES and p.is_file())
+    found = sorted(p for p in walk(folder) if p.suffix.lower() in AUDIO_SUFFIXES and p.is_file())
     if not found:
         raise AudioError(f"{folder}: no audio files in this folder (looked for {_list(sorted(AUDIO_SUFFIXES))})")
     return found

@@ -59,6 +59,7 @@ class DataConfig(Section):
     heldout: str | None = None  # leave this speaker's utterances out of train and dev
     workers: int = Field(0, ge=0, le=64)  # processes that decode audio; 0: the training process itself
     cache_mb: int = Field(1024, ge=0)  # decoded audio kept in memory, per process
+    max_unreadable: float = Field(0.01, ge=0, le=1)  # share of an epoch's utterances that may be missing or damaged
 
 
 class JoinConfig(Section):
@@ -100,8 +101,11 @@ Momentum = Annotated[float, Field(ge=0, lt=1)]
 
 class TrainConfig(Section):
     init: str | None = None  # start from this model's weights: a folder or a built-in name
+    freeze: tuple[str, ...] = ()  # parameters that stay as they are, by patterns of their names: [encoder.layers.0.*]
     epochs: int = Field(30, ge=1)
     batch_s: float = Field(120.0, gt=0)  # seconds of audio in a batch, padding included
+    accumulate: int = Field(1, ge=1)  # batches a step: a larger batch than memory holds
+    short_first: bool = False  # the first epoch goes from short utterances to long ones
     lr: float = Field(1e-3, gt=0)  # the peak
     warmup: float = Field(0.1, ge=0, lt=1)  # share of the training in which the rate rises to the peak
     final_lr: float = Field(0.01, ge=0, le=1)  # share of the peak left at the end of the cosine
@@ -111,6 +115,10 @@ class TrainConfig(Section):
     ema: float = Field(0.0, ge=0, lt=1)  # decay of the running average of weights that is validated and kept; 0: off
     seed: int = Field(0, ge=0, lt=2**63)
     validate_every: int = Field(1, ge=1)  # epochs
+    select: Literal["wer", "cer"] = "wer"  # the development part's rate by which the best checkpoint is chosen
+    patience: int = Field(0, ge=0)  # stop after so many epochs without a better rate; 0: off
+    average: int = Field(0, ge=0)  # at the end average so many best epochs, kept if that is better still; 0: off
+    keep_checkpoints: int = Field(0, ge=0)  # the weights of so many best epochs stay in checkpoints/epoch-NNN.pt
     log_every: int = Field(50, ge=1)  # steps
     max_minutes: float | None = Field(None, gt=0)  # then save and stop; the same command goes on
     save_minutes: float = Field(5.0, gt=0)  # a checkpoint is written this often, and after every epoch
@@ -147,6 +155,7 @@ RANGES = {
 
 # A run may be resumed with other values of these: they do not change what is learned.
 RESUMABLE = ("run", "device", "description", "licence", "data.workers", "data.cache_mb")
+RESUMABLE += ("data.max_unreadable", "train.keep_checkpoints")
 RESUMABLE += ("train.max_minutes", "train.save_minutes", "train.log_every", "train.threads")
 
 

@@ -13,8 +13,8 @@ from torch import Tensor
 
 from asr import pretrained
 from asr.audio import Audio, Source, as_audio, read_audio
-from asr.decode.batch import decode_waveforms
-from asr.decode.greedy import Hypothesis, Word, words
+from asr.decode.batch import Decoder, decode_waveforms
+from asr.decode.greedy import Hypothesis, Word, greedy, words
 from asr.device import resolve_device
 from asr.errors import AsrError, AudioError
 from asr.model.recognizer import Recognizer
@@ -81,10 +81,14 @@ class _Pending:
 
 
 class Transcriber:
-    """A recogniser with everything around it. Made by `asr.load`."""
+    """A recogniser with everything around it. Made by `asr.load`.
 
-    def __init__(self, recognizer: Recognizer) -> None:
+    decoder: greedy unless it is set to a beam search (asr.decode.beam.prepare).
+    """
+
+    def __init__(self, recognizer: Recognizer, decoder: Decoder = greedy) -> None:
         self.recognizer = recognizer
+        self.decoder = decoder
 
     @classmethod
     def load(cls, model: str | Path = "digits", device: str = "auto") -> Transcriber:
@@ -136,7 +140,7 @@ class Transcriber:
 
     def _finish(self, waiting: list[_Pending]) -> Iterator[tuple[Job, Transcript | AsrError]]:
         pieces = [p.audio.samples[a:b] for p in waiting if p.audio is not None for a, b in p.bounds]
-        hypotheses = iter(decode_waveforms(self.recognizer, pieces))
+        hypotheses = iter(decode_waveforms(self.recognizer, pieces, self.decoder))
         for pending in waiting:
             if pending.audio is None:
                 assert pending.error is not None

@@ -173,6 +173,7 @@ def test_find_audio_looks_below_the_folder_in_order(tmp_path):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).touch()
     (tmp_path / "folder.wav").mkdir()
+    (tmp_path / "a" / "._b.opus").touch()
     found = [str(path.relative_to(tmp_path)) for path in find_audio(tmp_path)]
     assert found == ["a/b.opus", "a/c.flac", "b.WAV", "d.m4a"]
     with pytest.raises(AudioError, match="no audio files"):

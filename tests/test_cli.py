@@ -220,7 +220,8 @@ def test_debug_shows_the_traceback():
 
 
 COMMANDS = (
-    *("transcribe", "train", "evaluate", "models", "info", "new-recipe", "bench data"),
+    *("transcribe", "align", "train", "evaluate", "models", "make-model", "info", "new-recipe"),
+    *("lm train", "lm convert", "bench data"),
     *(f"data {name}" for name in ("download", "prepare", "import", "export", "check", "stats", "split")),
 )
 

@@ -7,19 +7,19 @@ from __future__ import annotations
 
 import io
 import os
-import re
 import sys
 from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from asr.cli.align import EXAMPLES, align
 from asr.cli.bench import bench_app
-from asr.cli.console import INTERRUPTED, Commands, examples, say, watch
+from asr.cli.console import INTERRUPTED, Commands, examples, introduce, safe_name, say, watch, write_output
 from asr.cli.data import data_app
+from asr.cli.decoding import BeamOption, Decoding, HotwordOption, LmOption, LmWeightOption, WordBonusOption
 from asr.cli.lm import lm_app
 from asr.errors import AsrError, AudioError
 from asr.version import __version__
@@ -59,6 +59,7 @@ def root(
         "asr transcribe call.wav",
         "asr transcribe --format json --output-dir out recordings/",
         "asr transcribe --model runs/digits/model list.jsonl",
+        "asr transcribe --model runs/books --lm lm --hotword Quilter --hotword @names.txt call.wav",
         "cat call.wav | asr transcribe -",
     )
 )
@@ -70,6 +71,11 @@ def transcribe(
     model: Annotated[str | None, typer.Option(help="A model folder, a run folder or a built-in model's name.")] = None,
     form: Annotated[str, typer.Option("--format", help="txt, or json: one object a recording.")] = "txt",
     output_dir: Annotated[Path | None, typer.Option(help="Write one file a recording here, not to stdout.")] = None,
+    beam: BeamOption = None,
+    lm: LmOption = None,
+    lm_weight: LmWeightOption = None,
+    word_bonus: WordBonusOption = None,
+    hotword: HotwordOption = None,
     device: Device = "auto",
 ) -> None:
     """Turn recordings into text. Without --model the built-in model is used."""
@@ -80,6 +86,8 @@ def transcribe(
 
     # By its folder: a folder ./digits of the user's must not pass for it.
     transcriber = Transcriber.load(model or pretrained.HERE / "digits", device)
+    decoding = Decoding(beam, lm, lm_weight, word_bonus, tuple(hotword or ()))
+    transcriber.decoder = decoding.decoder(transcriber.recognizer)
     if model is None:
         say(introduce(transcriber.recognizer.name, transcriber.recognizer.training_record))
     jobs, errors = find_jobs(inputs)
@@ -103,15 +111,6 @@ def transcribe(
         if recordings > 1:
             say(f"{failed} of {recordings} failed")
         raise typer.Exit(1)
-
-
-def introduce(name: str, record: dict[str, Any]) -> str:
-    """Which model is used, what it understands and how well: the first line a newcomer sees."""
-    line = f"model {name}: {record.get('description') or 'no description'}"
-    for result in record.get("results", [])[:1]:
-        low, high = result["wer_ci95"]
-        line += f" WER {100 * result['wer']:.2f} % (95 %: {100 * low:.2f} to {100 * high:.2f}) on {result['set']}."
-    return line
 
 
 def find_jobs(inputs: Iterable[str]) -> tuple[list[Job], list[AsrError]]:
@@ -138,20 +137,6 @@ def find_jobs(inputs: Iterable[str]) -> tuple[list[Job], list[AsrError]]:
     if not jobs and not errors:
         errors.append(AudioError(f"{' '.join(inputs)}: nothing to transcribe"))
     return jobs, errors
-
-
-def safe_name(name: str) -> Path:
-    """A file name for any id: no separators, so that nothing is written outside the output folder."""
-    return Path(re.sub(r"[^\w.-]+", "_", name)[:200].lstrip(".") or "recording")
-
-
-def write_output(folder: Path, output: Path, suffix: str, line: str, taken: Counter[Path]) -> None:
-    """Write one result; a second recording of the same name becomes name.2."""
-    taken[output] += 1
-    number = f".{taken[output]}" if taken[output] > 1 else ""
-    target = folder / output.with_name(f"{output.name}{number}{suffix}")
-    target.parent.mkdir(parents=True, exist_ok=True)
-    target.write_text(line + "\n", encoding="utf-8")
 
 
 @app.command(
@@ -200,6 +185,11 @@ def evaluate(
     model: Annotated[str, typer.Option(help="A model folder, a run folder or a built-in model's name.")] = "digits",
     output_dir: Annotated[Path | None, typer.Option(help="Write wer.json, ref.trn and hyp.trn here.")] = None,
     expect: Annotated[float | None, typer.Option(help="A WER (fraction) to print beside the measured one.")] = None,
+    beam: BeamOption = None,
+    lm: LmOption = None,
+    lm_weight: LmWeightOption = None,
+    word_bonus: WordBonusOption = None,
+    hotword: HotwordOption = None,
     device: Device = "auto",
 ) -> None:
     """Word error rate of a model on a manifest, with its 95 % interval. A stored result of the same is shown again."""
@@ -209,7 +199,9 @@ def evaluate(
     from asr.pretrained import find_model
 
     folder = find_model(model)
-    record = evaluation.stored_evaluation(output_dir, folder, manifest) if output_dir is not None else None
+    decoding = Decoding(beam, lm, lm_weight, word_bonus, tuple(hotword or ()))
+    used = decoding.record()
+    record = evaluation.stored_evaluation(output_dir, folder, manifest, used) if output_dir is not None else None
     advice = None
     if record is None:
         from asr.data.manifest import Manifest
@@ -218,12 +210,14 @@ def evaluate(
 
         recognizer = Recognizer.load(folder, resolve_device(device))
         utterances = Manifest(manifest)
-        result = evaluation.evaluate_manifest(recognizer, utterances, watch(utterances, len(utterances), "evaluating"))
+        decoder = decoding.decoder(recognizer)
+        watched = watch(utterances, len(utterances), "evaluating")
+        result = evaluation.evaluate_manifest(recognizer, utterances, watched, decoder)
         for failure in result.failed:
             say(f"error: {failure}")
         scores = result.score()
         advice = diagnose(scores)
-        record = evaluation.make_record(result, scores, recognizer, folder, manifest)
+        record = evaluation.make_record(result, scores, recognizer, folder, manifest, used)
         if output_dir is not None:
             evaluation.write_evaluation(output_dir, result, record)
     else:
@@ -246,6 +240,18 @@ def models() -> None:
     for name in pretrained.names():
         config = json.loads((pretrained.HERE / name / "config.json").read_text(encoding="utf-8"))
         typer.echo(introduce(name, config.get("training") or {}).removeprefix("model "))
+
+
+@app.command("make-model", epilog=examples("asr make-model runs/digits/checkpoints/epoch-012.pt models/digits-12"))
+def make_model(
+    checkpoint: Annotated[Path, typer.Argument(metavar="CHECKPOINT.pt", help="In a run's folder checkpoints.")],
+    output: Annotated[Path, typer.Argument(metavar="FOLDER", help="The new model folder.")],
+) -> None:
+    """Make a model folder from any checkpoint of a run; train.keep_checkpoints=N keeps those of its N best epochs."""
+    from asr.train.model_folder import make_model as make
+
+    make(checkpoint, output)
+    typer.echo(output)
 
 
 @app.command("new-recipe", epilog=examples("asr new-recipe meetings"))

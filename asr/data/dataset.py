@@ -16,6 +16,7 @@ from torch.utils.data import DataLoader, Dataset
 from asr.audio import read_audio
 from asr.augment import augment_waveform, change_speed, generator
 from asr.config import AugmentConfig, JoinConfig
+from asr.data.files import require_file
 from asr.data.join import Plan, join_waveforms
 from asr.data.manifest import Manifest, Utterance
 from asr.errors import AsrError, AudioError, ManifestError, TrainError
@@ -178,6 +179,7 @@ def collate(examples: list[tuple[int, Tensor, Tensor] | str]) -> Batch:
 
 def read_utterance(utterance: Utterance, sample_rate: int) -> np.ndarray:
     """(samples,) float32 at sample_rate, the part of the file that the manifest line names."""
+    require_file(utterance.audio, AudioError)
     audio = read_audio(
         utterance.audio,
         sample_rate,

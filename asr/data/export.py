@@ -7,11 +7,11 @@ import json
 import os
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import pairwise
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, TypeVar
 
 from asr.audio import AudioInfo
 from asr.data.layouts.common import Failed, Say, read_headers
@@ -19,6 +19,7 @@ from asr.data.manifest import Manifest, Utterance
 from asr.errors import AsrError, ManifestError
 
 Headers = dict[Path, AudioInfo]
+Thing = TypeVar("Thing")
 
 KALDI_FILES = ("wav.scp", "text", "utt2spk", "spk2utt", "utt2lang", "segments", "reco2dur", "reco2file_and_channel")
 LHOTSE_FILES = ("recordings.jsonl.gz", "supervisions.jsonl.gz")
@@ -29,8 +30,8 @@ def export_kaldi(manifest: Manifest, folder: Path, say: Say, failed: Failed) -> 
     parts of files or single channels. Returns the number of utterances.
 
     Sorted as in the C locale. Paths are absolute. Ids start with their speaker where the order of the ids would not be
-    that of the speakers, as Kaldi demands; an utterance without speaker is its own. Raises ManifestError when two
-    utterances end up with the same id.
+    that of the speakers, as Kaldi demands; an utterance without speaker is its own. Speakers whose names this makes
+    the same are numbered. Raises ManifestError when two utterances end up with the same id.
     """
     headers = _headers(manifest, failed)
     utterances = [utterance for utterance in manifest if utterance.audio in headers]
@@ -53,6 +54,7 @@ def export_kaldi(manifest: Manifest, folder: Path, say: Say, failed: Failed) -> 
     for name, table in tables.items():
         _write_table(folder / name, table)
     _tell_kaldi(tables, headers, say)
+    _tell_renamed(utterances, ids, say)
     return len(utterances)
 
 
@@ -122,17 +124,22 @@ def _headers(manifest: Manifest, failed: Failed) -> Headers:
 
 def _recording_names(paths: Iterable[Path]) -> dict[Path, str]:
     """A name for every file: its own without extension and white space, numbered where another has the same."""
-    names: dict[Path, str] = {}
+    return _distinct({path: _word(path.stem) for path in sorted(paths)})
+
+
+def _distinct(names: dict[Thing, str]) -> dict[Thing, str]:
+    """The names of things, numbered where an earlier one has the same."""
+    distinct: dict[Thing, str] = {}
     taken: set[str] = set()
     times: Counter[str] = Counter()
-    for path in sorted(paths):
-        name = stem = _word(path.stem)
+    for thing, stem in names.items():
+        name = stem
         while name in taken:
             times[stem] += 1
             name = f"{stem}.{times[stem] + 1}"
         taken.add(name)
-        names[path] = name
-    return names
+        distinct[thing] = name
+    return distinct
 
 
 def _is_whole(utterance: Utterance, header: AudioInfo) -> bool:
@@ -140,12 +147,18 @@ def _is_whole(utterance: Utterance, header: AudioInfo) -> bool:
     return not utterance.start and not one_of_many and abs(utterance.duration - header.duration) < 0.01
 
 
-def _kaldi_ids(utterances: Iterable[Utterance]) -> list[tuple[str, str]]:
+def _kaldi_ids(utterances: Sequence[Utterance]) -> list[tuple[str, str]]:
     """Utterance and speaker ids that Kaldi accepts: no white space, unique, in the same order by either."""
-    ids = [(_word(u.id), _word(u.id if u.speaker is None else u.speaker)) for u in utterances]
+    speakers = [u.id if u.speaker is None else u.speaker for u in utterances]
+
+    def named(clean: Callable[[str], str]) -> list[tuple[str, str]]:
+        words = _distinct({speaker: clean(speaker) for speaker in sorted(speakers)})
+        return [(_word(u.id), words[speaker]) for u, speaker in zip(utterances, speakers, strict=True)]
+
+    ids = named(_word)
     if any(before[1] > after[1] for before, after in pairwise(sorted(ids))):
         # "-" sorts before all that is left in the speakers, so that none comes between the utterances of another.
-        ids = [(name, re.sub(r"[^\w.]", "_", speaker)) for name, speaker in ids]
+        ids = named(lambda speaker: re.sub(r"[^\w.]", "_", _word(speaker)))
         ids = [(name if name.startswith(f"{speaker}-") else f"{speaker}-{name}", speaker) for name, speaker in ids]
     if repeated := [name for name, times in Counter(name for name, _ in ids).items() if times > 1]:
         raise ManifestError(f"ids given to more than one utterance: {len(repeated)}, such as {', '.join(repeated[:3])}")
@@ -164,6 +177,14 @@ def _tell_kaldi(tables: dict[str, dict[str, str]], headers: Headers, say: Say) -
         )
     if tables["reco2file_and_channel"]:
         say("single channels: Kaldi's own programs want a command in wav.scp there: sox FILE -t wav - remix CHANNEL |")
+
+
+def _tell_renamed(utterances: Iterable[Utterance], ids: Iterable[tuple[str, str]], say: Say) -> None:
+    pairs = ((utterance.speaker, speaker) for utterance, (_, speaker) in zip(utterances, ids, strict=True))
+    renamed = {old: new for old, new in pairs if old not in (None, new)}
+    if renamed:
+        old, new = next(iter(renamed.items()))
+        say(f"speakers with names that Kaldi cannot have: {len(renamed)}, such as '{old}', now {new}")
 
 
 def _write_table(path: Path, table: dict[str, str]) -> None:
@@ -239,6 +260,9 @@ def _word(name: str) -> str:
 
 def _path(audio: Path) -> str:
     path = os.path.abspath(audio)
-    if "\n" in path or "\r" in path:
-        raise ManifestError(f"{path!r}: a line break in a path cannot be written to wav.scp; rename the file")
+    if "\n" in path or "\r" in path or path != path.strip() or path.endswith("|"):
+        raise ManifestError(
+            f"{path!r}: wav.scp cannot hold a path with a line break in it, or with white space or | at its end; rename"
+            " the file"
+        )
     return path

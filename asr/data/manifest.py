@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 import os
+import unicodedata
 from array import array
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, field
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any, BinaryIO
 
 import numpy as np
@@ -19,7 +20,10 @@ from asr.errors import ManifestError
 
 @dataclass(frozen=True)
 class Utterance:
-    """A manifest line. start and duration are in seconds within `audio`; other: the keys this class does not name."""
+    """A manifest line. start and duration are in seconds within `audio`; other: the keys this class does not name.
+
+    A speaker's name is spelt as `speaker_name` does.
+    """
 
     id: str
     audio: Path
@@ -30,6 +34,10 @@ class Utterance:
     channel: int | None = None
     lang: str | None = None
     other: dict[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if self.speaker is not None:
+            object.__setattr__(self, "speaker", speaker_name(self.speaker))
 
     def to_json(self, folder: Path) -> dict[str, Any]:
         """The line's object; audio below the manifest's folder is written relative to it."""
@@ -61,6 +69,7 @@ class Manifest:
 
     Reading the file checks every line: an object with audio, a duration, and values of the right kinds. Raises
     ManifestError naming the line. `visit(row, line)` sees each line's keys and values then, and need not read again.
+    A line without id gets one, see `line_id`.
     """
 
     def __init__(self, path: str | Path, visit: Callable[[int, dict[str, Any]], None] | None = None) -> None:
@@ -91,9 +100,10 @@ class Manifest:
 
     def _utterance(self, line: bytes) -> Utterance:
         raw = _parse(line, f"{self.path}, changed since it was first read")
+        raw["id"] = line_id(raw)
         audio = Path(raw.pop("audio"))
         return Utterance(
-            id=str(raw.pop("id", audio.stem)),
+            id=raw.pop("id"),
             audio=audio if audio.is_absolute() else self.path.parent / audio,
             duration=float(raw.pop("duration")),
             text=raw.pop("text", None),
@@ -103,6 +113,19 @@ class Manifest:
             lang=raw.pop("lang", None),
             other=raw,
         )
+
+
+def line_id(line: dict[str, Any]) -> str:
+    """A line's id; where it has none, one made of its audio's path as it stands there, and its start."""
+    return str(line["id"]) if "id" in line else default_id(line["audio"], line.get("start", 0.0))
+
+
+def default_id(audio: str, start: float = 0.0) -> str:
+    """wav/a.flac -> wav-a: a path without extension, `-` for separators; with the start in milliseconds where that is
+    not the file's beginning, wav-a-0001500."""
+    path = PurePath(os.path.splitext(audio)[0])
+    name = "-".join(path.relative_to(path.anchor).parts)
+    return name if not start else f"{name}-{round(1000 * start):07d}"
 
 
 def write_manifest(path: Path, utterances: Iterable[Utterance]) -> int:
@@ -164,6 +187,11 @@ def _dump(line: dict[str, Any]) -> bytes:
         return json.dumps(line).encode()
 
 
+def speaker_name(name: str) -> str:
+    """One spelling of a name for all that look the same: `é` may be one character or two, white space is none."""
+    return unicodedata.normalize("NFC", name).strip()
+
+
 def _optional_str(value: Any) -> str | None:
     return None if value is None else str(value)
 
@@ -214,4 +242,6 @@ def _parse(line: bytes, place: str) -> dict[str, Any]:
     for key, (holds, meaning) in _RULES.items():
         if key in raw and not holds(raw[key]):
             raise ManifestError(f"{place}: {key} is {raw[key]!r}, not {meaning}")
+    if isinstance(raw.get("speaker"), str):
+        raw["speaker"] = speaker_name(raw["speaker"])
     return raw

@@ -14,8 +14,10 @@ from typing import Any
 
 import numpy as np
 
-from asr.data.manifest import Manifest, read_lines
+from asr.data.manifest import Manifest, line_id, read_lines
 from asr.errors import ManifestError
+
+ALIKE = 1.25  # times the shortest: units among which the draw chooses, where each is longer than a part's share
 
 
 @dataclass(frozen=True)
@@ -49,9 +51,8 @@ class _Columns:
         else:
             self.speakers.append(self.speaker_codes.setdefault(str(speaker), len(self.speaker_codes)))
         if self.by == "utterance":
-            name = str(line.get("id") or os.path.basename(line["audio"]))
-            # Parts of one file may lack ids; one utterance in the list twice goes to one part.
-            unit = f"{name} {line.get('start', 0.0)}"
+            # The start, as parts of one file may share an id; one utterance in the list twice goes to one part.
+            unit = f"{line_id(line)} {float(line.get('start', 0.0))}"
             self.units.append(self.unit_codes.setdefault(unit, len(self.unit_codes)))
         self.texts.append(hash(line.get("text") or None))
 
@@ -88,7 +89,8 @@ def split_manifest(
         what = "speakers" if by == "speaker" else "utterances"
         advice = "; split --by utterance, or leave a part out (--dev 0)" if by == "speaker" else ""
         raise ManifestError(f"{path}: {len(known)} {what} cannot make {len(names)} parts{advice}")
-    lengths = np.bincount(units, weights=columns.durations, minlength=len(known))
+    # Whole microseconds: sums of fractions would depend on the order of the lines.
+    lengths = np.bincount(units, weights=np.round(1e6 * columns.durations), minlength=len(known))
     part_of_unit = assign(list(known), lengths.tolist(), [shares[name] for name in names[1:]], seed)
     parts = np.array(part_of_unit)[units]
     _write_parts(path, files, parts.tolist())
@@ -97,8 +99,13 @@ def split_manifest(
 
 def assign(units: Sequence[str], lengths: Sequence[float], shares: Sequence[float], seed: int) -> list[int]:
     """A part for every unit: 0 for training, 1 … for the shares. Units, in an order drawn by the seed and their names
-    alone, go to a part while they fit into its share of the total length, and one more if that brings it closer; each
-    part has one at least."""
+    alone, go to a part while they fit into its share of the total length, and one more if that brings it closer. Each
+    part has one at least: where all are too long, the first that is about as short as the shortest. Raises
+    ManifestError when there are fewer units than parts.
+
+    lengths: in any unit. Sums of fractions depend on their order; sums of whole numbers do not."""
+    if len(units) <= len(shares):
+        raise ManifestError(f"{len(units)} speakers or utterances cannot make {len(shares) + 1} parts")
     free = sorted(range(len(units)), key=lambda unit: _draw(seed, units[unit]))
     total = sum(lengths)
     part_of = [0] * len(units)
@@ -109,10 +116,14 @@ def assign(units: Sequence[str], lengths: Sequence[float], shares: Sequence[floa
             if len(taken) < most and lengths[unit] <= room:
                 taken.append(unit)
                 room -= lengths[unit]
-        left = set(free).difference(taken)
-        closest = min(left, key=lambda unit: (abs(room - lengths[unit]), units[unit]))
-        if not taken or (len(taken) < most and abs(room - lengths[closest]) < room):
-            taken.append(closest)
+        if not taken:
+            longest = ALIKE * min(lengths[unit] for unit in free)
+            taken = [next(unit for unit in free if lengths[unit] <= longest)]
+        elif len(taken) < most:
+            kept = set(taken)
+            closest = min((unit for unit in free if unit not in kept), key=lambda unit: abs(room - lengths[unit]))
+            if abs(room - lengths[closest]) < room:
+                taken.append(closest)
         for unit in taken:
             part_of[unit] = part
         free = [unit for unit in free if not part_of[unit]]
@@ -144,6 +155,7 @@ def _write_parts(path: Path, files: Sequence[Path], parts: Sequence[int]) -> Non
                 if isinstance(line, ManifestError):
                     raise line
                 if home != folder:
+                    line = {"id": line_id(line)} | line  # as it was, whatever becomes of the path
                     line["audio"] = _moved(line["audio"], home, folder)
                 # What UTF-8 lacks, of file names that are not in it, is written as JSON's escape.
                 writers[part].write(encode(line).encode("utf-8", "backslashreplace") + b"\n")

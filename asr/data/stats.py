@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from asr.audio import audio_info
+from asr.data.files import require_file
 from asr.data.manifest import read_lines
 from asr.errors import AudioError, ManifestError
 from asr.text import normalise
@@ -92,7 +93,7 @@ def collect(manifests: Sequence[Path]) -> Stats:
                 stats.words += len(text.split())
                 stats.symbols.update(text)
                 if duration > 0:
-                    paces.append(len(text) / duration)
+                    paces.append(len(text) / max(duration, 1e-3))  # of a mistake: not infinite
             stats.suffixes[PurePath(line["audio"]).suffix.lower().lstrip(".") or "no suffix"] += 1
             sample.add(os.path.join(manifest.parent, line["audio"]))
     if not durations:
@@ -120,6 +121,7 @@ class _Sample:
 
 def _header(path: str) -> str:
     try:
+        require_file(path, AudioError)
         info = audio_info(path)
     except AudioError:
         return "unreadable"
@@ -194,4 +196,5 @@ def _spread(values: np.ndarray, unit: str, digits: int = 1) -> str:
 
 
 def _counts(counts: Counter[str]) -> str:
-    return ", ".join(f"{name} × {count:,}" for name, count in counts.most_common(8))
+    line = ", ".join(f"{name} × {count:,}" for name, count in counts.most_common(8))
+    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in line)  # what a file's name may end with

@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from asr.data.batches import duration_batches
 from asr.decode.greedy import Hypothesis, greedy
 from asr.model.recognizer import Recognizer
 
+# (batch, frames, vocabulary) log-probabilities and their lengths -> one hypothesis an utterance.
+Decoder = Callable[[Tensor, Tensor], list[Hypothesis]]
+
 BATCH_S = 120.0  # seconds of audio computed at once, padding included
 
 
-def decode_waveforms(recognizer: Recognizer, waveforms: Sequence[np.ndarray]) -> list[Hypothesis]:
-    """Greedy hypotheses of (samples,) float32 waveforms at the model's rate, in their order."""
+def decode_waveforms(
+    recognizer: Recognizer, waveforms: Sequence[np.ndarray], decoder: Decoder = greedy
+) -> list[Hypothesis]:
+    """Hypotheses of (samples,) float32 waveforms at the model's rate, in their order."""
     found: dict[int, Hypothesis] = {}
     lengths = np.array([len(waveform) for waveform in waveforms])
     for batch in duration_batches(lengths / recognizer.sample_rate, BATCH_S):
@@ -26,5 +32,5 @@ def decode_waveforms(recognizer: Recognizer, waveforms: Sequence[np.ndarray]) ->
             log_probs, frames = recognizer(
                 padded.to(recognizer.device), torch.from_numpy(lengths[batch]).to(recognizer.device)
             )
-        found.update(zip(batch, greedy(log_probs, frames), strict=True))
+        found.update(zip(batch, decoder(log_probs, frames), strict=True))
     return [found[i] for i in range(len(waveforms))]

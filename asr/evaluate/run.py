@@ -16,7 +16,8 @@ import numpy as np
 from asr.data.dataset import read_utterance
 from asr.data.download import file_sha256
 from asr.data.manifest import Manifest, Utterance
-from asr.decode.batch import decode_waveforms
+from asr.decode.batch import Decoder, decode_waveforms
+from asr.decode.greedy import greedy
 from asr.errors import AudioError, ManifestError
 from asr.evaluate.score import Pair, Scores, score
 from asr.model.recognizer import Recognizer
@@ -24,6 +25,7 @@ from asr.text import normalise
 from asr.version import __version__
 
 FORMAT = 1
+GREEDY = {"kind": "greedy", "beam": None, "lm": None, "weights": None}  # of `wer.json`
 CHUNK_S = 600.0  # seconds of audio in memory at once
 
 
@@ -40,7 +42,9 @@ class Evaluation:
         return score(self.pairs)
 
 
-def evaluate(recognizer: Recognizer, examples: Iterable[tuple[Utterance, np.ndarray]]) -> Evaluation:
+def evaluate(
+    recognizer: Recognizer, examples: Iterable[tuple[Utterance, np.ndarray]], decoder: Decoder = greedy
+) -> Evaluation:
     """Decode utterances with (samples,) float32 waveforms at the model's rate and pair them with their references."""
     result = Evaluation()
     chunk: list[tuple[Utterance, np.ndarray]] = []
@@ -49,14 +53,17 @@ def evaluate(recognizer: Recognizer, examples: Iterable[tuple[Utterance, np.ndar
         chunk.append((utterance, samples))
         seconds += len(samples) / recognizer.sample_rate
         if seconds >= CHUNK_S:
-            _decode(recognizer, chunk, result)
+            _decode(recognizer, chunk, decoder, result)
             chunk, seconds = [], 0.0
-    _decode(recognizer, chunk, result)
+    _decode(recognizer, chunk, decoder, result)
     return result
 
 
 def evaluate_manifest(
-    recognizer: Recognizer, manifest: Manifest, utterances: Iterable[Utterance] | None = None
+    recognizer: Recognizer,
+    manifest: Manifest,
+    utterances: Iterable[Utterance] | None = None,
+    decoder: Decoder = greedy,
 ) -> Evaluation:
     """Score a manifest whose every utterance has a text; an unreadable recording is noted and the rest goes on.
 
@@ -77,16 +84,18 @@ def evaluate_manifest(
 
     if len(manifest) == 0:
         raise ManifestError(f"{manifest.path}: no utterances")
-    result = evaluate(recognizer, examples())
+    result = evaluate(recognizer, examples(), decoder)
     result.failed = failed
     return result
 
 
-def _decode(recognizer: Recognizer, chunk: list[tuple[Utterance, np.ndarray]], result: Evaluation) -> None:
+def _decode(
+    recognizer: Recognizer, chunk: list[tuple[Utterance, np.ndarray]], decoder: Decoder, result: Evaluation
+) -> None:
     if not chunk:
         return
     began = time.perf_counter()
-    hypotheses = decode_waveforms(recognizer, [samples for _, samples in chunk])
+    hypotheses = decode_waveforms(recognizer, [samples for _, samples in chunk], decoder)
     result.compute_s += time.perf_counter() - began
     normaliser = recognizer.text.normaliser
     for (utterance, samples), hypothesis in zip(chunk, hypotheses, strict=True):
@@ -97,9 +106,14 @@ def _decode(recognizer: Recognizer, chunk: list[tuple[Utterance, np.ndarray]], r
 
 
 def make_record(
-    evaluation: Evaluation, scores: Scores, recognizer: Recognizer, model: Path, manifest: Path
+    evaluation: Evaluation,
+    scores: Scores,
+    recognizer: Recognizer,
+    model: Path,
+    manifest: Path,
+    decoder: dict[str, Any] = GREEDY,
 ) -> dict[str, Any]:
-    """What `wer.json` holds; `model` is the folder of `recognizer`."""
+    """What `wer.json` holds; `model` is the folder of `recognizer`, `decoder` the record of what decoded."""
     interval = scores.interval
     return {
         "format": FORMAT,
@@ -119,7 +133,7 @@ def make_record(
         "rtf": evaluation.compute_s / evaluation.audio_s if evaluation.audio_s else None,
         "audio_s": round(evaluation.audio_s, 3),
         "normaliser": recognizer.text.normaliser,
-        "decoder": {"kind": "greedy", "beam": None, "lm": None, "weights": None},
+        "decoder": decoder,
         "model": str(model),
         "model_sha256": model_sha256(model),
         "manifest": str(manifest),
@@ -144,16 +158,16 @@ def write_evaluation(folder: Path, evaluation: Evaluation, record: dict[str, Any
     part.replace(folder / "wer.json")
 
 
-def stored_evaluation(folder: Path, model: Path, manifest: Path) -> dict[str, Any] | None:
-    """The record in `folder` if it is of this very model and manifest, complete, by this version; otherwise None."""
+def stored_evaluation(
+    folder: Path, model: Path, manifest: Path, decoder: dict[str, Any] = GREEDY
+) -> dict[str, Any] | None:
+    """The record in `folder` if it is of this very model, manifest and decoder, complete, by this version; otherwise
+    None."""
     try:
         record = json.loads((folder / "wer.json").read_text(encoding="utf-8"))
-        same = (record["model_sha256"], record["manifest_sha256"], record["asr_version"], record["failed"]) == (
-            model_sha256(model),
-            file_sha256(manifest),
-            __version__,
-            0,
-        )
+        keys = ("model_sha256", "manifest_sha256", "asr_version", "failed", "decoder")
+        expected = [model_sha256(model), file_sha256(manifest), __version__, 0, decoder]
+        same = [record[key] for key in keys] == expected
     except (OSError, ValueError, KeyError, TypeError):
         return None
     return record if same else None

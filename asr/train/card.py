@@ -2,11 +2,20 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from asr.model.recognizer import Recognizer
 
 
 def percent(fraction: float | None) -> str:
     return "–" if fraction is None else f"{100 * fraction:.2f} %"
+
+
+def chosen(record: dict[str, Any]) -> str:
+    """Which weights they are."""
+    if record.get("averaged"):
+        return f"average of epochs {', '.join(map(str, record['averaged']))}"
+    return f"chosen on it: epoch {record.get('best_epoch')}"
 
 
 def model_card(recognizer: Recognizer) -> str:
@@ -29,7 +38,7 @@ def model_card(recognizer: Recognizer) -> str:
         f"| trained on | {record.get('utterances')} utterances, {record.get('hours')} h |",
         f"| training | {record.get('epochs')} epochs, {record.get('minutes')} min on {record.get('device')},"
         f" seed {record.get('seed')} |",
-        f"| development WER | {percent(record.get('dev_wer'))} (chosen on it: epoch {record.get('best_epoch')}) |",
+        f"| development WER | {percent(record.get('dev_wer'))} ({chosen(record)}) |",
         f"| licence | {record.get('licence') or 'not stated'} |",
         "",
     ]

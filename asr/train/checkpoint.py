@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import io
 import os
 import pickle
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -16,47 +18,97 @@ from asr.errors import TrainError
 FORMAT_VERSION = 1
 
 
+class DamagedCheckpoint(TrainError):
+    """A checkpoint that cannot be read."""
+
+
 @dataclass
 class Progress:
-    """Where a run stands: `batch` batches of epoch `epoch` (from 0) are done. sums: of this epoch, for its log line."""
+    """Where a run stands: `batch` batches of epoch `epoch` (from 0) are done. sums: of this epoch, for its log line.
+
+    kept: rate and number of the epochs whose weights are kept, the best first.
+    """
 
     epoch: int = 0
     batch: int = 0
     step: int = 0
     seconds: float = 0.0  # of training, over all starts
-    best_wer: float | None = None
+    best_wer: float | None = None  # of the best checkpoint; inf where the development part has no words
+    best_cer: float | None = None
     best_epoch: int | None = None
+    bad_steps: int = 0  # skipped, in a row up to now
+    kept: list[list[float]] = field(default_factory=list)
     sums: dict[str, float] = field(default_factory=dict)
 
+    def best(self, select: str) -> float | None:
+        """The best checkpoint's rate, "wer" or "cer"."""
+        return self.best_cer if select == "cer" else self.best_wer
 
-def save_checkpoint(path: Path, progress: Progress, states: dict[str, Any]) -> None:
-    """Write atomically: to a temporary name, flushed to disk, then renamed."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+
+def save_checkpoint(path: Path, progress: Progress, states: dict[str, Any], previous: Path | None = None) -> None:
+    """Write atomically: to a temporary name, flushed to disk, then renamed. What was there becomes `previous`."""
     part = path.with_name(path.name + ".part")
     contents = {"format_version": FORMAT_VERSION, "progress": asdict(progress), "rng": _rng_state(), **states}
+    buffer = io.BytesIO()  # torch hides why a file could not be written
+    torch.save(contents, buffer)
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
         with part.open("wb") as file:
-            torch.save(contents, file)
+            file.write(buffer.getbuffer())
             file.flush()
             os.fsync(file.fileno())
+        if previous is not None and path.exists():
+            path.replace(previous)
         part.replace(path)
     except OSError as error:
-        part.unlink(missing_ok=True)
+        with suppress(OSError):
+            part.unlink(missing_ok=True)
         raise TrainError(
-            f"{path}: could not be written: {error.strerror}; the checkpoint before it is intact"
+            f"{path}: could not be written: {error.strerror}; the checkpoint before it is intact:"
+            " mend that, and the same command goes on from there"
         ) from None
 
 
 def load_checkpoint(path: Path) -> tuple[Progress, dict[str, Any]]:
-    """Read a checkpoint without running code (`weights_only=True`). The caller restores `states`; see `restore_rng`."""
+    """Read a checkpoint without running code (`weights_only=True`). The caller restores `states`; see `restore_rng`.
+
+    Raises TrainError, and its kind DamagedCheckpoint when the file is not whole.
+    """
     try:
         contents = torch.load(path, map_location="cpu", weights_only=True)
         if contents["format_version"] != FORMAT_VERSION:
             raise TrainError(f"{path}: format version {contents['format_version']}, this asr reads {FORMAT_VERSION}")
         return Progress(**contents.pop("progress")), contents
-    except (OSError, RuntimeError, pickle.UnpicklingError, EOFError, KeyError, TypeError, ValueError) as error:
+    except (OSError, RuntimeError, pickle.UnpicklingError, EOFError, LookupError, TypeError, ValueError) as error:
         first = str(error).strip().splitlines() or [repr(error)]
-        raise TrainError(f"{path}: damaged checkpoint ({first[0]}); delete it to begin again") from None
+        raise DamagedCheckpoint(f"{path}: damaged checkpoint ({first[0]})") from None
+
+
+def newest_checkpoint(folder: Path) -> tuple[Progress, dict[str, Any], str | None]:
+    """Where a run in `folder` goes on: `last.pt`, or `previous.pt` when that is damaged or missing, or the beginning.
+
+    Returns progress, states (empty at the beginning), and what to tell people of a damaged file, which is set aside.
+    Raises TrainError when no checkpoint is whole.
+    """
+    last, previous = folder / "last.pt", folder / "previous.pt"
+    damage = None
+    if last.exists():
+        try:
+            return *load_checkpoint(last), None
+        except DamagedCheckpoint as error:
+            damage = str(error)
+            if not previous.exists():
+                raise TrainError(f"{damage}; delete {folder} to begin again") from None
+    if not previous.exists():
+        return Progress(), {}, None
+    try:
+        progress, states = load_checkpoint(previous)
+    except DamagedCheckpoint as error:
+        raise TrainError(f"{damage or error}; and so is {previous}; delete {folder} to begin again") from None
+    if damage is not None:
+        last.replace(last.with_name("last.pt.damaged"))  # or the next checkpoint would make it the previous one
+        damage += f"; going on from {previous.name}, up to one checkpoint earlier"
+    return progress, states, damage
 
 
 def restore_rng(states: dict[str, Any]) -> None:

@@ -21,6 +21,7 @@ from asr.errors import AudioError, ManifestError, TrainError
 from asr.frames import least_frames
 from asr.model.recognizer import Recognizer
 from asr.text import SymbolReport, Tokenizer, normalise, symbols_of
+from asr.train.ranks import ALONE, Ranks
 
 
 @dataclass
@@ -122,8 +123,9 @@ class TextCounts:
 class TrainingData:
     """Batches of any epoch, the same for the same (seed, epoch), and the utterances CTC cannot learn left out."""
 
-    def __init__(self, part: Part, recognizer: Recognizer, config: Config) -> None:
+    def __init__(self, part: Part, recognizer: Recognizer, config: Config, ranks: Ranks = ALONE) -> None:
         self.part = part
+        self.ranks = ranks
         self.config = config
         self.recognizer = recognizer
         self.joining = config.join.most > 1 and not config.train.overfit
@@ -187,7 +189,7 @@ class TrainingData:
             seed=self.config.train.seed,
             epoch=epoch,
         )
-        return len(groups), examples.batches(groups[first:], self.config.data.workers)
+        return len(groups), examples.batches(self.ranks.share(groups[first:]), self.config.data.workers)
 
     @property
     def per_epoch(self) -> int:

@@ -5,11 +5,14 @@ from __future__ import annotations
 import json
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+from asr.errors import TrainError
 
 
 class RunLog:
@@ -50,8 +53,10 @@ class RunLog:
 
     def __exit__(self, *_: object) -> None:
         self._bar.stop()
-        self._file.close()
-        self._events.close()
+        with suppress(OSError):  # of a full disk: `write` has said so
+            self._file.close()
+        with suppress(OSError):
+            self._events.close()
 
     def progress(self, epochs: float) -> None:
         """Tell the bar how many epochs are done, in fractions."""
@@ -60,12 +65,18 @@ class RunLog:
         self._bar.update(self._task, completed=epochs)
 
     def write(self, kind: str, step: int, **values: Any) -> None:
+        """Raises TrainError when the disk is full."""
         record = {"kind": kind, "step": step, **{k: _rounded(v) for k, v in values.items()}}
-        self._file.write(json.dumps(record, ensure_ascii=False) + "\n")
-        self._file.flush()
-        for name, value in values.items():
-            if isinstance(value, (int, float)) and name != "epoch":
-                self._events.add_scalar(f"{kind}/{name}", value, step)
+        try:
+            self._file.write(json.dumps(record, ensure_ascii=False) + "\n")
+            self._file.flush()
+            for name, value in values.items():
+                if isinstance(value, (int, float)) and name != "epoch":
+                    self._events.add_scalar(f"{kind}/{name}", value, step)
+        except OSError as error:
+            raise TrainError(
+                f"{self.path}: could not be written: {error.strerror}; mend that, and the same command goes on"
+            ) from None
 
     def say(self, line: str) -> None:
         """A line on stderr, above the bar where there is one."""
@@ -89,6 +100,28 @@ class RunLog:
         part = self.path.with_name(self.path.name + ".part")
         part.write_text("".join(kept), encoding="utf-8")
         part.replace(self.path)
+
+
+class NoLog:
+    """What a process writes that trains beside the one with the log: nothing."""
+
+    def __enter__(self) -> NoLog:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        pass
+
+    def progress(self, epochs: float) -> None:
+        pass
+
+    def write(self, kind: str, step: int, **values: Any) -> None:
+        pass
+
+    def say(self, line: str) -> None:
+        pass
+
+    def left(self, epochs: float, total: int) -> str:
+        return ""
 
 
 def duration_text(seconds: float) -> str:

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import math
+import json
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
+from typing import Any
 
 import torch
-import yaml
 
 from asr.augment import SpecAugment
-from asr.config import Config, differing, dump_yaml, parse_config
+from asr.config import Config, differing, dump_yaml
 from asr.data.dataset import Batch
 from asr.data.download import file_sha256
 from asr.device import resolve_device, set_precision
@@ -19,8 +20,7 @@ from asr.evaluate.run import evaluate
 from asr.model.ctc import Loss, ctc
 from asr.model.recognizer import Recognizer
 from asr.pretrained import find_model
-from asr.train.card import model_card
-from asr.train.checkpoint import Progress, load_checkpoint
+from asr.train.checkpoint import Progress
 from asr.train.corpus import (
     DevelopmentData,
     Part,
@@ -31,8 +31,11 @@ from asr.train.corpus import (
     symbol_warnings,
 )
 from asr.train.lock import run_lock
-from asr.train.log import RunLog
+from asr.train.log import NoLog, RunLog
 from asr.train.loop import Task, fit
+from asr.train.model_folder import export_best, read_run_config
+from asr.train.optimizer import freeze
+from asr.train.ranks import ALONE, Ranks, joined_ranks
 
 Say = Callable[[str], None]
 
@@ -46,29 +49,34 @@ def train(config: Config, say: Say) -> str:
     """
     if config.train.overfit:
         config = overfitting(config)
+    with joined_ranks(config) as (ranks, config):
+        return _train_together(config, ranks, say if ranks.first else lambda line: None)
+
+
+def _train_together(config: Config, ranks: Ranks, say: Say) -> str:
     run = config.run
     refuse_other_settings(run, config)
-    model_folder = run / "model"
-    if (model_folder / "config.json").is_file():
+    if ranks.from_first((run / "model" / "config.json").is_file()):
+        refuse_other_data(run, config)
         return "already finished"
 
-    recognizer, train_part, dev_part, data = prepare(config, say)
+    recognizer, train_part, dev_part, data = prepare(config, say, ranks)
     dev = DevelopmentData(dev_part, recognizer.sample_rate, config.data.cache_mb)
-    for _ in dev:  # a recording that cannot be read is found now, not when an epoch has been trained
-        pass
-    with run_lock(run, say):
-        refuse_other_settings(run, config)  # once more: another training may have begun and stopped meanwhile
+    if ranks.first:
+        for _ in dev:  # a recording that cannot be read is found now, not when an epoch has been trained
+            pass
+    with run_lock(run, say) if ranks.first else nullcontext():
+        if ranks.first:
+            refuse_other_settings(run, config)  # once more: another training may have begun and stopped meanwhile
+            write_settings(run, config)
         outcome = _train(config, recognizer, train_part, dev, data)
-        if outcome == "finished":
-            say_what_is_wrong(export_best(run, config, recognizer, train_part), config, say)
+        if outcome == "finished" and ranks.first:
+            say_what_is_wrong(export_best(run, config, recognizer, about(train_part, recognizer)), config, say)
     return outcome
 
 
 def _train(config: Config, recognizer: Recognizer, train_part: Part, dev: DevelopmentData, data: TrainingData) -> str:
-    run = config.run
-    if not (run / "config.yaml").exists():
-        (run / "config.yaml.part").write_text(dump_yaml(config), encoding="utf-8")
-        (run / "config.yaml.part").replace(run / "config.yaml")
+    run, ranks = config.run, data.ranks
     trained_on = {"train manifest": train_part.manifest.path, "dev manifest": dev.part.manifest.path}
     if config.train.init is not None:
         trained_on["train.init"] = find_model(config.train.init) / "model.safetensors"
@@ -76,21 +84,56 @@ def _train(config: Config, recognizer: Recognizer, train_part: Part, dev: Develo
         trained_on["augment.noise"] = config.augment.noise
     task = Task(
         batches=data.batches,
-        loss=make_loss(recognizer, config),
+        loss=make_loss(recognizer, config, ranks.rank),
         validate=lambda candidate: evaluate(candidate, dev).score(),
         keep={
             "tokens": list(recognizer.tokenizer.tokens),
             **{name: file_sha256(path) for name, path in trained_on.items()},
         },
+        names=data.names,
+        about=about(train_part, recognizer),
+        most_unreadable=int(config.data.max_unreadable * data.per_epoch),
     )
 
-    def open_log(progress: Progress) -> RunLog:
+    def open_log(progress: Progress) -> RunLog | NoLog:
+        if not ranks.first:
+            return NoLog()
         log = RunLog(run, progress.step, config.train.epochs)
         if progress.step:
             log.say(f"resuming at epoch {progress.epoch + 1}, batch {progress.batch + 1}")
         return log
 
-    return fit(recognizer, task, config.train, run / "checkpoints", open_log)
+    return fit(recognizer, task, config.train, run / "checkpoints", open_log, ranks)
+
+
+def refuse_other_data(run: Path, config: Config) -> None:
+    """Raise TrainError when the finished model learned from a manifest that has changed since: its test part has too,
+    and may hold what was trained on."""
+    record = json.loads((run / "model" / "config.json").read_text(encoding="utf-8")).get("training") or {}
+    manifest, learned = config.data.train, record.get("manifest_sha256")
+    if learned and manifest is not None and manifest.is_file() and file_sha256(manifest) != learned:
+        raise TrainError(
+            f"{run}: was trained on other data: {manifest} has changed since. Choose another run folder (run=DIR, or"
+            " RUN=DIR before a recipe's command) or delete this one"
+        )
+
+
+def write_settings(run: Path, config: Config) -> None:
+    if not (run / "config.yaml").exists():
+        (run / "config.yaml.part").write_text(dump_yaml(config), encoding="utf-8")
+        (run / "config.yaml.part").replace(run / "config.yaml")
+
+
+def about(part: Part, recognizer: Recognizer) -> dict[str, Any]:
+    """What the card of a model says of its training, as far as it is known before it."""
+    return {
+        "manifest": part.manifest.path.name,
+        "manifest_sha256": file_sha256(part.manifest.path),
+        "utterances": len(part),
+        "hours": round(float(part.durations.sum()) / 3600, 4),
+        "device": str(recognizer.device),
+        "torch": str(torch.__version__),
+    }
 
 
 def say_what_is_wrong(wer: float, config: Config, say: Say) -> None:
@@ -108,7 +151,7 @@ def say_what_is_wrong(wer: float, config: Config, say: Say) -> None:
         )
 
 
-def prepare(config: Config, say: Say) -> tuple[Recognizer, Part, Part, TrainingData]:
+def prepare(config: Config, say: Say, ranks: Ranks = ALONE) -> tuple[Recognizer, Part, Part, TrainingData]:
     """Read the data, report what will not train, and make the recogniser with its initial weights."""
     device = resolve_device(config.device)
     precision = "tf32" if config.train.precision == "auto" else config.train.precision
@@ -122,9 +165,10 @@ def prepare(config: Config, say: Say) -> tuple[Recognizer, Part, Part, TrainingD
     recognizer = Recognizer(config.features, config.text, config.model, tokenizer)
     if config.train.init is not None:
         start_from(recognizer, Recognizer.load(find_model(config.train.init)), config.train.init)
+    freeze(recognizer, config.train.freeze)
     recognizer.name = config.run.name
     recognizer.set_precision(precision)
-    data = TrainingData(train_part, recognizer, config)
+    data = TrainingData(train_part, recognizer, config, ranks)
     if config.features.normalise == "global" and config.train.init is None:
         feature_statistics(recognizer, train_part)
     recognizer.to(device)
@@ -164,14 +208,15 @@ def start_from(recognizer: Recognizer, other: Recognizer, name: str) -> None:
     recognizer.load_state_dict(states, strict=same_tokens)
 
 
-def make_loss(recognizer: Recognizer, config: Config) -> Callable[[Batch, int, int], Loss]:
-    """The CTC loss with SpecAugment, its draws keyed by seed, epoch and batch."""
+def make_loss(recognizer: Recognizer, config: Config, rank: int = 0) -> Callable[[Batch, int, int], Loss]:
+    """The CTC loss with SpecAugment, its draws keyed by seed, epoch, batch and process."""
     augment = config.augment
     changes = augment.time_masks, augment.frequency_masks, augment.response_db, augment.warp != (1.0, 1.0)
     asked = any(changes) and not config.train.overfit
 
     def loss(batch: Batch, epoch: int, number: int) -> Loss:
-        spec_augment = SpecAugment(config.augment, (config.train.seed, epoch, number, 2)) if asked else None
+        key = (config.train.seed, epoch, number, 2, *([rank] if rank else []))
+        spec_augment = SpecAugment(config.augment, key) if asked else None
         log_probs, lengths = recognizer(batch.waveforms, batch.waveform_lengths, spec_augment)
         return ctc(log_probs, lengths, batch.tokens, batch.token_lengths)
 
@@ -182,46 +227,17 @@ def overfitting(config: Config) -> Config:
     """The same config for learning a few utterances by heart: nothing random, and steps enough, few being an epoch."""
     model = config.model.model_copy(update={"dropout": 0.0})
     epochs = max(config.train.epochs, OVERFIT_EPOCHS)
-    train = config.train.model_copy(update={"epochs": epochs, "validate_every": epochs // 10})
+    train = config.train.model_copy(update={"epochs": epochs, "validate_every": epochs // 10, "patience": 0})
     return config.model_copy(update={"model": model, "train": train})
 
 
 def refuse_other_settings(run: Path, config: Config) -> None:
     """Raise TrainError when the run folder was begun with settings that learn something else."""
-    path = run / "config.yaml"
-    if not path.exists():
+    if not (run / "config.yaml").exists():
         return
-    try:
-        before = parse_config(yaml.safe_load(path.read_text(encoding="utf-8")), str(path))
-    except (OSError, yaml.YAMLError, AttributeError) as error:
-        raise TrainError(f"{path}: unreadable: {error}") from None
-    changed = differing(before, config)
+    changed = differing(read_run_config(run), config)
     if changed:
         raise TrainError(
             f"{run} holds a run with other settings: {'; '.join(changed)}."
             " Choose another run folder (run=DIR, or RUN=DIR before a recipe's command) or delete this one"
         )
-
-
-def export_best(run: Path, config: Config, recognizer: Recognizer, part: Part) -> float:
-    """Write the best checkpoint as a model folder. Returns its WER on the development part."""
-    best, states = load_checkpoint(run / "checkpoints" / "best.pt")
-    last, _ = load_checkpoint(run / "checkpoints" / "last.pt")
-    recognizer.load_state_dict(states["model"])
-    recognizer.training_record = {
-        "description": config.description,
-        "licence": config.licence,
-        "manifest": part.manifest.path.name,
-        "manifest_sha256": file_sha256(part.manifest.path),
-        "utterances": len(part),
-        "hours": round(float(part.durations.sum()) / 3600, 4),
-        "epochs": config.train.epochs,
-        "best_epoch": best.best_epoch,
-        "dev_wer": best.best_wer,
-        "seed": config.train.seed,
-        "minutes": round(last.seconds / 60, 2),
-        "device": str(recognizer.device),
-        "torch": torch.__version__,
-    }
-    recognizer.save(run / "model", model_card(recognizer))
-    return math.inf if best.best_wer is None else best.best_wer

@@ -13,6 +13,7 @@ from asr.audio import AUDIO_SUFFIXES, audio_info
 from asr.data.download import openslr
 from asr.data.manifest import Utterance
 from asr.data.unpack import unpack
+from asr.folders import walk
 
 ARCHIVES = [openslr("33/data_aishell.tgz", md5="2f494334227864a8a8fec932999db9d8", gigabytes=15.6)]
 PARTS = ("train", "dev", "test")
@@ -20,11 +21,11 @@ PARTS = ("train", "dev", "test")
 
 def utterances(corpus: Path, made: Path) -> Iterator[tuple[str, Utterance]]:
     texts = _texts(corpus)
-    for archive in sorted(corpus.rglob("wav/S*.tar.gz")):
+    for archive in sorted(walk(corpus, "wav/S*.tar.gz")):
         speaker = made / archive.name.removesuffix(".tar.gz")
         if not speaker.is_dir():
             unpack(archive, speaker)
-    recordings = {path.stem: path for folder in (made, corpus) for path in folder.rglob("*/S*/*.*")}
+    recordings = {path.stem: path for folder in (made, corpus) for path in walk(folder, "*/S*/*.*")}
     for name, path in sorted(recordings.items()):
         part, speaker = path.parts[-3:-1]
         if part in PARTS and name in texts and path.suffix.lower() in AUDIO_SUFFIXES:
@@ -35,7 +36,7 @@ def _texts(corpus: Path) -> dict[str, str]:
     """{"BAC009S0002W0122": "而对楼市…"}: every transcript, without the spaces between its words."""
     lines = [
         line.split()
-        for path in corpus.rglob("aishell_transcript_*.txt")
+        for path in walk(corpus, "aishell_transcript_*.txt")
         for line in path.read_text(encoding="utf-8").splitlines()
     ]
     return {name: "".join(words) for name, *words in filter(None, lines)}

@@ -14,16 +14,17 @@ from asr.data.download import Archive
 from asr.data.layouts import read_table
 from asr.data.manifest import Utterance
 from asr.errors import AsrError
+from asr.folders import walk
 
 ARCHIVES = [Archive("common_voice/cv-corpus-*.tar.gz")]
 PARTS = ("train", "dev", "test")
 
 
 def utterances(corpus: Path, made: Path) -> Iterator[tuple[str, Utterance]]:
-    for clips in sorted(folder for folder in corpus.rglob("clips") if folder.is_dir()):
-        for part in PARTS:
-            table = clips.with_name(f"{part}.tsv")
-            if table.is_file():
+    for part in PARTS:
+        for table in sorted(walk(corpus, f"{part}.tsv")):
+            clips = table.with_name("clips")
+            if clips.is_dir():
                 for clip in read_table(
                     table, failed=_leave_out, audio="path", text="sentence", speaker="client_id", lang="locale",
                     delimiter="\t", quotes=False, audio_folder=clips,

@@ -21,6 +21,7 @@ from asr.config import JoinConfig
 from asr.data.download import Archive
 from asr.data.join import join_waveforms, plan_joins
 from asr.data.manifest import Utterance
+from asr.folders import walk
 
 ARCHIVES = [
     Archive(
@@ -36,7 +37,7 @@ STRINGS = JoinConfig(most=10, pause_s=(0.05, 0.6), gain_db=0.0)
 
 def utterances(corpus: Path, made: Path) -> Iterator[tuple[str, Utterance]]:
     singles: dict[str, list[Utterance]] = {"test_single": [], "dev_single": [], "train": []}
-    for path in sorted(corpus.rglob("recordings/*.*")):
+    for path in sorted(walk(corpus, "recordings/*.*")):
         digit, speaker, take = path.stem.split("_")
         part = "test_single" if int(take) < 5 else "dev_single" if int(take) < 10 else "train"
         duration = read_audio(path, RATE).duration

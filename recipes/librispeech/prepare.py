@@ -15,6 +15,7 @@ from pathlib import Path
 from asr.data.download import openslr
 from asr.data.layouts import read_librispeech
 from asr.data.manifest import Utterance
+from asr.folders import walk
 
 PARTS = {  # checksum and size of each archive, from md5sum.txt beside them
     "train-clean-100": ("2a93770f6d5c6c964bc36631d331a522", 6.39),
@@ -32,7 +33,7 @@ ARCHIVES = [
 
 
 def utterances(corpus: Path, made: Path) -> Iterator[tuple[str, Utterance]]:
-    for folder in sorted({texts.parents[2] for texts in corpus.rglob("*.trans.txt")}):
+    for folder in sorted({texts.parents[2] for texts in walk(corpus, "*.trans.txt")}):
         if folder.name in PARTS:
             for utterance in read_librispeech(folder):
                 yield folder.name, utterance

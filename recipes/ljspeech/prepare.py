@@ -13,6 +13,7 @@ from pathlib import Path
 from asr.data.download import Archive
 from asr.data.layouts import read_table
 from asr.data.manifest import Utterance
+from asr.folders import walk
 
 ARCHIVES = [
     Archive(
@@ -26,7 +27,7 @@ PARTS = {9: "dev", 19: "test"}
 
 
 def utterances(corpus: Path, made: Path) -> Iterator[tuple[str, Utterance]]:
-    for table in sorted(corpus.rglob("metadata.csv")):
+    for table in sorted(walk(corpus, "metadata.csv")):
         clips = read_table(table, audio=1, text=3, delimiter="|", quotes=False, audio_folder=table.parent / "wavs")
         for index, clip in enumerate(sorted(clips, key=lambda clip: clip.id)):
             yield PARTS.get(index % 20, "train"), replace(clip, speaker="LJ")

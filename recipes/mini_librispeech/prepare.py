@@ -11,6 +11,7 @@ from pathlib import Path
 from asr.data.download import openslr
 from asr.data.layouts import read_librispeech
 from asr.data.manifest import Utterance
+from asr.folders import walk
 
 ARCHIVES = [
     openslr("31/train-clean-5.tar.gz", md5="5df7d4e78065366204ca6845bb08f490", gigabytes=0.33),
@@ -21,7 +22,7 @@ DEV_SPEAKERS = {"32", "669", "2136", "7312"}  # who say little: most of the five
 
 
 def utterances(corpus: Path, made: Path) -> Iterator[tuple[str, Utterance]]:
-    for folder in sorted({texts.parents[2] for texts in corpus.rglob("*.trans.txt")}):
+    for folder in sorted({texts.parents[2] for texts in walk(corpus, "*.trans.txt")}):
         if part := PARTS.get(folder.name):
             for utterance in read_librispeech(folder):
                 yield "dev" if part == "train" and utterance.speaker in DEV_SPEAKERS else part, utterance

@@ -12,12 +12,13 @@ from pathlib import Path
 from asr.data.download import openslr
 from asr.data.layouts import read_kaldi
 from asr.data.manifest import Utterance
+from asr.folders import walk
 
 ARCHIVES = [openslr("101/speechocean762.tar.gz", gigabytes=0.6)]  # no checksum is published
 
 
 def utterances(corpus: Path, made: Path) -> Iterator[tuple[str, Utterance]]:
-    for listing in sorted(corpus.rglob("wav.scp")):
+    for listing in sorted(walk(corpus, "wav.scp")):
         half = list(read_kaldi(listing.parent))
         dev = (
             set(sorted({utterance.speaker or "" for utterance in half})[::10]) if listing.parent.name == "train" else ()

@@ -11,13 +11,14 @@ from pathlib import Path
 from asr.audio import audio_info
 from asr.data.download import openslr
 from asr.data.manifest import Utterance
+from asr.folders import walk
 
 ARCHIVES = [openslr("1/waves_yesno.tar.gz", sha256="c3f49e0cca421f96b75b41640749167b52118f232498667ca7a5f9416aef8e73")]
 WORDS = {"0": "no", "1": "yes"}
 
 
 def utterances(corpus: Path, made: Path) -> Iterator[tuple[str, Utterance]]:
-    files = sorted(path for path in corpus.rglob("*.*") if set(path.stem) <= set("01_") and path.stem)
+    files = sorted(path for path in walk(corpus, "*.*") if set(path.stem) <= set("01_") and path.stem)
     for index, path in enumerate(files):
         text = " ".join(WORDS[digit] for digit in path.stem.split("_"))
         utterance = Utterance(path.stem, path, audio_info(path).duration, text, speaker="yesno")

@@ -188,6 +188,19 @@ def test_feasible_as_in_training(corpus):
     assert example.value == "27 needed, 26 there"
 
 
+def test_frames_are_those_of_audio_that_ends_before_its_line_says(corpus):
+    """2.000 s written, 1.999 s there: within the tolerance of reading, but a frame less."""
+    for i, line in enumerate(corpus.lines):
+        line.update(duration=2.0, text=f"{'abc' * 17}")
+        corpus.write(i, noise(15990 / RATE, seed=i))
+    assert check([corpus.manifest()], rules(), audio=False).results == []
+    result = found(check([corpus.manifest()], rules()))["too few frames for CTC"]
+    assert (result.count, result.examples[0].value) == (30, "51 needed, 50 there")
+    for line in corpus.lines:
+        line["text"] = line["text"][1:]
+    assert check([corpus.manifest()], rules()).results == []
+
+
 def test_what_only_a_fast_voice_makes_too_short_does_not_break_training(corpus):
     corpus.lines[4]["text"] = "abcdefghijklmnopqrstuvwxyz"
     report = check([corpus.manifest()], rules(augment={"speed": [0.9, 1.1]}), audio=False)
@@ -223,6 +236,20 @@ def test_segments_of_a_long_file_are_not_too_short(corpus):
     for i, line in enumerate(corpus.lines):
         line.update(audio="long.flac", start=float(i))
     assert check([corpus.manifest()], rules()).results == []
+
+
+@pytest.mark.parametrize("audio", [True, False])
+def test_segments_without_ids_are_no_duplicates(corpus, test_part, audio):
+    for part in (corpus, test_part):
+        soundfile.write(part.folder / "long.flac", noise(30, seed=len(part.folder.name)), RATE)
+        for i, line in enumerate(part.lines):
+            line.update(audio_filepath="long.flac", offset=float(i))
+            del line["id"], line["audio"]
+    report = check([corpus.manifest()], rules(), audio=audio, against=[test_part.manifest()])
+    assert report.results == []
+    corpus.lines[4]["text"] = "öffnen, bitte sofort öffnen!"
+    report = check([corpus.manifest()], rules(), audio=audio)
+    assert found(report)["too few frames for CTC"].examples[0].what == "long-0004000"
 
 
 def test_the_worst_come_first_and_only_some_are_shown(corpus):
@@ -306,6 +333,42 @@ def test_what_train_and_test_share(corpus, test_part, audio):
     }
     assert report.dropped == {4: "id shared with --against", 7: "audio shared with --against"}
     assert found(report)["speaker shared with --against"].examples[0].what == "s1"
+
+
+@pytest.mark.parametrize("audio", [True, False])
+def test_parts_of_one_file_that_overlap_are_shared(corpus, test_part, audio):
+    soundfile.write(corpus.folder / "long.wav", np.stack([noise(60, seed=9), noise(60, seed=8)], axis=1), RATE)
+    (test_part.folder / "link").symlink_to(corpus.folder)
+    (test_part.folder / "alias.wav").symlink_to(corpus.folder / "long.wav")
+    ours = [(0.0, None), (2.0, 0), (4.0, 1), (6.0, None), (8.0, 0), (10.0, None)]
+    theirs = [(0.1, None), (2.0, 1), (4.95, 1), (5.5, 0), (8.5, 0), (11.0, None)]
+    for i, pair in enumerate(zip(ours, theirs, strict=True)):
+        for part, (start, channel), name in zip((corpus, test_part), pair, ("long.wav", None), strict=True):
+            part.lines[i].update(audio=name or ("link/long.wav", "alias.wav")[i % 2], start=start, channel=channel)
+    for manifests in ((corpus, test_part), (test_part, corpus)):
+        first, second = (part.manifest() for part in manifests)
+        report = check([first], rules(), audio=audio, against=[second])
+        assert report.dropped == dict.fromkeys((0, 3, 4), "audio shared with --against")
+
+
+def test_short_parts_are_shared_by_half(corpus, test_part):
+    for part, start in ((corpus, 0.02), (test_part, 0.0)):
+        part.lines[0].update(audio=str(corpus.folder / "0.wav"), start=start, duration=0.06, text="a")
+    dropped = check([corpus.manifest()], rules(), audio=False, against=[test_part.manifest()]).dropped
+    assert dropped == {0: "audio shared with --against"}
+
+
+def test_silence_is_not_shared(corpus, test_part):
+    for part in (corpus, test_part):
+        for i, level in ((4, 0.0), (5, 0.0), (6, 0.001), (7, 0.001)):
+            part.write(i, np.full(RATE, level))
+    assert list(found(check([corpus.manifest()], rules(), against=[test_part.manifest()]))) == ["near silence"]
+
+
+def test_a_speaker_spelt_otherwise_is_shared(corpus, test_part):
+    corpus.lines[4]["speaker"], test_part.lines[7]["speaker"] = "Jos\u00e9", "Jose\u0301 "
+    report = check([corpus.manifest()], rules(), audio=False, against=[test_part.manifest()])
+    assert found(report)["speaker shared with --against"].count == 1
 
 
 def test_the_test_part_must_be_well_formed(corpus, test_part):

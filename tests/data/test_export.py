@@ -168,7 +168,7 @@ def test_ids_are_as_kaldi_demands(pairs):
     try:
         ids = _kaldi_ids(utterances)
     except ManifestError:  # two became one
-        cleaned = {re.sub(r"[^\w.]", "_", name) for name, _ in pairs}
+        cleaned = {re.sub(r"[^\w.]", "_", name.strip()) for name, _ in pairs}
         assert len(cleaned) < len(pairs)
         return
     assert len({name for name, _ in ids}) == len(ids)
@@ -187,6 +187,30 @@ def test_ids_get_their_speaker_only_where_the_order_needs_it():
     assert ids(("ann-x", "ann"), ("ann-b-1", "ann-b")) == [("ann-x", "ann"), ("ann_b-ann-b-1", "ann_b")]
     with pytest.raises(ManifestError, match="given to more than one utterance: 1, such as a_b"):
         ids(("a b", None), ("a_b", None))
+
+
+def test_speakers_stay_apart(tmp_path):
+    soundfile.write(tmp_path / "a.wav", np.zeros(RATE), RATE)
+    speakers = ["x 1", "x-1", "x_1", "a", "x"]
+    utterances = [Utterance(f"u{i}", tmp_path / "a.wav", 1.0, "yes", name) for i, name in enumerate(speakers)]
+    said = export(write(tmp_path / "m.jsonl", utterances), "kaldi", tmp_path / "k")
+    assert {u.speaker for u in read_kaldi(tmp_path / "k")} == {"a", "x", "x_1", "x_1.2", "x_1.3"}
+    assert said == ["speakers with names that Kaldi cannot have: 3, such as 'x 1', now x_1"]
+
+
+def test_any_channel_comes_back(tmp_path):
+    soundfile.write(tmp_path / "a.wav", np.zeros((RATE, 12)), RATE)
+    utterances = [Utterance(f"u{i:02}", tmp_path / "a.wav", 1.0, "yes", channel=i) for i in range(12)]
+    export(write(tmp_path / "m.jsonl", utterances), "kaldi", tmp_path / "k")
+    assert list(read_kaldi(tmp_path / "k")) == utterances
+
+
+@pytest.mark.parametrize("name", ["space ", "tab\t", "pipe|", "two\nlines"])
+def test_paths_that_wav_scp_cannot_hold(tmp_path, name):
+    soundfile.write(tmp_path / name, np.zeros(RATE), RATE, format="WAV")
+    manifest = write(tmp_path / "m.jsonl", [Utterance("a", tmp_path / name, 1.0)])
+    with pytest.raises(ManifestError, match=r"wav.scp cannot hold a path .*; rename the file"):
+        export(manifest, "kaldi", tmp_path / "k")
 
 
 def test_files_are_not_overwritten_unless_forced_and_none_is_left_from_before(tmp_path, corpus, parts):

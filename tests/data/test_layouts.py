@@ -200,9 +200,20 @@ def test_audio_is_found_under_another_extension(tmp_path, record):
         (str(tmp_path / "x.sph"), "x.flac"),
     ]:
         assert find(name) == tmp_path / found
-    for name in ("1.7", "y.wav", "", ".", "/", "a\0b", "x/y/" * 3000, "\ud800", str(tmp_path / "y.wav")):
+    for name in ("1.7", "x.part2", "take.v2", "y.wav", "", ".", "/", "a\0b", "x/y/" * 3000, "\ud800", str(tmp_path / "y.wav")):
         with pytest.raises(AudioError, match="no such audio file"):
             find(name)
+
+
+def test_audio_is_found_however_its_letters_are_composed(tmp_path, record):
+    composed, decomposed = "Jos\u00e9/caf\u00e9", "Jose\u0301/cafe\u0301"
+    for there, named in ((decomposed, composed), (composed, decomposed)):
+        audio = record(f"{len(there)}/{there}.flac")
+        find = AudioFinder(tmp_path / str(len(there)))
+        for suffix in ("", ".flac", ".wav"):
+            assert find(named + suffix) == audio
+    half = record("half/caf\u00e9 Jose\u0301.wav")
+    assert AudioFinder(half.parent)("cafe\u0301 Jos\u00e9.wav") == half
 
 
 def test_kaldi(tmp_path, record, write):
@@ -244,7 +255,8 @@ def test_kaldi_with_nothing_but_wav_scp(tmp_path, record, write):
         ({"segments": "u a 1 nan\n"}, "segments, line 1: end is 'nan', not seconds"),
         ({"segments": "u a 1 1\n"}, "segments, line 1: ends at 1 s, which is not after its start at 1 s"),
         ({"segments": "u b 0 1\n"}, "utterance u: .*recording 'b' of u is not in wav.scp"),
-        ({"reco2file_and_channel": "a a C\n"}, "reco2file_and_channel, line 1: the channel is 'C', not A or B"),
+        ({"reco2file_and_channel": "a a C\n"}, "reco2file_and_channel, line 1: the channel is 'C', not A, B or a number from 1"),
+        ({"reco2file_and_channel": "a a 0\n"}, "reco2file_and_channel, line 1: the channel is '0', not A, B"),
         ({"text": b"a \xe9\n"}, "text, line 1: not UTF-8"),
     ],
 )
@@ -352,6 +364,30 @@ def test_librispeech(tmp_path, record, write):
     ]
     [error] = failed
     assert str(error).startswith(f"{path}, line 3: '84-121-0002': no such audio file")
+
+
+def test_linked_folders_are_read(tmp_path, record, write):
+    audio = [record(f"{place}-1-0000.wav") for place in ("far/84/1/84", "libri/85/1/85")]
+    write("far/84/1/84-1.trans.txt", "84-1-0000 YES\n")
+    write("libri/85/1/85-1.trans.txt", "85-1-0000 NO\n")
+    write("far/84/1/84-1-0000.txt", "yes")
+    for name, target in (("84", tmp_path / "far/84"), ("85/up", tmp_path / "libri")):
+        (tmp_path / "libri" / name).symlink_to(target)
+    found = [u.audio for u in read_librispeech(tmp_path / "libri")]
+    assert found == [tmp_path / "libri/84/1/84-1-0000.wav", audio[1]]
+    assert [u.text for u in read_folder(tmp_path / "libri")] == ["yes"]
+    assert detect_layout(tmp_path / "libri", "folder")[0] == "folder"
+
+
+def test_what_macos_keeps_beside_files_is_no_corpus(tmp_path, record, write):
+    record("side/a.wav")
+    for name in ("side/a.txt", "side/._a.wav", "side/._a.txt", "lj/metadata.csv", "lj/._metadata.csv"):
+        write(name, "x")
+    for name in ("recordings", "supervisions", "._recordings", "._supervisions"):
+        write(f"lhotse/{name}.jsonl", "")
+    assert [u.id for u in read_folder(tmp_path / "side")] == ["a"]
+    assert detect_layout(tmp_path / "lj") == ("table", tmp_path / "lj/metadata.csv")
+    assert detect_layout(tmp_path / "lhotse") == ("lhotse", tmp_path / "lhotse/recordings.jsonl")
 
 
 def test_the_order_is_kept_over_many_headers(tmp_path, record, write):

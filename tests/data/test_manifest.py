@@ -81,10 +81,28 @@ def test_nemo_keys_and_defaults(write):
         '{"audio": null, "audio_filepath": "d.wav", "duration": 1, "text": null, "lang": null, "note": null, "id": 7}\n'
     )
     first, second, third = Manifest(path)
-    assert first == Utterance("a", Path("/x/a.wav"), 2.0, "hi", start=1.5, other={"pred_text": "ho"})
+    assert first == Utterance("x-a-0001500", Path("/x/a.wav"), 2.0, "hi", start=1.5, other={"pred_text": "ho"})
     assert isinstance(first.duration, float)
     assert second == Utterance("b", path.parent / "b.wav", 1.0, speaker="1089")
     assert third == Utterance("7", path.parent / "d.wav", 1.0, other={"note": None})
+
+
+def test_a_line_without_id_is_named_by_its_path_and_start(write):
+    lines = [
+        {"audio": "wav/a.b.flac", "duration": 1},
+        {"audio": "wav/a.b.flac", "duration": 1, "start": 0.25},
+        {"audio": "../a", "duration": 1, "id": None},
+        {"audio": "/", "duration": 1, "id": 0},
+    ]
+    path = write("\n".join(map(json.dumps, lines)))
+    assert [u.id for u in Manifest(path)] == ["wav-a.b", "wav-a.b-0000250", "..-a", "0"]
+
+
+def test_speakers_that_look_the_same_are_the_same(write):
+    spellings = ("Jos\u00e9", "Jose\u0301", " Jos\u00e9 ")
+    path = write("\n".join(json.dumps({"audio": "a", "duration": 1, "speaker": name}) for name in spellings))
+    assert {u.speaker for u in Manifest(path)} == {Utterance("a", Path("a"), 1.0, speaker="Jose\u0301").speaker}
+    assert {line["speaker"] for _, line in read_lines(path)} == {"Jos\u00e9"}
 
 
 def test_blank_lines_windows_line_ends_byte_order_mark_no_final_newline(write):

@@ -68,6 +68,45 @@ def test_the_order_of_lines_does_not_matter_but_the_seed_does(manifest, tmp_path
         assert set(ids(one[2].path)) != set(ids(seeded[2].path))
 
 
+def spoken_by(path: Path) -> frozenset[str | None]:
+    return frozenset(utterance.speaker for utterance in Manifest(path))
+
+
+def test_the_seed_chooses_among_speakers_who_all_say_too_much(tmp_path):
+    lengths = {"a": 10.0, "b": 11.0, "c": 12.4, "d": 10.0, "e": 10.5, "huge": 20.0}
+    write_manifest(tmp_path / "m.jsonl", [Utterance(s, Path(s), length, speaker=s) for s, length in lengths.items()])
+    chosen = []
+    for seed in range(20):
+        parts = split_manifest(tmp_path / "m.jsonl", SHARES, seed=seed, force=True)
+        chosen += [spoken_by(part.path) for part in parts[1:]]
+    assert set(chosen) == {frozenset(s) for s in "abcde"}
+
+
+def test_hundredths_of_seconds_in_any_order_make_the_same_parts(tmp_path):
+    for number in range(60):
+        rng = random.Random(number)
+        lines = [
+            Utterance(f"u{i}", Path("a"), rng.randrange(1, 2000) / 100, speaker=f"s{rng.randrange(8)}")
+            for i in range(200)
+        ]
+        lines += [Utterance(f"{u.id}x", u.audio, u.duration, speaker=f"{u.speaker}x") for u in lines]
+        found = []
+        for name in ("one", "other"):
+            write_manifest(tmp_path / "m.jsonl", lines)
+            parts = split_manifest(tmp_path / "m.jsonl", SHARES, tmp_path / name, force=True)
+            found.append([spoken_by(part.path) for part in parts])
+            rng.shuffle(lines)
+        assert found[0] == found[1]
+
+
+def test_a_speaker_spelt_in_two_ways_is_one(tmp_path):
+    names = ("Jos\u00e9", "Jose\u0301", "Jos\u00e9 ")
+    lines = [{"audio": f"{i}.wav", "duration": 1, "speaker": name} for i, name in enumerate((*names, "a", "b"))]
+    (tmp_path / "m.jsonl").write_text("\n".join(map(json.dumps, lines)))
+    parts = split_manifest(tmp_path / "m.jsonl", SHARES)
+    assert [part.speakers for part in parts] == [1, 1, 1]
+
+
 def test_by_utterance(manifest, tmp_path):
     parts = split_manifest(manifest, {"dev": 0.0, "test": 0.25}, tmp_path / "out", by="utterance")
     assert [part.path.name for part in parts] == ["train.jsonl", "test.jsonl"]
@@ -104,11 +143,12 @@ def test_lines_keep_their_keys_and_audio_is_found_from_another_folder(tmp_path, 
         str(u.audio.resolve()): u.other for u in found
     }
     assert {(u.id, u.text, u.start, u.speaker) for u in found} == {
-        ("ü", "grüße", 0.0, "a"),
+        ("wav-ü", "grüße", 0.0, "a"),
         ("2", None, 0.0, "7"),
-        ("y", None, 1.5, "c"),
+        ("..-out-y-0001500", None, 1.5, "c"),
         ("caf\udce9", None, 0.0, "a"),
     }
+    assert {u.id for u in found} == {u.id for u in Manifest("in/m.jsonl")}
     written = [json.loads(line) for path in Path("out").iterdir() for line in path.read_text().splitlines()]
     assert {line["audio"] for line in written} == {
         f"{tmp_path}/in/wav/ü.wav",

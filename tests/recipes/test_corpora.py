@@ -77,13 +77,13 @@ def speechocean762(suffix=".WAV"):
     yield "speechocean762/resource/scores.json", "{}"
 
 
-def speech_commands(suffix=".wav", lists=True):
+def speech_commands(suffix=".wav", lists=("testing_list.txt", "validation_list.txt")):
     recordings = [f"{word}/{speaker}_nohash_{take}" for word in ("yes", "no") for speaker in VOICES for take in (0, 1)]
     for number, name in enumerate(recordings):
         yield f"./{name}{suffix}", sound(suffix, 16_000, 1.0, 200 + number)
     yield f"./_background_noise_/doing_the_dishes{suffix}", sound(suffix, 16_000, 3.0)
     for file, part in (("testing_list.txt", "test"), ("validation_list.txt", "dev")):
-        if lists:
+        if file in lists:
             names = [f"{name}.wav\n" for name in recordings if VOICES[name.split("/")[1][:8]] == part]
             yield f"./{file}", "".join(names)
 
@@ -291,9 +291,10 @@ def test_librispeech_has_large_parts_only_when_asked(folder, tmp_path):
     assert counts(read(home)) == {"train-clean-100": 3, "train-clean-360": 3, "train": 6}
 
 
-def test_speech_commands_without_lists_is_split_by_their_rule(folder, tmp_path):
+@pytest.mark.parametrize("lists", [(), ("testing_list.txt",)])
+def test_speech_commands_without_both_lists_is_split_by_their_rule(folder, tmp_path, lists):
     path = "speech_commands/speech_commands_v0.02.tar.gz"
-    pack(tmp_path / "mirror" / path, speech_commands(lists=False))
+    pack(tmp_path / "mirror" / path, speech_commands(lists=lists))
     with_lists, without = [
         read(prepare(ROOT / "recipes" / "speech_commands", tmp_path / data, str(mirror), False, print))
         for data, mirror in (("with", folder), ("without", tmp_path / "mirror"))

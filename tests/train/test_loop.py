@@ -1,80 +1,16 @@
 """The loop's own promises, on a real recogniser with batches, losses and validation handed to it."""
 
 import copy
-import json
 import math
 from types import SimpleNamespace
 
 import pytest
 import torch
+from toys import batch, make_recognizer, real_loss, records, run
 
-from asr.config import FeatureConfig, ModelConfig, TextConfig, TrainConfig
-from asr.data.dataset import Batch
-from asr.errors import TrainError
-from asr.evaluate.score import Pair, score
-from asr.model.ctc import ctc
-from asr.model.recognizer import Recognizer
-from asr.text import Tokenizer
+from asr.config import TrainConfig
 from asr.train.checkpoint import load_checkpoint
-from asr.train.log import RunLog
-from asr.train.loop import Task, fit, make_optimizer
-
-FRAMES = 8000
-
-
-def make_recognizer():
-    torch.manual_seed(12)
-    return Recognizer(
-        FeatureConfig(sample_rate=8000, mels=10, normalise="none"),
-        TextConfig(tokens="words"),
-        ModelConfig(layers=1, width=4, dropout=0.0),
-        Tokenizer("words", ("<blank>", "a", "b")),
-    )
-
-
-def batch(seed, utterances=3):
-    generator = torch.Generator().manual_seed(seed)
-    waveforms = 0.1 * torch.randn(utterances, FRAMES, generator=generator)
-    tokens = torch.randint(1, 3, (utterances, 2), generator=generator)
-    lengths = torch.full((utterances,), FRAMES)
-    return Batch(list(range(utterances)), waveforms, lengths, tokens, torch.full((utterances,), 2))
-
-
-def scores(wrong):
-    """Scores of ten words of which so many are wrong."""
-    return score([Pair("x", " ".join("a" * 10), " ".join("b" * wrong + "a" * (10 - wrong)))])
-
-
-def real_loss(recognizer):
-    def loss(given, epoch, number):
-        return ctc(*recognizer(given.waveforms, given.waveform_lengths), given.tokens, given.token_lengths)
-
-    return loss
-
-
-def run(folder, recognizer, wrong=(), loss=None, **settings):
-    """Train over three batches an epoch; validation answers with wrong[epoch] errors. Returns what it was shown."""
-    shown = []
-
-    def validate(candidate):
-        shown.append({name: tensor.clone() for name, tensor in candidate.state_dict().items()})
-        return scores(wrong[len(shown) - 1] if wrong else 0)
-
-    task = Task(
-        batches=lambda epoch, first: (3, iter([batch(10 * epoch + i) for i in range(first, 3)])),
-        loss=loss or real_loss(recognizer),
-        validate=validate,
-        keep={"data": "same"},
-    )
-    config = TrainConfig(**{"lr": 1e-2, "epochs": 1, "log_every": 1} | settings)
-    outcome = fit(recognizer, task, config, folder / "c", lambda p: RunLog(folder, p.step, config.epochs))
-    assert outcome == "finished"
-    return shown
-
-
-def records(folder, kind):
-    lines = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
-    return [line for line in lines if line["kind"] == kind]
+from asr.train.loop import make_optimizer
 
 
 def test_the_best_checkpoint_is_the_latest_of_the_lowest_wer(tmp_path):
@@ -116,35 +52,6 @@ def test_the_loss_is_the_mean_over_utterances(tmp_path):
     run(tmp_path, recognizer, clip=1e-3)
     assert records(tmp_path, "step")[0]["gradient_norm"] == pytest.approx(expected, rel=1e-4)
     assert records(tmp_path, "step")[0]["loss"] == pytest.approx(float(result.total.detach()) / 3, rel=1e-4)
-
-
-def test_a_step_without_a_finite_gradient_is_skipped_and_counted(tmp_path):
-    recognizer = make_recognizer()
-    loss, seen = real_loss(recognizer), []
-
-    def broken(given, epoch, number):
-        seen.append(recognizer.head.projection.weight.clone())
-        result = loss(given, epoch, number)
-        return result._replace(total=result.total * math.nan) if number == 1 else result
-
-    run(tmp_path, recognizer, loss=broken)
-    assert torch.equal(seen[1], seen[2])
-    assert torch.isfinite(recognizer.head.projection.weight).all()
-    [epoch] = records(tmp_path, "epoch")
-    assert epoch["skipped_steps"] == 1
-    assert math.isfinite(epoch["loss"])
-
-
-def test_a_run_of_such_steps_ends_the_training(tmp_path):
-    recognizer = make_recognizer()
-    loss = real_loss(recognizer)
-
-    def broken(*arguments):
-        result = loss(*arguments)
-        return result._replace(total=result.total * math.inf)
-
-    with pytest.raises(TrainError, match="20 steps in a row without a finite gradient"):
-        run(tmp_path, recognizer, loss=broken, epochs=100)
 
 
 def test_checkpoints_are_written_inside_an_epoch(tmp_path):

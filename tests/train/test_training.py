@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from asr.audio import write_wav
-from asr.config import load_config
+from asr.config import dump_yaml, load_config
 from asr.data.manifest import Utterance, write_manifest
 from asr.errors import AudioError, TrainError
 from asr.train.checkpoint import load_checkpoint
@@ -108,6 +108,13 @@ def test_each_cell_learns_and_leaves_a_whole_run_folder(corpus, tmp_path, cell):
     assert list((run / "tensorboard").glob("events*"))
     assert not list(run.rglob("*.part"))
     assert train(config, quiet) == "already finished"
+    other = corpus["folder"] / f"other_{cell}.jsonl"
+    other.write_text("".join(corpus["train"].read_text().splitlines(keepends=True)[:-1]))
+    config = settings(corpus, run, f"model.cell={cell}", "train.epochs=60", "train.validate_every=20")
+    renamed = config.model_copy(update={"data": config.data.model_copy(update={"train": other})})
+    (run / "config.yaml").write_text(dump_yaml(renamed))
+    with pytest.raises(TrainError, match="was trained on other data"):
+        train(renamed, quiet)
 
 
 def test_unidirectional_trains_with_global_statistics(corpus, tmp_path):

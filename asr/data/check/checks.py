@@ -9,7 +9,19 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 
 from asr.data.check.facts import EMPTY, MISSING, NOT_FINITE, SHORT, UNREADABLE, Facts, Rules
-from asr.data.check.kinds import ERROR, WARNING, Check, Each, Longer, Outliers, Repeats, Shared, Tally, Value
+from asr.data.check.kinds import (
+    ERROR,
+    WARNING,
+    Check,
+    Each,
+    Longer,
+    Outliers,
+    Repeats,
+    Shared,
+    SharedAudio,
+    Tally,
+    Value,
+)
 
 # Of full scale. Soft but usable speech reaches 0.01; below 0.0056 (-45 dB) are recordings of nothing.
 QUIET_PEAK = 0.0056
@@ -68,9 +80,8 @@ def make_checks(rules: Rules, audio: bool, against: bool) -> list[Check]:
             Each(NOT_FINITE, ERROR, "write the file again from its source", fault(NOT_FINITE)),
         ]
     if against:
-        key = sound_key if audio else place_key
         checks += [
-            Shared("audio shared with --against", ERROR, "leave it out of one: the test is not honest", key),
+            SharedAudio("audio shared with --against", ERROR, "leave it out of one: the test is not honest", sound_key),
             Shared("id shared with --against", ERROR, "leave it out of one, or rename it if it is another", id_key),
             SharedSpeakers(),
             Shared("sentence shared with --against", WARNING, "the model may know it by heart", sentence_key, True),
@@ -132,7 +143,7 @@ def frames_at_the_fastest(rules: Rules) -> Callable[[Facts], Value | None]:
 
 
 def _lacking(rules: Rules, facts: Facts, speed: float) -> Value | None:
-    needed, there = rules.needed_frames(facts.text or ""), rules.frames(facts.duration, speed)
+    needed, there = rules.needed_frames(facts.text or ""), rules.frames(facts.heard_s, speed)
     return (needed - there, f"{needed} needed, {there} there") if needed > there else None
 
 
@@ -214,7 +225,7 @@ def digits(facts: Facts) -> list[str]:
 
 
 def id_key(facts: Facts) -> int | None:
-    return hash(facts.id) if facts.line else None
+    return hash(facts.id) if "id" in facts.line else None
 
 
 def sentence_key(facts: Facts) -> int | None:
@@ -222,16 +233,11 @@ def sentence_key(facts: Facts) -> int | None:
 
 
 def sound_key(facts: Facts) -> int | None:
-    return facts.sound.key if facts.sound is not None and not facts.sound.fault else None
+    return facts.sound.key or None if facts.sound is not None else None
 
 
 def file_key(facts: Facts) -> int | None:
     return hash(facts.audio) if facts.line else None
-
-
-def place_key(facts: Facts) -> int | None:
-    """For audio that is not opened: the same part of the same file."""
-    return hash((facts.audio, facts.start, facts.duration, facts.line.get("channel"))) if facts.line else None
 
 
 def rare_symbols(kind: str) -> Callable[[Counter[str]], list[tuple[str, int]]]:

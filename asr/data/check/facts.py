@@ -13,9 +13,10 @@ from typing import Any
 
 import numpy as np
 
-from asr.audio import audio_info, read_audio
+from asr.audio import AudioInfo, audio_info, read_audio
 from asr.config import Config, FeatureConfig, ModelConfig
-from asr.data.manifest import read_lines
+from asr.data.files import require_file
+from asr.data.manifest import line_id, read_lines
 from asr.errors import AudioError, ManifestError
 from asr.frames import least_frames, output_frames
 from asr.text import Tokenizer, normalise
@@ -74,14 +75,16 @@ class Rules:
 @dataclass(slots=True)
 class Sound:
     """An utterance's decoded audio. fault: the name of what is wrong with it, and detail about that; else
-    file_s: seconds of the whole file; peak: the largest of |samples|; mean: their mean, of full scale 1;
-    clipped: share of samples in runs of three or more at full scale; key: a hash of the samples."""
+    file_s: seconds of the whole file; lacking_s: by how many it ends before its line says; peak: the largest of
+    |samples|; mean: their mean, of full scale 1; clipped: share of samples in runs of three or more at full scale;
+    key: a hash of the samples, 0 where all are the same."""
 
     fault: str = ""
     detail: str = ""
     sample_rate: int = 0
     channels: int = 0
     file_s: float = 0.0
+    lacking_s: float = 0.0
     peak: float = 0.0
     mean: float = 0.0
     clipped: float = 0.0
@@ -103,17 +106,28 @@ class Facts:
 
     @property
     def id(self) -> str:
-        if "id" in self.line:
-            return str(self.line["id"])
-        return Path(self.line["audio"]).stem if self.line else f"line {self.number}"
+        return line_id(self.line) if self.line else f"line {self.number}"
 
     @property
     def audio(self) -> str:
         return os.path.abspath(os.path.join(self.manifest.parent, self.line["audio"]))
 
     @property
+    def file(self) -> str:
+        """The audio's path, links followed."""
+        try:
+            return os.path.realpath(self.audio)
+        except ValueError:  # no path can be like this
+            return self.audio
+
+    @property
     def duration(self) -> float:
         return self.line["duration"]
+
+    @property
+    def heard_s(self) -> float:
+        """The seconds that training will get, as far as it is known."""
+        return self.duration if self.sound is None else round(self.duration - self.sound.lacking_s, 6)
 
     @property
     def start(self) -> float:
@@ -161,6 +175,7 @@ def listen(facts: Facts) -> Sound:
     if not os.path.exists(path):
         return Sound(MISSING, facts.line["audio"])
     try:
+        require_file(path, AudioError)
         info = audio_info(path)
         if info.frames == 0:
             return Sound(EMPTY, facts.line["audio"])
@@ -177,16 +192,19 @@ def listen(facts: Facts) -> Sound:
     lacking = duration - audio.duration
     if lacking > MP3_TOLERANCE_S:  # only the header of an mp3 could promise what is not there
         return Sound(SHORT, f"ends at {facts.start + audio.duration:.3f} s, {lacking:.3f} s too early")
-    return _measure(audio.samples, info.sample_rate, info.channels, info.duration)
+    return _measure(audio.samples, info, max(lacking, 0.0))
 
 
-def _measure(samples: np.ndarray, sample_rate: int, channels: int, file_s: float) -> Sound:
+def _measure(samples: np.ndarray, info: AudioInfo, lacking_s: float) -> Sound:
     """(samples,) float32 -> Sound."""
-    peak = max(float(samples.max()), -float(samples.min()))
+    low, high = float(samples.min()), float(samples.max())
+    peak = max(high, -low)
     clipped = 0.0
     if peak >= FULL_SCALE:
         full = np.abs(samples) >= FULL_SCALE
         inner = full[2:] & full[1:-1] & full[:-2]
         clipped = float(np.count_nonzero(inner)) / len(samples)
-    key = int.from_bytes(blake2b(samples.tobytes(), digest_size=8).digest(), "little", signed=True)
-    return Sound("", "", sample_rate, channels, file_s, peak, float(samples.mean()), clipped, key)
+    digest = blake2b(samples.tobytes(), digest_size=8).digest()
+    key = int.from_bytes(digest, "little", signed=True) if low < high else 0
+    mean = float(samples.mean())
+    return Sound("", "", info.sample_rate, info.channels, info.duration, lacking_s, peak, mean, clipped, key)

@@ -6,7 +6,7 @@ from __future__ import annotations
 import heapq
 from array import array
 from collections import Counter
-from collections.abc import Callable, Hashable, Iterable
+from collections.abc import Callable, Hashable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -17,6 +17,7 @@ from asr.data.check.facts import Facts
 ERROR, WARNING = "error", "warning"
 WORST = 5  # examples shown of each finding
 LEFT_OVER_S = 0.25  # seconds, the shortest words: what a whole file may hold beyond its line's duration
+OVERLAP_S = 0.1  # seconds that parts of one file may share: less than a word
 FEWEST = 20  # values, below which there is no median to speak of
 # Of logarithms: read speech of one kind differs by less, and its stray values are no mistakes.
 LEAST_DEVIATION = 0.25
@@ -150,10 +151,68 @@ class Shared(Keyed):
         if key is not None:
             self.others.append(key)
 
-    def finish(self) -> Finding | None:
+    def shared(self) -> np.ndarray:
+        """(shared,) their rows."""
         keys, rows = self.arrays()
-        found = rows[np.isin(keys, np.array(self.others, dtype=np.int64))]
+        return rows[np.isin(keys, np.array(self.others, dtype=np.int64))]
+
+    def finish(self) -> Finding | None:
+        found = self.shared()
         return _finding(self, self.level, found, ((int(row), "") for row in found[:WORST]))
+
+
+class Places:
+    """Where utterances lie: hashes of their files, start and end in seconds, channel (negative: all)."""
+
+    def __init__(self) -> None:
+        self.rows, self.files, self.channels = integers(), integers(), integers()
+        self.starts, self.ends = array("d"), array("d")
+
+    def add(self, facts: Facts) -> None:
+        if facts.line:
+            self.rows.append(facts.row)
+            self.files.append(hash(facts.file))
+            self.channels.append(hash(facts.line.get("channel", -1)))  # of 8 bytes, however large the number
+            self.starts.append(facts.start)
+            self.ends.append(facts.start + facts.duration)
+
+    def arrays(self) -> tuple[np.ndarray, ...]:
+        """(utterances,) files, starts, ends and channels, in order of the files; and rows."""
+        files = np.array(self.files, dtype=np.int64)
+        order = np.argsort(files, kind="stable")
+        columns = (np.array(column)[order] for column in (self.starts, self.ends, self.channels, self.rows))
+        return files[order], *columns
+
+
+@dataclass
+class SharedAudio(Shared):
+    """Utterances whose key other manifests have, or whose place in a file overlaps one there."""
+
+    places: Places = field(default_factory=Places)
+    other_places: Places = field(default_factory=Places)
+
+    def see(self, facts: Facts) -> None:
+        super().see(facts)
+        self.places.add(facts)
+
+    def see_other(self, facts: Facts) -> None:
+        super().see_other(facts)
+        self.other_places.add(facts)
+
+    def shared(self) -> np.ndarray:
+        return np.union1d(super().shared(), np.fromiter(self.overlapping(), dtype=np.int64))
+
+    def overlapping(self) -> Iterator[int]:
+        """Rows of the utterances of which more than OVERLAP_S, or of short ones half, is in another manifest."""
+        known, starts, ends, channels, _ = self.other_places.arrays()
+        mine = self.places.arrays()
+        shared = np.isin(mine[0], known)
+        for file, start, end, channel, row in zip(*(column[shared].tolist() for column in mine), strict=True):
+            there = slice(np.searchsorted(known, file), np.searchsorted(known, file, side="right"))
+            common_s = np.minimum(end, ends[there]) - np.maximum(start, starts[there])
+            heard = (channel < 0) | (channels[there] < 0) | (channels[there] == channel)
+            if (heard & (common_s > min(OVERLAP_S, (end - start) / 2))).any():
+                yield row
 
 
 @dataclass

@@ -11,6 +11,7 @@ from typing import Any
 from asr.data.check.checks import SharedSpeakers, make_checks
 from asr.data.check.facts import Facts, Rules, read_facts, with_sound
 from asr.data.check.kinds import ERROR, Finding, Shared
+from asr.data.files import require_file
 from asr.data.manifest import Utterance, write_manifest
 from asr.errors import ManifestError
 
@@ -113,6 +114,7 @@ def count_lines(manifests: Sequence[Path]) -> int:
     """Lines of the files, roughly what `read_facts` yields. Raises ManifestError for one that cannot be read."""
     count = 0
     for path in manifests:
+        require_file(path, ManifestError)
         try:
             with open(path, "rb") as file:
                 count += sum(1 for _ in file)

@@ -5,16 +5,18 @@ from __future__ import annotations
 import gzip
 import math
 import os
+import unicodedata
 import zlib
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from itertools import islice
+from itertools import islice, product
 from pathlib import Path
 from typing import NoReturn
 
 from asr.audio import AUDIO_SUFFIXES, AudioInfo, audio_info
-from asr.data.manifest import Utterance
+from asr.data.files import require_file
+from asr.data.manifest import Utterance, default_id
 from asr.errors import AsrError, AudioError, ManifestError
 
 Say = Callable[[str], None]  # takes what people should know about how a corpus was read
@@ -43,6 +45,7 @@ def text_lines(path: Path) -> Iterator[tuple[int, str]]:
 def all_lines(path: Path) -> Iterator[tuple[int, str]]:
     """As `text_lines`, with the blank ones."""
     number = 0
+    require_file(path, ManifestError)
     try:
         with gzip.open(path, "rb") if path.suffix == ".gz" else path.open("rb") as file:
             for number, line in enumerate(file, 1):
@@ -55,7 +58,8 @@ def all_lines(path: Path) -> Iterator[tuple[int, str]]:
 
 class AudioFinder:
     """Finds the audio that a file of a corpus names: below one of `folders`, tried in order, or absolute; with the
-    extension given, another one or none at all, as corpora are re-encoded.
+    extension given, another one or none at all, as corpora are re-encoded; and whichever way its letters are composed
+    in Unicode, as archives made on a Mac have their own.
 
     Where a file is there with several extensions and the one given is not, it is the first by name.
     """
@@ -66,8 +70,9 @@ class AudioFinder:
 
     def __call__(self, name: str) -> Path:
         """The path of an existing file. Raises AudioError saying where it was looked for."""
-        for folder in self._folders:
-            found = self._in(os.path.join(folder, name))
+        spellings = dict.fromkeys((name, *(unicodedata.normalize(form, name) for form in ("NFC", "NFD"))))
+        for folder, spelling in product(self._folders, spellings):
+            found = self._in(os.path.join(folder, spelling))
             if found is not None:
                 self._folders.sort(key=lambda other: other is not folder)  # the rest is most likely there too
                 return Path(found)
@@ -83,19 +88,20 @@ class AudioFinder:
         if folder not in self._listings:
             self._listings[folder] = _audio_by_stem(folder)
         listing = self._listings[folder]
+        name = unicodedata.normalize("NFC", name)
         stem, suffix = os.path.splitext(name)
-        # "take.1" is a name without extension: "take" is another one.
-        found = listing.get(name) or (None if suffix[1:].isdigit() else listing.get(stem))
+        # "take.1" and "talk.part2" are names without extension: "take" and "talk" are other ones.
+        found = listing.get(name) or (listing.get(stem) if suffix.lower() in AUDIO_SUFFIXES else None)
         return found and os.path.join(folder, found)
 
 
 def _audio_by_stem(folder: str) -> dict[str, str]:
-    """Names of the audio files in a folder by their names without extension."""
+    """Names of the audio files in a folder by their names without extension, these in NFC."""
     try:
         names = sorted(os.listdir(folder), reverse=True)
     except (OSError, ValueError):  # ValueError: no path can be like this
         return {}
-    parts = ((os.path.splitext(name), name) for name in names)
+    parts = ((os.path.splitext(unicodedata.normalize("NFC", name)), name) for name in names)
     return {stem: name for (stem, suffix), name in parts if suffix.lower() in AUDIO_SUFFIXES}
 
 
@@ -104,11 +110,8 @@ def _either(words: list[str], most: int = 3) -> str:
 
 
 def path_id(audio: Path, root: Path, start: float = 0.0) -> str:
-    """An id for an utterance that has none: the path below root without extension, `-` for separators; with the
-    start in milliseconds where that is not the file's beginning."""
-    inside = audio.relative_to(root) if audio.is_relative_to(root) else Path(audio.name)
-    name = "-".join(inside.with_suffix("").parts)
-    return name if not start else f"{name}-{round(1000 * start):07d}"
+    """An id for an utterance that has none: the default one of its path below root."""
+    return default_id(str(audio.relative_to(root)) if audio.is_relative_to(root) else audio.name, start)
 
 
 def seconds(value: object, place: str, what: str) -> float:
@@ -127,6 +130,7 @@ def read_headers(paths: Iterable[Path]) -> Iterator[tuple[Path, AudioInfo | AsrE
 
     def read(path: Path) -> tuple[Path, AudioInfo | AsrError]:
         try:
+            require_file(path, AudioError)
             return path, audio_info(path)
         except AsrError as error:
             return path, error

@@ -12,6 +12,7 @@ from asr.data.layouts.kaldi import read_kaldi
 from asr.data.layouts.table import read_table
 from asr.data.manifest import Utterance
 from asr.errors import ManifestError
+from asr.folders import walk
 
 Reader = Callable[..., Iterator[Utterance]]  # reader(path, say=…, failed=…)
 
@@ -55,12 +56,12 @@ def detect_layout(path: Path, layout: str | None = None) -> tuple[str, Path]:
 def _in_folder(folder: Path, layout: str | None) -> Iterator[tuple[str, Path]]:
     """Every layout the folder may have. JSON Lines, which may be made from the rest, and text beside audio count where
     nothing else describes the audio."""
-    files = sorted(path for path in folder.iterdir() if path.is_file())
+    files = sorted(path for path in folder.iterdir() if path.is_file() and path.name[0] != ".")
     pairs = lhotse_pairs(folder)
     of_lhotse = {path for pair in pairs for path in pair}
     found = [("kaldi", folder)] if (folder / "wav.scp").is_file() else []
     found += [("lhotse", recordings) for recordings, _ in pairs]
-    found += [("librispeech", folder)] if next(folder.rglob("*.trans.txt"), None) else []
+    found += [("librispeech", folder)] if next(walk(folder, "*.trans.txt"), None) else []
     found += [("table", path) for path in files if path.suffix.lower() in TABLES]
     if not found or layout in ("nemo", "folder"):
         found += [("nemo", path) for path in files if path.suffix.lower() in LINES[:2] and path not in of_lhotse]
@@ -82,5 +83,5 @@ def _of_file(path: Path, layout: str | None) -> str:
 def _has_sidecar(folder: Path) -> bool:
     return any(
         path.suffix.lower() in AUDIO_SUFFIXES and any(path.with_suffix(suffix).is_file() for suffix in (".txt", ".TXT"))
-        for path in folder.rglob("*")
+        for path in walk(folder)
     )

@@ -10,6 +10,7 @@ from asr.audio import find_audio
 from asr.data.layouts.common import UNKNOWN, AudioFinder, Failed, Say, ignore, measured, path_id, refuse, text_lines
 from asr.data.manifest import Utterance
 from asr.errors import AsrError, ManifestError
+from asr.folders import walk
 
 
 def read_folder(folder: Path, say: Say = ignore, failed: Failed = refuse) -> Iterator[Utterance]:
@@ -24,7 +25,7 @@ def read_folder(folder: Path, say: Say = ignore, failed: Failed = refuse) -> Ite
     for path in find_audio(folder):
         if audio.setdefault(path.with_suffix(""), path) != path:
             doubled.append(path)
-    texts = {path.with_suffix(""): path for path in sorted(folder.rglob("*")) if path.suffix.lower() == ".txt"}
+    texts = {path.with_suffix(""): path for path in sorted(walk(folder)) if path.suffix.lower() == ".txt"}
     pairs = [(audio[stem], texts[stem]) for stem in audio if stem in texts]
     if not pairs:
         first = next(iter(audio.values()))
@@ -67,7 +68,7 @@ def read_librispeech(folder: Path, say: Say = ignore, failed: Failed = refuse) -
     Raises ManifestError when there is no such file.
     """
     folder = Path(folder)
-    lists = sorted(folder.rglob("*.trans.txt"))
+    lists = sorted(walk(folder, "*.trans.txt"))
     if not lists:
         raise ManifestError(f"{folder}: no transcripts (looked for SPEAKER/CHAPTER/SPEAKER-CHAPTER.trans.txt)")
     return measured(_transcripts(lists, failed), failed)

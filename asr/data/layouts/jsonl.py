@@ -105,7 +105,7 @@ def read_lhotse(
 def lhotse_pairs(folder: Path) -> list[tuple[Path, Path]]:
     """The recordings and supervisions that belong together in a folder."""
     found = sorted(
-        path for kind in ("*.jsonl", "*.jsonl.gz") for path in folder.glob(kind) if "recordings" in path.name
+        path for kind in ("[!.]*.jsonl", "[!.]*.jsonl.gz") for path in folder.glob(kind) if "recordings" in path.name
     )
     pairs = ((path, path.with_name(path.name.replace("recordings", "supervisions"))) for path in found)
     return [pair for pair in pairs if pair[1].is_file()]

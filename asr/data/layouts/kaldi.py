@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,7 +16,7 @@ Segment = tuple[str, float, float]  # recording, start, duration
 
 def read_kaldi(folder: Path, say: Say = ignore, failed: Failed = refuse) -> Iterator[Utterance]:
     """The utterances of a Kaldi data folder. Needed: wav.scp; read if there: text, segments, utt2spk, utt2lang,
-    reco2file_and_channel (channels A and B, or 1 and 2).
+    reco2file_and_channel (channels A and B, or 1, 2 …).
 
     Paths in wav.scp may be absolute, or relative to the folder or to any folder above it: to Kaldi they are relative
     to where its scripts run. A speaker of the utterance's own name is none, as Kaldi wants one for each. Raises
@@ -106,7 +107,9 @@ def _segments(path: Path) -> dict[str, Segment]:
 
 
 def _channel(value: str, place: str) -> int:
-    letter = value.split()[-1].upper() if value.split() else ""
-    if letter not in ("A", "B", "1", "2"):
-        raise ManifestError(f"{place}: the channel is {letter!r}, not A or B")
-    return 0 if letter in ("A", "1") else 1
+    name = value.split()[-1].upper() if value.split() else ""
+    if re.fullmatch("[1-9][0-9]{,4}", name):
+        return int(name) - 1
+    if name not in ("A", "B"):
+        raise ManifestError(f"{place}: the channel is {name!r}, not A, B or a number from 1")
+    return "AB".index(name)

@@ -1,0 +1,163 @@
+"""`asr align`: when each word of a text was said."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from asr.cli.console import examples, introduce, safe_name, say, watch, write_output
+from asr.errors import AsrError, ManifestError, TextError
+
+if TYPE_CHECKING:
+    from asr.data.manifest import Manifest
+    from asr.decode.align import AlignedWord, Alignment
+    from asr.model.recognizer import Recognizer
+    from asr.transcribe import Job
+
+FORMATS = ("json", "ctm", "textgrid", "srt")
+DOUBTFUL = 0.5  # words that score less are listed
+LISTED = 20
+EXAMPLES = examples(
+    'asr align call.wav "four one nine zero"',
+    "asr align --format srt lecture.mp3 lecture.txt > lecture.srt",
+    "asr align --format textgrid --output-dir aligned --model runs/mine test.jsonl",
+)
+
+
+def align(
+    recording: Annotated[
+        str,
+        typer.Argument(metavar="AUDIO|MANIFEST", help="A recording (- is stdin), or a manifest with texts (.jsonl)."),
+    ],
+    text: Annotated[
+        str | None, typer.Argument(metavar="TEXT|TEXTFILE", help="What is said in AUDIO, or a file that holds it.")
+    ] = None,
+    model: Annotated[str | None, typer.Option(help="A model folder, a run folder or a built-in model's name.")] = None,
+    form: Annotated[str, typer.Option("--format", help="json, ctm, textgrid (Praat) or srt (subtitles).")] = "json",
+    output_dir: Annotated[Path | None, typer.Option(help="Write one file a recording here, not to stdout.")] = None,
+    skip_unknown: Annotated[
+        bool, typer.Option("--skip-unknown", help="Leave out words that the model has no tokens for.")
+    ] = False,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
+) -> None:
+    """Find when each word of a text was said. Words that seem not to have been said are listed, the least likely first.
+
+    Times are seconds from the beginning of the recording, or of the part of it that a manifest names. A word's score
+    is the mean probability of its tokens, from 0 to 1.
+    """
+    if form not in FORMATS:
+        raise typer.BadParameter(f"'{form}' is none of {', '.join(FORMATS)}", param_hint="--format")
+    is_manifest = recording.endswith(".jsonl")
+    if is_manifest and text is not None:
+        raise typer.BadParameter("a manifest brings its own texts", param_hint="TEXT")
+    if not is_manifest and text is None:
+        raise typer.BadParameter(
+            "what is said in the recording, or a file that holds it, is missing", param_hint="TEXT"
+        )
+    if is_manifest and output_dir is None and form in ("textgrid", "srt"):
+        raise typer.BadParameter(f"{form} is one recording a file: name a folder", param_hint="--output-dir")
+    from asr import pretrained
+    from asr.data.manifest import Manifest
+    from asr.device import resolve_device
+    from asr.model.recognizer import Recognizer
+    from asr.writers import SUFFIXES, format_alignment
+
+    if is_manifest:
+        manifest = Manifest(recording)
+        if len(manifest) == 0:
+            raise ManifestError(f"{recording}: no utterances")
+        pairs, count = manifest_pairs(manifest), len(manifest)
+    else:
+        pairs, count = iter([recording_pair(recording, text or "")]), 1
+    folder = pretrained.find_model(model) if model is not None else pretrained.HERE / "digits"
+    recognizer = Recognizer.load(folder, resolve_device(device))
+    if model is None:
+        say(introduce(recognizer.name, recognizer.training_record))
+    words = failed = 0
+    doubtful: list[tuple[float, str, AlignedWord]] = []
+    taken: Counter[Path] = Counter()
+    for job, said in watch(pairs, count, "aligning"):
+        try:
+            alignment = align_job(recognizer, job, said, skip_unknown)
+        except AsrError as error:
+            failed += 1
+            say(f"error: {error}")
+            continue
+        words += len(alignment.words)
+        doubtful += [(word.confidence, job.name, word) for word in alignment.words if word.confidence < DOUBTFUL]
+        # CTM files name recordings as transcripts do: without folder and ending.
+        name = Path(job.name).stem if form == "ctm" and not is_manifest else job.name
+        output = format_alignment(alignment, name.encode(errors="replace").decode(), form)
+        if output_dir is not None:
+            write_output(output_dir, job.output, SUFFIXES[form], output, taken)
+        else:
+            typer.echo(output)
+    report(doubtful, words)
+    if failed:
+        if count > 1:
+            say(f"{failed} of {count} failed")
+        raise typer.Exit(1)
+
+
+def align_job(recognizer: Recognizer, job: Job, said: str | None, skip_unknown: bool) -> Alignment:
+    """Read a recording and align it; errors about the text name the recording, as those about audio do."""
+    from asr.decode.align import align, listed
+
+    if said is None:
+        raise ManifestError(f"{job.name}: no text to align")
+    audio = job.read(recognizer.sample_rate)
+    for note in audio.notes:
+        say(f"{job.name}: {note}")
+    try:
+        alignment = align(recognizer, audio.samples, said, skip_unknown)
+    except TextError as error:
+        raise TextError(f"{job.name}: {error}") from None
+    if alignment.skipped:
+        say(f"{job.name}: left out, as the model has no tokens for them: {listed(alignment.skipped)}")
+    return alignment
+
+
+def manifest_pairs(manifest: Manifest) -> Iterator[tuple[Job, str | None]]:
+    from asr.transcribe import Job
+
+    for u in manifest:
+        yield Job(u.id, u.audio, safe_name(u.id), u.start, u.duration, u.channel), u.text
+
+
+def recording_pair(recording: str, text: str) -> tuple[Job, str]:
+    from asr.transcribe import Job
+
+    if recording == "-":
+        return Job("stdin", sys.stdin.buffer.read(), Path("stdin")), read_text(text)
+    return Job(recording, recording, safe_name(Path(recording).stem)), read_text(text)
+
+
+def read_text(text: str) -> str:
+    """A file's contents where there is such a file, else the text itself. Raises TextError for what is not UTF-8."""
+    if not os.path.exists(text) or os.path.isdir(text):
+        if text.endswith(".txt"):
+            raise TextError(f"{text}: no such file")
+        return text
+    try:
+        return Path(text).read_bytes().decode("utf-8-sig")
+    except OSError as error:
+        raise TextError(f"{text}: {error.strerror}") from None
+    except UnicodeDecodeError as error:
+        raise TextError(f"{text}: not UTF-8 (byte {error.start}); save it as UTF-8") from None
+
+
+def report(doubtful: list[tuple[float, str, AlignedWord]], words: int) -> None:
+    """The words of the lowest scores, so that a person can hear what is wrong there."""
+    if not doubtful:
+        return
+    say(f"{len(doubtful)} of {words} words score below {DOUBTFUL:g} and may not have been said:")
+    for score, name, word in sorted(doubtful, key=lambda each: each[0])[:LISTED]:
+        say(f"  {score:.2f}  {word.start:.2f} to {word.end:.2f} s  {word.text}  in {name}")
+    if len(doubtful) > LISTED:
+        say(f"  and {len(doubtful) - LISTED} more")

@@ -1,0 +1,103 @@
+"""`asr lm`: n-gram language models."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from asr.cli.console import examples, say
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from asr.lm.model import LanguageModel
+    from asr.lm.trie import Level
+
+lm_app = typer.Typer(help="Language models from plain text.", no_args_is_help=True, rich_markup_mode="markdown")
+
+OutputOption = Annotated[
+    Path, typer.Option("--output", "-o", help="A folder to be made; or an ARPA file: NAME.arpa, also .gz, .bz2, .xz.")
+]
+BitsOption = Annotated[int, typer.Option(help="Of each stored probability and backoff weight, 2 to 16.")]
+
+
+@lm_app.command(
+    epilog=examples(
+        "asr lm train books.txt.xz --output lm",
+        "asr lm train --order 4 --prune 0,0,1 --vocabulary 200000 a.txt b.txt.gz --output lm",
+        "asr lm train --unit character --order 6 transcripts.txt --output characters",
+        "asr lm train books.txt --heldout dev.txt --output lm.arpa.gz",
+    )
+)
+def train(
+    texts: Annotated[list[Path], typer.Argument(metavar="TEXT...", help="One sentence a line; also .gz, .bz2, .xz.")],
+    output: OutputOption,
+    order: Annotated[int, typer.Option(help="Words (or characters) of the longest n-grams.")] = 3,
+    unit: Annotated[str, typer.Option(help="word or character.")] = "word",
+    normaliser: Annotated[str, typer.Option(help="What the text goes through: that of the recogniser.")] = "basic",
+    prune: Annotated[
+        str, typer.Option(metavar="N,N,...", help="For each order, leave out n-grams that occur so often or less.")
+    ] = "0",
+    vocabulary: Annotated[int | None, typer.Option(help="Keep this many of the most frequent words.")] = None,
+    min_count: Annotated[int, typer.Option(help="Keep words that occur at least so often.")] = 1,
+    heldout: Annotated[Path | None, typer.Option(metavar="TEXT", help="Measure the perplexity on this text.")] = None,
+    bits: BitsOption = 8,
+) -> None:
+    """Estimate an n-gram model (interpolated modified Kneser-Ney); 4 GB of memory do for a text of 50 million words.
+
+    Words that are left out of the vocabulary count as `<unk>`.
+    """
+    try:
+        limits = tuple(int(limit) for limit in prune.split(","))
+    except ValueError:
+        raise typer.BadParameter(f"'{prune}' is not numbers with commas", param_hint="--prune") from None
+    from asr.lm.train import LmConfig
+    from asr.lm.train import train as run
+
+    config = LmConfig(order, unit, normaliser, limits, vocabulary, min_count, bits)
+    model, levels = run(texts, config, heldout, say)
+    _write(output, model, levels)
+    measured = model.record.get("perplexity")
+    if measured is not None:
+        typer.echo(
+            f"perplexity {measured['all']:.2f}; without the {measured['unknown']:,} unknown of {measured['units']:,}"
+            f" {unit}s {measured['known']:.2f}"
+        )
+
+
+@lm_app.command(epilog=examples("asr lm convert 3-gram.arpa.gz --output lm", "asr lm convert lm --output lm.arpa"))
+def convert(
+    model: Annotated[Path, typer.Argument(metavar="LM", help="An ARPA file, also packed, or a model's folder.")],
+    output: OutputOption,
+    normaliser: Annotated[
+        str | None, typer.Option(help="What an ARPA file's text went through: the file does not say.")
+    ] = None,
+    unit: Annotated[str | None, typer.Option(help="word or character, of an ARPA file.")] = None,
+    bits: BitsOption = 8,
+) -> None:
+    """Turn an ARPA file into a folder, which loads at once and is small, or back."""
+    from dataclasses import replace
+
+    from asr.errors import ConfigError
+    from asr.lm.arpa import is_arpa
+    from asr.lm.model import LanguageModel
+    from asr.lm.train import LmConfig
+
+    if not model.is_dir() and is_arpa(output):
+        raise ConfigError(f"{output}: {model} is an ARPA file already; give a folder's name")
+    loaded = LanguageModel.load(model, bits)
+    about = LmConfig(unit=unit or loaded.unit, normaliser=normaliser or loaded.normaliser or "none", bits=bits)
+    loaded = replace(loaded, unit=about.unit, normaliser=about.normaliser if normaliser else loaded.normaliser)
+    _write(output, loaded, loaded.levels())
+
+
+def _write(output: Path, model: LanguageModel, levels: Sequence[Level]) -> None:
+    from asr.lm.arpa import is_arpa, write_arpa
+
+    if is_arpa(output):
+        write_arpa(output, model.words, levels)
+    else:
+        model.save(output)
+    say(f"{output}: order {model.order}, {len(model.words):,} words, {sum(map(len, levels)):,} n-grams")

@@ -1,0 +1,270 @@
+"""Forced alignment: where in a recording each word of a text was said."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import isqrt
+
+import numpy as np
+import torch
+from torch.nn.utils.rnn import pad_sequence
+
+from asr.decode.greedy import Word
+from asr.errors import TextError
+from asr.frames import least_frames
+from asr.model.recognizer import Recognizer
+from asr.text import ZERO_WIDTH_SPACE, Tokenizer, normalise
+
+CHUNK_S = 30.0  # longer audio is computed in chunks
+CONTEXT_S = 2.0  # that see this much of their neighbours
+CHUNKS = 4  # computed at once
+LEAD_S = 0.08  # from where a word begins to the centre of its first frame, as scripts/bench_align.py measures it
+PAUSE_S = 0.12  # as long a quiet ends a word; the stop inside "eight" is shorter
+ONSET_S = 0.25  # no word begins more than this before its frames say
+TAIL_S = 1.0  # no word lasts longer than this beyond its last frame
+
+# Control characters that are no white space, and halves of surrogate pairs: no output format has a place for them.
+_UNWRITABLE = re.compile(r"[\x00-\x08\x0e-\x1b\x7f-\x84\x86-\x9f\ud800-\udfff]")
+
+
+@dataclass(frozen=True)
+class AlignedWord(Word):
+    """A word as the text writes it, and the tokens that the model knows it by, with times of their own.
+
+    Confidences are mean probabilities over the frames of the best path: low where something else was said.
+    """
+
+    tokens: tuple[Word, ...]
+
+
+@dataclass(frozen=True)
+class Alignment:
+    """The words of a text with their times in one recording. duration is in seconds; skipped: words left out, because
+    the model has no tokens for them."""
+
+    words: list[AlignedWord]
+    duration: float
+    model: str
+    skipped: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Spans:
+    """(tokens,) arrays: a token's first frame, the frame after its last, and its mean probability in them."""
+
+    first: np.ndarray
+    end: np.ndarray
+    confidence: np.ndarray
+
+    def kept(self, keep: np.ndarray) -> Spans:
+        return Spans(self.first[keep], self.end[keep], self.confidence[keep])
+
+
+def align(
+    recognizer: Recognizer, samples: np.ndarray, text: str, skip_unknown: bool = False, lead_s: float = LEAD_S
+) -> Alignment:
+    """Find every word of a text in (samples,) float32 at the model's rate. Audio may be hours long.
+
+    Words are what white space separates. They keep their spelling, and what the model's normaliser makes of them is
+    looked for; what leaves nothing to be spoken, such as a dash, is not in the result. A word begins lead_s before its
+    first frame, or with its sound after a pause, and ends where the next one or a pause begins.
+
+    Raises TextError for a text without words, for words that the model has no tokens for (unless skip_unknown) and for
+    a text too long for the audio.
+    """
+    words, unknown = spell(text, recognizer.tokenizer, recognizer.text.normaliser)
+    if unknown and not skip_unknown:
+        raise TextError(
+            f"the model has no tokens for {listed(unknown)}; write the words as they are spoken"
+            f" (there is {listed(recognizer.tokenizer.tokens[1:])}), or leave them out (--skip-unknown)"
+        )
+    if not words:
+        raise TextError("no words to align" + (f" but {listed(unknown)}" if unknown else " in the text"))
+    space = _space(recognizer.tokenizer)
+    tokens = [token for _, numbers in words for token in (*numbers, *space)]
+    tokens = tokens[: len(tokens) - len(space)]
+    frames, least = recognizer.output_frames(len(samples)), least_frames(tokens)
+    if least > frames:
+        raise TextError(
+            f"the text is too long for the audio: {len(words)} words need {least} frames of"
+            f" {1000 * recognizer.frame_s:g} ms ({least * recognizer.frame_s:.2f} s), there are {frames}"
+            f" ({len(samples) / recognizer.sample_rate:.2f} s)"
+        )
+    log_probs = long_log_probs(recognizer, samples)
+    spans = token_spans(log_probs, tokens, best_path(log_probs, tokens))
+    in_words = ~np.isin(tokens, space)
+    timed = _time_words(recognizer, samples, words, spans.kept(in_words), lead_s)
+    return Alignment(timed, len(samples) / recognizer.sample_rate, recognizer.name, tuple(unknown))
+
+
+def spell(text: str, tokenizer: Tokenizer, normaliser: str) -> tuple[list[tuple[str, list[int]]], list[str]]:
+    """The words of a text as they are written, each with its tokens; and those that there are no tokens for."""
+    words, unknown = [], []
+    for word in _UNWRITABLE.sub("", text.replace(ZERO_WIDTH_SPACE, " ")).split():
+        spoken = normalise(word, normaliser)
+        if tokenizer.unknown(spoken):
+            unknown.append(word)
+        elif spoken:
+            words.append((word, tokenizer.encode(spoken)))
+    return words, unknown
+
+
+def _space(tokenizer: Tokenizer) -> list[int]:
+    """What stands between words: nothing, or the one token that a model of characters may have for it."""
+    return tokenizer.encode(" ") if tokenizer.kind == "characters" and not tokenizer.unknown(" ") else []
+
+
+def long_log_probs(recognizer: Recognizer, samples: np.ndarray) -> np.ndarray:
+    """(samples,) float32 of any length -> (frames, vocabulary) float32 on one grid: frame i is centred on i × frame_s.
+
+    Computed in chunks with context on both sides; no state goes from one to the next.
+    """
+    step = recognizer.features.hop * recognizer.config.subsampling
+    chunk, context = round(CHUNK_S / recognizer.frame_s), round(CONTEXT_S / recognizer.frame_s)
+    total = recognizer.output_frames(len(samples))
+    log_probs = np.empty((total, len(recognizer.tokenizer)), np.float32)
+    starts = range(0, total, chunk)
+    for group in (starts[i : i + CHUNKS] for i in range(0, len(starts), CHUNKS)):
+        begins = [max(0, start - context) for start in group]
+        pieces = [
+            torch.from_numpy(samples[begin * step : (start + chunk + context) * step])
+            for start, begin in zip(group, begins, strict=True)
+        ]
+        lengths = torch.tensor([len(piece) for piece in pieces], device=recognizer.device)
+        with torch.inference_mode():
+            computed, _ = recognizer(pad_sequence(pieces, batch_first=True).to(recognizer.device), lengths)
+        for start, begin, piece in zip(group, begins, computed.float().cpu().numpy(), strict=True):
+            kept = log_probs[start : start + chunk]
+            kept[:] = piece[start - begin :][: len(kept)]
+    return log_probs
+
+
+def best_path(log_probs: np.ndarray, tokens: Sequence[int]) -> np.ndarray:
+    """The likeliest way to say `tokens`: (frames, vocabulary) -> (frames,) positions in `tokens`, -1 for the blank.
+
+    CTC's Viterbi path (Graves et al. 2006), exact, in float64. A state is how many tokens have begun, and whether the
+    frame is in the last of them or in the blank behind it. Only every √frames-th row of scores is kept. Going back, the
+    rows between are computed again, where the path can be: between two kept rows it meets no more tokens than frames.
+    Memory is O(√frames × tokens), 250 MB for an hour of speech, where a table of back pointers would take gigabytes.
+
+    Raises TextError where no path has a probability above zero, as when there are fewer frames than `least_frames`.
+    """
+    frames, count = len(log_probs), len(tokens)
+    labels = np.array([0, *tokens])
+    # From token to token without a blank between: not if they are equal. skip[i] leads to token i + 1.
+    skip = np.where(labels[1:] == labels[:-1], -np.inf, 0.0)
+    before, after = np.full((2, 2, count + 1), -np.inf)
+    before[0, 0] = 0.0
+    stride, kept = isqrt(frames) + 1, []
+    for t in range(frames):
+        if t % stride == 0:
+            kept.append(before.copy())
+        # With fewer tokens begun the rest could not be said in time; more cannot have begun.
+        band = slice(max(0, count - (frames - t)), min(count, t + 1) + 1)
+        _advance(before[:, band], after[:, band], log_probs[t], labels[band], skip[band.start : band.stop - 1])
+        before, after = after, before
+    if not np.isfinite(before[:, count].max()):
+        raise TextError(f"no path of {frames} frames says these {count} tokens")
+    path = np.empty(frames, np.int64)
+    begun, saying = count, bool(before[1, count] >= before[0, count])
+    for first in range((len(kept) - 1) * stride, -1, -stride):
+        end = min(first + stride, frames)
+        window = slice(max(0, begun - (end - first)), begun + 1)
+        rows = [kept.pop()[:, window]]
+        for t in range(first, end - 1):
+            rows.append(np.full_like(rows[-1], -np.inf))
+            _advance(rows[-2], rows[-1], log_probs[t], labels[window], skip[window.start : window.stop - 1])
+        for t in range(end - 1, first - 1, -1):
+            path[t] = begun - 1 if saying else -1
+            blank, token = rows.pop()
+            i = begun - window.start
+            if not saying:
+                saying = token[i] > blank[i]
+            elif i > 0:
+                stay, fresh, follow = token[i], blank[i - 1], token[i - 1] + skip[begun - 1]
+                if max(fresh, follow) > stay:
+                    begun, saying = begun - 1, bool(follow > fresh)
+    return path
+
+
+def _advance(before: np.ndarray, after: np.ndarray, row: np.ndarray, labels: np.ndarray, skip: np.ndarray) -> None:
+    """One frame: before, after: (2, n) scores in a blank and in a token by the number of tokens begun; labels: (n,) the
+    last token begun, skip: (n - 1,)."""
+    np.maximum(before[0], before[1], out=after[0])
+    after[0] += row[0]
+    token = np.add(before[1, :-1], skip)
+    np.maximum(token, before[0, :-1], out=token)
+    np.maximum(token, before[1, 1:], out=token)
+    np.add(token, row.astype(np.float64)[labels[1:]], out=after[1, 1:])
+
+
+def token_spans(log_probs: np.ndarray, tokens: Sequence[int], path: np.ndarray) -> Spans:
+    """Where a path of `best_path` through log_probs, (frames, vocabulary), says each token, and how surely."""
+    spoken = np.flatnonzero(path >= 0)
+    _, begins, counts = np.unique(path[spoken], return_index=True, return_counts=True)
+    probabilities = np.exp(log_probs[spoken, np.asarray(tokens)[path[spoken]]].astype(np.float64))
+    return Spans(spoken[begins], spoken[begins] + counts, np.add.reduceat(probabilities, begins) / counts)
+
+
+def _time_words(
+    recognizer: Recognizer, samples: np.ndarray, words: Sequence[tuple[str, list[int]]], spans: Spans, lead_s: float
+) -> list[AlignedWord]:
+    """Words and their tokens, and where these tokens are (spaces left out) -> words with seconds."""
+    symbols = [[recognizer.tokenizer.tokens[token] for token in numbers] for _, numbers in words]
+    symbols = [[symbol for symbol in each if symbol != " "] for each in symbols]
+    edges = np.cumsum([0, *map(len, symbols)])
+    over = (spans.end - 0.5) * recognizer.frame_s
+    # A token begins lead_s early, but not before the one before it is over.
+    starts = np.maximum(spans.first * recognizer.frame_s - lead_s, np.append(0.0, over[:-1]))
+    starts[edges[:-1]], ends = word_edges(samples, recognizer.sample_rate, starts[edges[:-1]], over[edges[1:] - 1])
+    out = []
+    for (word, _), names, a, b, end in zip(words, symbols, edges[:-1], edges[1:], ends, strict=True):
+        bounds, confidence = [*starts[a:b].tolist(), end], spans.confidence[a:b]
+        parts = zip(names, bounds[:-1], bounds[1:], confidence.tolist(), strict=True)
+        mean = float(np.average(confidence, weights=(spans.end - spans.first)[a:b]))
+        out.append(AlignedWord(word, bounds[0], end, mean, tuple(Word(*part) for part in parts)))
+    return out
+
+
+def word_edges(
+    samples: np.ndarray, sample_rate: int, starts: np.ndarray, lasts: np.ndarray
+) -> tuple[np.ndarray, list[float]]:
+    """(words,) seconds where words begin by their frames, and where their last frames end -> their starts, their ends.
+
+    CTC fires in a fraction of a word, so the loudness tells how far it reaches: to the next pause, which is where for
+    PAUSE_S it stays below the middle, in decibels, between the word's loudest moment and the recording's quiet ones.
+    Where no pause is near, a word begins where its frames say and lasts until the next one.
+    """
+    cell = sample_rate // 100
+    cell_s = cell / sample_rate
+    cells = samples[: len(samples) // cell * cell].reshape(-1, cell)
+    levels = 10.0 * np.log10(np.einsum("ij,ij->i", cells, cells, dtype=np.float64) / cell + 1e-10)
+    floor = np.percentile(levels, 5) if len(levels) else 0.0
+    earliest = np.maximum(np.append(0.0, lasts[:-1]), starts - ONSET_S - PAUSE_S)
+    latest = np.minimum(lasts + TAIL_S, np.append(starts[1:], len(samples) / sample_rate))
+
+    def pauses(begin_s: float, end_s: float, threshold: float) -> list[tuple[float, float]]:
+        first, end = int(begin_s / cell_s), int(end_s / cell_s)
+        loud = first + np.flatnonzero(levels[first:end] >= threshold)
+        places = np.concatenate([[first - 1], loud, [max(first, end)]])
+        long = np.flatnonzero(np.diff(places) > PAUSE_S / cell_s)
+        return [((places[i] + 1) * cell_s, places[i + 1] * cell_s) for i in long.tolist()]
+
+    new_starts, ends = starts.copy(), latest.tolist()
+    for i, (start, last, end) in enumerate(zip(starts.tolist(), lasts.tolist(), ends, strict=True)):
+        loudest = levels[int(start / cell_s) : int(end / cell_s)].max(initial=-100.0)
+        threshold = (loudest + max(floor, loudest - 60.0)) / 2
+        if found := pauses(earliest[i], start, threshold):
+            new_starts[i] = min(start, found[-1][1])
+        if found := pauses(last, end, threshold):
+            ends[i] = min(max(last, found[0][0]), end)
+    # A word without a pause behind it lasts until the next one, which may have moved to an earlier place.
+    return new_starts, np.minimum(ends, np.append(new_starts[1:], np.inf)).tolist()
+
+
+def listed(names: Sequence[str], most: int = 12) -> str:
+    """Names for people: quoted, the first few of many."""
+    kept = list(dict.fromkeys(names))
+    return ", ".join(map(repr, kept[:most])) + (f" and {len(kept) - most} more" if len(kept) > most else "")

@@ -1,0 +1,214 @@
+"""Prefix beam search with a language model and hot words: log-probabilities -> the most likely texts.
+
+Graves (2012), Hannun et al. (2014). The score of a text is the sum over all its alignments, not the best one:
+
+    ln p(text | audio) + lm_weight · ln p(text) + word_bonus · words + what hot words earn
+"""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from itertools import pairwise
+
+import numpy as np
+from torch import Tensor
+
+from asr.decode.align import best_path
+from asr.decode.greedy import Hypothesis
+from asr.decode.hotwords import build_hot_words
+from asr.decode.lexicon import Lexicon, build_lexicon
+from asr.decode.search import NODE, Limits, Rules, search
+from asr.errors import ConfigError, ModelError
+from asr.lm.model import LanguageModel
+from asr.lm.trie import Level, build
+from asr.lm.units import END_ID, SPACE, SPECIAL, UNKNOWN_ID
+from asr.text import Tokenizer, normalise
+
+LOWEST = -1e4  # what ln 0 counts as, so that a frame that allows nothing does not end the search
+
+
+@dataclass(frozen=True)
+class BeamSettings:
+    """beam: prefixes kept from frame to frame; beam_threshold: how far below the best of them, in nats.
+
+    most_tokens: tried in a frame; token_threshold: how far below the frame's best symbol, in nats.
+    word_bonus: for every word, or for every token where the language model scores tokens.
+    unknown_penalty: for words the language model lacks, beside its own score of them. closed: there are none.
+    """
+
+    beam: int = 32
+    beam_threshold: float = 16.0
+    most_tokens: int = 64
+    token_threshold: float = 5.0
+    lm_weight: float = 0.5
+    word_bonus: float = 0.5
+    unknown_penalty: float = -10.0
+    closed: bool = False
+
+    def __post_init__(self) -> None:
+        for name in ("beam", "most_tokens"):
+            if not 1 <= getattr(self, name) <= 1_000_000:
+                raise ConfigError(f"{name} is {getattr(self, name)}: expected 1 to 1,000,000")
+        for name in ("beam_threshold", "token_threshold"):
+            if not 0 <= getattr(self, name) <= 1e9:
+                raise ConfigError(f"{name} is {getattr(self, name)}: expected a number of nats, 0 to 1e9")
+        for name in ("lm_weight", "word_bonus", "unknown_penalty"):
+            if not abs(getattr(self, name)) <= 1000:
+                raise ConfigError(f"{name} is {getattr(self, name)}: expected a number between -1000 and 1000")
+
+
+@dataclass(frozen=True)
+class Scored:
+    """A token sequence with its scores, natural logarithms: acoustic, of the language model (not weighted), in all."""
+
+    tokens: list[int]
+    acoustic: float
+    lm: float
+    total: float
+
+
+@dataclass(frozen=True)
+class BeamSearch:
+    """A search with all it needs, made by `prepare`; any number of threads may use it at once."""
+
+    settings: BeamSettings
+    rules: Rules
+    lm: LanguageModel
+
+    def n_best(self, log_probs: np.ndarray, count: int = 1) -> list[Scored]:
+        """(frames, tokens) -> at most `count` token sequences, best first; at least one, which may be empty."""
+        s = self.settings
+        limits = Limits(s.beam, float(s.beam_threshold), s.most_tokens, float(s.token_threshold), count)
+        tree = np.empty(1 + len(log_probs) * s.beam, NODE)
+        tokens, ends, scores = search(_finite(log_probs), tree, limits, self.rules, self.lm.tables)
+        bounds = pairwise([0, *ends.tolist()])
+        return [Scored(tokens[a:b].tolist(), *row) for (a, b), row in zip(bounds, scores.tolist(), strict=True)]
+
+    def __call__(self, log_probs: Tensor, lengths: Tensor) -> list[Hypothesis]:
+        """log_probs: (batch, frames, vocabulary), lengths: (batch,) -> hypotheses, as `greedy` gives them."""
+        rows = log_probs.detach().float().cpu().numpy()
+        utterances = [_finite(row[:n]) for row, n in zip(rows, lengths.tolist(), strict=True)]
+        with ThreadPoolExecutor(os.cpu_count()) as pool:
+            found = pool.map(lambda utterance: self.n_best(utterance)[0], utterances)
+            return [_timed(*pair) for pair in zip(utterances, found, strict=True)]
+
+
+def prepare(
+    tokenizer: Tokenizer,
+    normaliser: str,
+    settings: BeamSettings | None = None,
+    lm: LanguageModel | None = None,
+    hot_words: Mapping[str, float] | None = None,
+    vocabulary: Iterable[str] = (),
+) -> BeamSearch:
+    """Make a search for a model's tokens and normaliser.
+
+    hot_words: weights in nats a token; they may be spelled with any language model, and in a closed vocabulary.
+    vocabulary: words known beside the language model's.
+
+    Raises ModelError for a language model that does not fit, TextError for a hot word that cannot be spelled.
+    """
+    settings = settings or BeamSettings()
+    space = tokenizer.encode(" ")[0] if tokenizer.kind == "characters" and not tokenizer.unknown(" ") else -1
+    if lm is not None:
+        _check_fit(lm, tokenizer, normaliser, space)
+    by_word = tokenizer.kind == "characters" and (space >= 0 if lm is None else lm.unit == "word")
+    hot = build_hot_words(hot_words or {}, tokenizer, normaliser)
+    known = lm or _no_lm()
+    if by_word:
+        extra = [part for text in (*(hot_words or ()), *vocabulary) for part in normalise(text, normaliser).split()]
+        lexicon = _make_lexicon(known, settings, extra, tokenizer)
+    else:
+        lexicon = build_lexicon([], np.zeros(0, np.int64), np.zeros(0), tokenizer.tokens)
+    if lm is not None and by_word:
+        _check_spelling(lm, lexicon)
+    if settings.closed and (not by_word or len(lexicon.unit) == 1):
+        raise ConfigError("a closed vocabulary needs a model of characters, and a language model of words")
+    penalty = settings.unknown_penalty if lm is not None else 0.0
+    most_gain = max(0.0, settings.word_bonus) + hot.given.max() + hot.pending.max()
+    return BeamSearch(
+        settings,
+        Rules(
+            space=space,
+            by_word=by_word,
+            closed=settings.closed,
+            scored=lm is not None,
+            lm_weight=float(settings.lm_weight),
+            bonus=float(settings.word_bonus),
+            unknown_penalty=float(penalty),
+            unknown_ahead=float(settings.lm_weight * known.tables.unigrams[UNKNOWN_ID, 0] + penalty),
+            most_gain=float(most_gain) if settings.lm_weight >= 0 else math.inf,
+            unknown_unit=UNKNOWN_ID,
+            end_unit=END_ID,
+            start=known.start_state,
+            units=known.ids(SPACE if token == " " else token for token in tokenizer.tokens),
+            lexicon=lexicon,
+            hot=hot,
+        ),
+        known,
+    )
+
+
+def _check_fit(lm: LanguageModel, tokenizer: Tokenizer, normaliser: str, space: int) -> None:
+    if lm.normaliser is not None and lm.normaliser != normaliser:
+        raise ModelError(
+            f"the language model's text went through the normaliser '{lm.normaliser}', the recogniser's through"
+            f" '{normaliser}': train the language model with --normaliser {normaliser}"
+        )
+    if lm.unit == "character" and tokenizer.kind == "words":
+        raise ModelError("the recogniser's tokens are words, the language model's units characters: use one of words")
+    if lm.unit == "word" and tokenizer.kind == "characters" and space < 0:
+        raise ModelError(
+            "the recogniser's tokens hold no space to end a word: use a language model of characters (--unit character)"
+        )
+
+
+def _check_spelling(lm: LanguageModel, lexicon: Lexicon) -> None:
+    """Upper case here and lower case there make a language model useless, and nothing else would tell."""
+    spelled = np.unique(lexicon.unit[lexicon.unit > END_ID])
+    mass = np.exp(lm.tables.unigrams[:, 0].astype(np.float64))
+    if mass[spelled].sum() < 0.5 * mass[END_ID + 1 :].sum():
+        lacking = np.setdiff1d(np.arange(END_ID + 1, len(lm.words)), spelled)
+        words = ", ".join(repr(lm.words[i]) for i in lacking[np.argsort(-mass[lacking], kind="stable")][:3])
+        raise ModelError(f"the recogniser cannot spell most of the language model's words, such as {words}")
+
+
+def _make_lexicon(lm: LanguageModel, settings: BeamSettings, extra: Iterable[str], tokenizer: Tokenizer) -> Lexicon:
+    words = lm.words[END_ID + 1 :]
+    listed = set(words)
+    added = [word for word in dict.fromkeys(extra) if word not in listed]
+    units = np.concatenate([np.arange(END_ID + 1, len(lm.words)), np.full(len(added), UNKNOWN_ID)]).astype(np.int64)
+    gains = settings.lm_weight * lm.tables.unigrams[units, 0].astype(np.float64)
+    return build_lexicon([*words, *added], units, gains, tokenizer.tokens)
+
+
+def _no_lm() -> LanguageModel:
+    """Stands where compiled code expects a model; its scores are not asked for."""
+    zeros = np.zeros(len(SPECIAL))
+    level = Level(np.arange(len(SPECIAL)), zeros.astype(int), zeros, zeros)
+    return LanguageModel(build([level], bits=2), list(SPECIAL))
+
+
+def _finite(log_probs: np.ndarray) -> np.ndarray:
+    clean = np.nan_to_num(log_probs.astype(np.float32), nan=LOWEST, posinf=-LOWEST, neginf=LOWEST)
+    return np.ascontiguousarray(clean.clip(LOWEST, -LOWEST))
+
+
+def _timed(log_probs: np.ndarray, scored: Scored) -> Hypothesis:
+    """With the frames of the best path through the tokens."""
+    path = best_path(log_probs, scored.tokens)
+    frames = np.flatnonzero(path >= 0)
+    positions = path[frames]
+    starts, lasts = (np.flatnonzero(np.diff(positions, **{side: -1})) for side in ("prepend", "append"))
+    best = np.maximum.reduceat(log_probs[frames, np.array(scored.tokens, int)[positions]], starts)
+    return Hypothesis(
+        tokens=scored.tokens,
+        first=frames[starts].tolist(),
+        end=(frames[lasts] + 1).tolist(),
+        confidence=np.exp(best.clip(max=0.0)).tolist(),
+        blank_share=float((log_probs.argmax(axis=1) == 0).mean()) if len(log_probs) else 1.0,
+    )

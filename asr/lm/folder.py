@@ -1,0 +1,95 @@
+"""A language model's folder: lm.json (what it is), words.txt (one a line, in order), ngrams.safetensors (mapped)."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from asr.errors import ModelError
+from asr.lm.trie import Tables, shapes
+from asr.version import __version__
+
+FORMAT_VERSION = 1
+_KINDS = {"I64": np.int64, "U32": np.uint32, "F32": np.float32}  # as safetensors calls them
+
+
+def save_folder(folder: Path, tables: Tables, words: Sequence[str], about: dict[str, Any]) -> None:
+    """Write a model, whole or not at all. Another model there is replaced; any other folder is refused (ModelError)."""
+    from safetensors.numpy import save
+
+    if folder.exists() and not (folder / "lm.json").is_file() and (not folder.is_dir() or any(folder.iterdir())):
+        raise ModelError(f"{folder}: is there and is not a language model; choose another name")
+    fields = tables._asdict()
+    arrays = {name: np.ascontiguousarray(value) for name, value in fields.items() if isinstance(value, np.ndarray)}
+    numbers = {name: value for name, value in fields.items() if name not in arrays}
+    head = {"format_version": FORMAT_VERSION, "asr_version": __version__, **about, "packing": numbers}
+    folder = folder.absolute()
+    part, old = (folder.with_name(f".{folder.name}.{os.getpid()}.{end}") for end in ("part", "old"))
+    part.mkdir(parents=True)
+    try:
+        (part / "ngrams.safetensors").write_bytes(save(arrays))
+        (part / "words.txt").write_bytes("\n".join(words).encode())
+        (part / "lm.json").write_text(json.dumps(head, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+        if folder.exists():
+            folder.rename(old)
+        part.rename(folder)
+    finally:
+        for leftover in (part, old):
+            shutil.rmtree(leftover, ignore_errors=True)
+
+
+def load_folder(folder: Path) -> tuple[Tables, list[str], dict[str, Any]]:
+    """Map a model: its arrays stay on the disk until they are asked. Raises ModelError naming the file at fault."""
+    path = folder / "lm.json"
+    try:
+        about = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise ModelError(f"{folder}: not a language model (no lm.json)") from None
+    except (OSError, ValueError, RecursionError) as error:
+        raise ModelError(f"{path}: unreadable: {error}") from None
+    version = about.get("format_version") if isinstance(about, dict) else None
+    if version != FORMAT_VERSION:
+        raise ModelError(
+            f"{path}: format_version is {version!r}, this asr {__version__} reads {FORMAT_VERSION};"
+            " a newer asr may be needed"
+        )
+    arrays = _map_arrays(folder / "ngrams.safetensors")
+    try:
+        numbers = {name: int(value) for name, value in about.pop("packing").items()}
+        tables = Tables(**{name: value for name, value in (arrays | numbers).items() if name in Tables._fields})
+        words = (folder / "words.txt").read_bytes().decode().split("\n")
+        for name, shape in shapes(tables).items():
+            if arrays[name].shape != shape:
+                raise ValueError(f"{name} is {arrays[name].shape}, should be {shape}")
+        if len(words) != len(tables.unigrams):
+            raise ValueError(f"{len(words)} lines in words.txt for {len(tables.unigrams)} words")
+    except (OSError, KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
+        raise ModelError(f"{folder}: a damaged language model: {error}") from None
+    return tables, words, about
+
+
+def _map_arrays(path: Path) -> dict[str, np.ndarray]:
+    """The arrays of a safetensors file, on the disk: its own reader copies them."""
+    try:
+        mapped = np.memmap(path, np.uint8, "r")
+        size = int.from_bytes(mapped[:8].tobytes(), "little")
+        header = json.loads(mapped[8 : 8 + size].tobytes())
+        arrays = {}
+        for name, entry in header.items():
+            if name == "__metadata__":
+                continue
+            begin, end = (8 + size + offset for offset in entry["data_offsets"])
+            kind, shape = _KINDS[entry["dtype"]], tuple(entry["shape"])
+            if end > len(mapped) or end - begin != math.prod(shape) * np.dtype(kind).itemsize:
+                raise ValueError(f"{name} is cut off")
+            arrays[name] = np.asarray(mapped)[begin:end].view(kind).reshape(shape)
+        return arrays
+    except (OSError, KeyError, TypeError, ValueError, AttributeError, RecursionError, OverflowError) as error:
+        raise ModelError(f"{path}: unreadable or damaged: {error}") from None

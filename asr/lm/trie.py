@@ -1,0 +1,312 @@
+"""N-grams as a trie of packed integers that numba can ask without copying it from the disk.
+
+A node is an n-gram. Nodes are numbered order by order, and within an order by the node of the first n - 1 words, then
+by the last word, so that the children of a node lie side by side. A state of a search is a node too: the longest known
+n-gram, shorter than the model's order, that the words so far end in; EMPTY where there is none.
+
+Every array of integers is a stream of fixed width. A higher-order node costs one word number and one code of `bits` for
+its probability, as in the quantised trie of KenLM (Heafield 2011, section 3.2); contexts cost one code more for their
+backoff weight and the place of their first child. Single words keep theirs as float32.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import NamedTuple
+
+import numpy as np
+
+from asr.jit import jit
+
+EMPTY = -1  # the state without any context
+
+
+class Tables(NamedTuple):
+    """What a query needs. Streams are uint32, of values of `_width` bits.
+
+    starts: (order + 1,) int64, the first node of each order, then the number of nodes
+    unigrams: (words, 2) float32, ln probability and ln backoff weight
+    words: stream, the last word of each node of two and more words
+    children: stream, where the children of each context begin among those nodes, and where the last ones end
+    suffixes: stream, for contexts of three and more words the longest known n-gram that their last n - 1 words end in
+    prob_codes, backoff_codes: streams of values of `bits` bits for each node and context of two and more words
+    log_probs, log_backoffs: (order - 1, 2 ** bits) float32, what the codes of each order mean
+    """
+
+    starts: np.ndarray
+    unigrams: np.ndarray
+    words: np.ndarray
+    words_width: int
+    children: np.ndarray
+    children_width: int
+    suffixes: np.ndarray
+    suffixes_width: int
+    prob_codes: np.ndarray
+    backoff_codes: np.ndarray
+    bits: int
+    log_probs: np.ndarray
+    log_backoffs: np.ndarray
+
+
+@dataclass
+class Level:
+    """All n-grams of one order, sorted by (parent, word), before they are packed.
+
+    words: (n-grams,) the last word; parents: (n-grams,) the first n - 1 words, as a row of the level below; log_probs,
+    log_backoffs: (n-grams,) natural logarithms. Level 1 holds every word once, in order.
+    """
+
+    words: np.ndarray
+    parents: np.ndarray
+    log_probs: np.ndarray
+    log_backoffs: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.words)
+
+
+@jit
+def score(tables: Tables, state: int, word: int) -> tuple[float, int]:
+    """ln p(word | state), and the state after it. Words are numbers below len(tables.unigrams)."""
+    log_prob = 0.0
+    context = state
+    node = _child(tables, context, word)
+    while node < 0:
+        log_prob += _log_backoff(tables, context)
+        context = _suffix(tables, context)
+        node = _child(tables, context, word)
+    log_prob += _log_prob(tables, node)
+    contexts = tables.starts[len(tables.starts) - 2]
+    while node < 0 or node >= contexts:
+        if context == EMPTY:
+            return log_prob, EMPTY
+        context = _suffix(tables, context)
+        node = _child(tables, context, word)
+    return log_prob, node
+
+
+@jit
+def score_words(tables: Tables, state: int, words: np.ndarray) -> np.ndarray:
+    """ln p of each word after all before it. words: (words,) int64 -> (words,) float64"""
+    log_probs = np.empty(len(words))
+    for i in range(len(words)):
+        log_probs[i], state = score(tables, state, words[i])
+    return log_probs
+
+
+@jit
+def _value(stream: np.ndarray, width: int, i: int) -> int:
+    bit = i * width
+    slot = bit >> 5
+    pair = np.int64(stream[slot]) | (np.int64(stream[slot + 1]) << 32)
+    return (pair >> (bit & 31)) & ((1 << width) - 1)
+
+
+@jit
+def _child(tables: Tables, context: int, word: int) -> int:
+    """The node of the context followed by the word; -1 where it is not in the model."""
+    if context == EMPTY:
+        return word
+    first = tables.starts[1]
+    low = _value(tables.children, tables.children_width, context)
+    high = _value(tables.children, tables.children_width, context + 1)
+    while low < high:
+        middle = (low + high) >> 1
+        found = _value(tables.words, tables.words_width, middle)
+        if found == word:
+            return first + middle
+        if found < word:
+            low = middle + 1
+        else:
+            high = middle
+    return -1
+
+
+@jit
+def _suffix(tables: Tables, node: int) -> int:
+    if node < tables.starts[1]:
+        return EMPTY
+    if node < tables.starts[2]:
+        return _value(tables.words, tables.words_width, node - tables.starts[1])
+    return _value(tables.suffixes, tables.suffixes_width, node - tables.starts[2])
+
+
+@jit
+def _row(tables: Tables, node: int) -> int:
+    """Of log_probs and log_backoffs, for a node of two or more words."""
+    row = 0
+    while node >= tables.starts[row + 2]:
+        row += 1
+    return row
+
+
+@jit
+def _log_prob(tables: Tables, node: int) -> float:
+    first = tables.starts[1]
+    if node < first:
+        return np.float64(tables.unigrams[node, 0])
+    return np.float64(tables.log_probs[_row(tables, node), _value(tables.prob_codes, tables.bits, node - first)])
+
+
+@jit
+def _log_backoff(tables: Tables, node: int) -> float:
+    first = tables.starts[1]
+    if node < first:
+        return np.float64(tables.unigrams[node, 1])
+    return np.float64(tables.log_backoffs[_row(tables, node), _value(tables.backoff_codes, tables.bits, node - first)])
+
+
+@jit
+def _pack(values: np.ndarray, width: int, stream: np.ndarray) -> None:
+    for i in range(len(values)):
+        bit = i * width
+        slot = bit >> 5
+        pair = np.int64(values[i]) << (bit & 31)
+        stream[slot] |= np.uint32(pair & 0xFFFFFFFF)
+        stream[slot + 1] |= np.uint32(pair >> 32)
+
+
+@jit
+def _unpack(stream: np.ndarray, width: int, values: np.ndarray) -> None:
+    for i in range(len(values)):
+        values[i] = _value(stream, width, i)
+
+
+def stream_length(count: int, width: int) -> int:
+    """One more than is filled, so that every value can be read as part of two."""
+    return (count * width + 31) // 32 + 1
+
+
+def packed(values: np.ndarray, width: int) -> np.ndarray:
+    """(values,) non-negative integers below 2 ** width as a stream."""
+    stream = np.zeros(stream_length(len(values), width), np.uint32)
+    _pack(values, width, stream)
+    return stream
+
+
+def unpacked(stream: np.ndarray, width: int, count: int) -> np.ndarray:
+    values = np.empty(count, np.int64)
+    _unpack(stream, width, values)
+    return values
+
+
+def codebook(values: np.ndarray, bits: int) -> np.ndarray:
+    """At most 2 ** bits numbers, sorted, that stand for values with a small squared error (Lloyd's algorithm); zero,
+    the backoff weight of most n-grams, stays exact."""
+    distinct = np.unique(values)
+    if len(distinct) <= 1 << bits:
+        return distinct
+    values = np.sort(values[values != 0])
+    sums = np.append(0.0, np.cumsum(values))
+    # The first bins: half of them share out the values, half the range, lest rare ones be far from every centre.
+    spread = np.linspace(0, 1, len(values)) + (values - values[0]) / (values[-1] - values[0])
+    inner = np.searchsorted(spread, np.linspace(0, 2, 1 << bits)[1:-1])
+    for _ in range(30):
+        edges = np.unique(np.concatenate([[0], inner, [len(values)]]))
+        centres = np.diff(sums[edges]) / np.diff(edges)
+        inner = np.searchsorted(values, (centres[1:] + centres[:-1]) / 2)
+    return np.sort(np.append(centres, 0.0))
+
+
+def codes(values: np.ndarray, book: np.ndarray) -> np.ndarray:
+    """The number of the nearest entry for each value."""
+    return np.searchsorted((book[1:] + book[:-1]) / 2, values)
+
+
+def build(levels: list[Level], bits: int) -> Tables:
+    """Pack the n-grams. bits: of the codes, 2 to 16; each order has its own 2 ** bits probabilities and weights."""
+    starts = np.cumsum([0, *(len(level) for level in levels)])
+    higher = levels[1:]
+    children = np.cumsum(np.append(0, _joined(_child_counts(levels))))
+    prob_codes, log_probs = _coded([level.log_probs for level in higher], bits)
+    backoff_codes, log_backoffs = _coded([level.log_backoffs for level in higher[:-1]], bits)
+    log_backoffs = np.pad(log_backoffs, ((0, len(higher) - len(log_backoffs)), (0, 0)))
+    widths = [int(top).bit_length() for top in (starts[1], children[-1], starts[-2])]
+    words_width, children_width, suffixes_width = widths
+    tables = Tables(
+        starts=starts.astype(np.int64),
+        unigrams=np.stack([levels[0].log_probs, levels[0].log_backoffs], axis=1).astype(np.float32),
+        words=packed(_joined([level.words for level in higher]), words_width),
+        words_width=words_width,
+        children=packed(children, children_width),
+        children_width=children_width,
+        suffixes=packed(np.zeros(0, np.int64), suffixes_width),
+        suffixes_width=suffixes_width,
+        prob_codes=prob_codes,
+        backoff_codes=backoff_codes,
+        bits=bits,
+        log_probs=log_probs,
+        log_backoffs=log_backoffs,
+    )
+    suffixes = np.zeros(0, np.int64)
+    for start, level in zip(starts[1:], levels[2:-1], strict=False):  # those of an order lead to those of the next
+        found = np.empty(len(level), np.int64)
+        _find_suffixes(tables, level.parents + start, level.words, found)
+        suffixes = np.append(suffixes, found)
+        tables = tables._replace(suffixes=packed(suffixes, suffixes_width))
+    return tables
+
+
+def levels_of(tables: Tables) -> list[Level]:
+    """The n-grams of a packed model: what build() was given, within the precision of the codes."""
+    starts = tables.starts.tolist()
+    order, singles, contexts, nodes = len(starts) - 1, starts[1], starts[-2], starts[-1]
+    words = unpacked(tables.words, tables.words_width, nodes - singles)
+    children = unpacked(tables.children, tables.children_width, contexts + 1)
+    parents = np.repeat(np.arange(contexts), np.diff(children))
+    prob_codes = unpacked(tables.prob_codes, tables.bits, nodes - singles)
+    backoff_codes = unpacked(tables.backoff_codes, tables.bits, max(contexts - singles, 0))
+    log_probs, log_backoffs = tables.unigrams.T
+    levels = [Level(np.arange(singles), np.zeros(singles, np.int64), log_probs, log_backoffs)]
+    for n in range(1, order):
+        these = slice(starts[n] - singles, starts[n + 1] - singles)
+        log_probs = tables.log_probs[n - 1][prob_codes[these]]
+        log_backoffs = tables.log_backoffs[n - 1][backoff_codes[these]] if n < order - 1 else np.zeros_like(log_probs)
+        levels.append(Level(words[these], parents[these] - starts[n - 1], log_probs, log_backoffs))
+    return levels
+
+
+def shapes(tables: Tables) -> dict[str, tuple[int, ...]]:
+    """What the shape of each array must be, by starts and the widths: a check for files."""
+    starts = tables.starts.tolist()
+    higher, contexts, meanings = starts[-1] - starts[1], starts[-2], (len(starts) - 2, 1 << tables.bits)
+    linked = max(contexts - starts[2], 0) if len(starts) > 2 else 0
+    return {
+        "unigrams": (starts[1], 2),
+        "words": (stream_length(higher, tables.words_width),),
+        "children": (stream_length(contexts + 1, tables.children_width),),
+        "suffixes": (stream_length(linked, tables.suffixes_width),),
+        "prob_codes": (stream_length(higher, tables.bits),),
+        "backoff_codes": (stream_length(max(contexts - starts[1], 0), tables.bits),),
+        "log_probs": meanings,
+        "log_backoffs": meanings,
+    }
+
+
+@jit
+def _find_suffixes(tables: Tables, parents: np.ndarray, words: np.ndarray, suffixes: np.ndarray) -> None:
+    for i in range(len(words)):
+        context = _suffix(tables, parents[i])
+        node = _child(tables, context, words[i])
+        while node < 0:
+            context = _suffix(tables, context)
+            node = _child(tables, context, words[i])
+        suffixes[i] = node
+
+
+def _child_counts(levels: list[Level]) -> list[np.ndarray]:
+    return [np.bincount(above.parents, minlength=len(below)) for below, above in pairwise(levels)]
+
+
+def _coded(values: list[np.ndarray], bits: int) -> tuple[np.ndarray, np.ndarray]:
+    """Values of each order -> one stream of their codes, and (orders, 2 ** bits) what these mean."""
+    books = [codebook(of_order, bits) for of_order in values]
+    meanings = np.zeros((len(values), 1 << bits), np.float32)
+    for row, book in zip(meanings, books, strict=True):
+        row[: len(book)] = book
+    return packed(_joined([codes(*pair) for pair in zip(values, books, strict=True)]), bits), meanings
+
+
+def _joined(arrays: list[np.ndarray]) -> np.ndarray:
+    return np.concatenate([np.zeros(0, np.int64), *arrays])

@@ -1,0 +1,92 @@
+"""A model folder from a run's best checkpoint, or from any other."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from asr.config import Config, parse_config
+from asr.errors import TrainError
+from asr.model.recognizer import Recognizer
+from asr.text import Tokenizer
+from asr.train.card import model_card
+from asr.train.checkpoint import Progress, load_checkpoint
+
+
+def export_best(run: Path, config: Config, recognizer: Recognizer, about: dict[str, Any]) -> float:
+    """Write the best checkpoint, or the average that is better, as a model folder.
+
+    Returns its WER on the development part, inf where that has no words.
+    """
+    folder = run / "checkpoints"
+    last, _ = load_checkpoint(folder / "last.pt")
+    averaged = folder / "averaged.pt"
+    best, states = load_checkpoint(averaged if averaged.exists() else folder / "best.pt")
+    recognizer.load_state_dict(states["model"])
+    recognizer.training_record = training_record(config, last, about | states.get("about", {}))
+    recognizer.training_record |= {"best_epoch": best.best_epoch, **_development(best.best_wer, best.best_cer)}
+    recognizer.save(run / "model", model_card(recognizer))
+    return math.inf if best.best_wer is None else best.best_wer
+
+
+def make_model(checkpoint: Path, output: Path) -> Recognizer:
+    """Write any checkpoint of a run as a model folder: of last.pt the running average of weights, if there is one.
+
+    Raises TrainError for what is no checkpoint in a run's folder, and when `output` holds a model already.
+    """
+    if (output / "config.json").exists():
+        raise TrainError(f"{output}: holds a model already; choose another folder or delete it")
+    if not checkpoint.is_file():
+        raise TrainError(f"{checkpoint}: no such file; a run's checkpoints are in its folder checkpoints")
+    config = read_run_config(checkpoint.resolve().parent.parent)
+    progress, states = load_checkpoint(checkpoint)
+    kept = states if "keep" in states else load_checkpoint(checkpoint.with_name("last.pt"))[1]
+    tokenizer = Tokenizer(config.text.tokens, tuple(kept["keep"]["tokens"]))
+    recognizer = Recognizer(config.features, config.text, config.model, tokenizer)
+    try:
+        recognizer.load_state_dict(_weights(states))
+    except (KeyError, RuntimeError) as error:
+        raise TrainError(f"{checkpoint}: is not of this run ({str(error).splitlines()[0]})") from None
+    recognizer.name = output.resolve().name
+    scores = states.get("dev", {})
+    recognizer.training_record = training_record(config, progress, kept.get("about", {}))
+    recognizer.training_record |= {"best_epoch": progress.epoch, **_development(scores.get("wer"), scores.get("cer"))}
+    recognizer.save(output, model_card(recognizer))
+    return recognizer
+
+
+def training_record(config: Config, progress: Progress, about: dict[str, Any]) -> dict[str, Any]:
+    """What a model folder says of how the model was made, its scores excluded."""
+    return {
+        "description": config.description,
+        "licence": config.licence,
+        **about,
+        "epochs": progress.epoch,
+        "seed": config.train.seed,
+        "minutes": round(progress.seconds / 60, 2),
+    }
+
+
+def read_run_config(run: Path) -> Config:
+    """The settings a run was made with. Raises TrainError when its folder has none."""
+    path = run / "config.yaml"
+    try:
+        return parse_config(yaml.safe_load(path.read_text(encoding="utf-8")), str(path))
+    except FileNotFoundError:
+        raise TrainError(f"{run}: not a run's folder (no config.yaml)") from None
+    except (OSError, ValueError, yaml.YAMLError, AttributeError) as error:
+        raise TrainError(f"{path}: unreadable: {' '.join(str(error).split())}") from None
+
+
+def _weights(states: dict[str, Any]) -> dict[str, Any]:
+    prefix = "module."
+    averaged = states.get("averaged", {})
+    return {k.removeprefix(prefix): v for k, v in averaged.items() if k.startswith(prefix)} or states["model"]
+
+
+def _development(wer: float | None, cer: float | None) -> dict[str, float | None]:
+    finite = [rate if rate is not None and math.isfinite(rate) else None for rate in (wer, cer)]
+    return {"dev_wer": finite[0], "dev_cer": finite[1]}

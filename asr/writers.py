@@ -1,0 +1,120 @@
+"""Words with times -> the formats of other programs: CTM, TextGrid, SRT, JSON. One function a format, text out."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+
+from asr.decode.align import Alignment
+from asr.decode.greedy import Word
+
+SUFFIXES = {"json": ".json", "ctm": ".ctm", "textgrid": ".TextGrid", "srt": ".srt"}
+
+LINE = 42  # characters of a subtitle
+LINGER_S = 0.7  # a longer pause begins a new subtitle
+
+
+def format_alignment(alignment: Alignment, name: str, form: str) -> str:
+    """An alignment in one of SUFFIXES' formats, without a line break at the end. name: what the recording is called."""
+    if form == "ctm":
+        return ctm(alignment.words, name)
+    if form == "textgrid":
+        tokens = [token for word in alignment.words for token in word.tokens]
+        return textgrid({"words": alignment.words, "tokens": tokens}, alignment.duration)
+    if form == "srt":
+        return srt(alignment.words)
+    return json.dumps(to_json(alignment, name), ensure_ascii=False)
+
+
+def to_json(alignment: Alignment, name: str) -> dict[str, object]:
+    """Seconds rounded to the millisecond; score: a mean probability, see `AlignedWord`."""
+    return {
+        "audio": name,
+        "duration": round(alignment.duration, 3),
+        "model": alignment.model,
+        "words": [
+            {**_timed(word, "word"), "tokens": [_timed(t, "token") for t in word.tokens]} for word in alignment.words
+        ],
+        "skipped": list(alignment.skipped),
+    }
+
+
+def _timed(word: Word, key: str) -> dict[str, object]:
+    times = {"start": round(word.start, 3), "end": round(word.end, 3)}
+    return {key: word.text, **times, "score": round(word.confidence, 4)}
+
+
+def ctm(words: Sequence[Word], name: str, channel: str = "1") -> str:
+    """NIST's time-marked conversation: a line a word with file, channel, start, duration, word, confidence."""
+    file = "_".join(name.split()).lstrip(";") or "_"  # two semicolons would begin a comment
+    lines = []
+    for word in words:
+        start, end = round(word.start, 3), round(word.end, 3)
+        lines.append(f"{file} {channel} {start:.3f} {end - start:.3f} {word.text} {word.confidence:.4f}")
+    return "\n".join(lines)
+
+
+def textgrid(tiers: Mapping[str, Sequence[Word]], duration: float) -> str:
+    """Praat's TextGrid, long form: an interval tier for each name; what no word fills is an empty interval."""
+    lines = ['File type = "ooTextFile"', 'Object class = "TextGrid"', ""]
+    lines += ["xmin = 0", f"xmax = {_seconds(duration)}", "tiers? <exists>", f"size = {len(tiers)}", "item []:"]
+    for number, (name, words) in enumerate(tiers.items(), 1):
+        intervals = list(_intervals(words, duration))
+        lines += [f"    item [{number}]:", '        class = "IntervalTier"', f"        name = {_quoted(name)}"]
+        lines += ["        xmin = 0", f"        xmax = {_seconds(duration)}"]
+        lines.append(f"        intervals: size = {len(intervals)}")
+        for place, (start, end, text) in enumerate(intervals, 1):
+            lines += [f"        intervals [{place}]:", f"            xmin = {start}", f"            xmax = {end}"]
+            lines.append(f"            text = {_quoted(text)}")
+    return "\n".join(lines)
+
+
+def _intervals(words: Sequence[Word], duration: float) -> Iterator[tuple[str, str, str]]:
+    """Words and the gaps between them, without overlap, from 0 to the end."""
+    at = _seconds(0.0)
+    for word in words:
+        start, end = _seconds(word.start), _seconds(word.end)
+        if start != at:
+            yield at, start, ""
+        yield start, end, word.text
+        at = end
+    if at != _seconds(duration):
+        yield at, _seconds(duration), ""
+
+
+def _seconds(value: float) -> str:
+    return f"{value:.6f}"
+
+
+def _quoted(text: str) -> str:
+    return '"' + text.replace('"', '""') + '"'
+
+
+def srt(words: Sequence[Word]) -> str:
+    """SubRip subtitles of a line each: broken at pauses, after sentences, and where a line is full."""
+    cues = []
+    for number, line in enumerate(_lines(words), 1):
+        times = f"{_clock(line[0].start)} --> {_clock(line[-1].end)}"
+        cues.append(f"{number}\n{times}\n{' '.join(word.text for word in line)}\n")
+    return "\n".join(cues)
+
+
+def _lines(words: Sequence[Word]) -> Iterator[list[Word]]:
+    line: list[Word] = []
+    for word in words:
+        if line and (
+            word.start - line[-1].end > LINGER_S
+            or line[-1].text.rstrip("\"')»”’").endswith((".", "!", "?", "…", "。", "！", "？"))
+            or sum(len(other.text) + 1 for other in line) + len(word.text) > LINE
+        ):
+            yield line
+            line = []
+        line.append(word)
+    if line:
+        yield line
+
+
+def _clock(seconds: float) -> str:
+    milliseconds = round(1000 * seconds)
+    minutes, rest = divmod(milliseconds, 60_000)
+    return f"{minutes // 60:02}:{minutes % 60:02}:{rest // 1000:02},{rest % 1000:03}"

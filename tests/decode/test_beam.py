@@ -1,0 +1,254 @@
+"""Prefix beam search against the enumeration of all alignments, and against a plain search with the same pruning."""
+
+import itertools
+import math
+from collections import defaultdict
+from concurrent.futures import ThreadPoolExecutor
+from functools import lru_cache
+
+import numpy as np
+import pytest
+import torch
+
+from asr.decode.beam import BeamSettings, prepare
+from asr.decode.greedy import greedy
+from asr.errors import ConfigError, ModelError
+from asr.lm.model import LanguageModel
+from asr.lm.trie import Level, build
+from asr.lm.units import SPACE, SPECIAL
+from asr.text import Tokenizer
+
+LETTERS = Tokenizer("characters", ("<blank>", " ", "a", "b"))
+WORDS = Tokenizer("words", ("<blank>", "one", "two", "three"))
+EVERYTHING = {"beam": 5000, "beam_threshold": 1e9, "token_threshold": 1e9}
+
+
+class Bigrams:
+    """A random model, and its probabilities once more in dictionaries."""
+
+    def __init__(self, words, rng, **about):
+        self.words = [*SPECIAL, *words]
+        count = len(self.words)
+        unigrams, backoffs = np.round(-3 * rng.random((2, count)), 3)
+        pairs = sorted({(int(a), int(b)) for a, b in rng.integers(0, count, (2 * count, 2))})
+        bigrams = np.round(-2 * rng.random(len(pairs)), 3)
+        first, second = np.array(pairs).T
+        levels = [
+            Level(np.arange(count), np.zeros(count, int), unigrams, backoffs),
+            Level(second, first, bigrams, np.zeros(len(pairs))),
+        ]
+        self.model = LanguageModel(build(levels, bits=16), self.words, **about)
+        self.bigrams = dict(zip(pairs, bigrams, strict=True))
+        self.unigrams, self.backoffs = unigrams, backoffs
+
+    def log_prob(self, units):
+        numbers = [self.words.index(unit) if unit in self.words else 0 for unit in units]
+        total = 0.0
+        for before, after in itertools.pairwise([1, *numbers, 2]):
+            total += self.bigrams.get((before, after), self.backoffs[before] + self.unigrams[after])
+        return total
+
+
+@lru_cache
+def all_paths(frames, symbols):
+    """(symbols ** frames, frames) paths, which prefix each collapses to, and the prefixes."""
+    paths = np.array(list(itertools.product(range(symbols), repeat=frames)), int).reshape(symbols**frames, frames)
+    collapsed = [tuple(s for s, _ in itertools.groupby(path) if s) for path in paths.tolist()]
+    prefixes = {prefix: i for i, prefix in enumerate(dict.fromkeys(collapsed))}
+    return paths, np.array([prefixes[prefix] for prefix in collapsed]), list(prefixes)
+
+
+def enumerated(log_probs):
+    """Every token sequence with its probability above zero, as a logarithm."""
+    paths, owners, prefixes = all_paths(*log_probs.shape)
+    scores = log_probs.astype(float)[np.arange(len(log_probs)), paths].sum(axis=1)
+    sums = np.bincount(owners, np.exp(scores), len(prefixes))
+    return {prefix: math.log(p) for prefix, p in zip(prefixes, sums, strict=True) if p > 0}
+
+
+def random_log_probs(rng, frames, symbols, scale=2.0):
+    logits = torch.from_numpy(scale * rng.standard_normal((frames, symbols)))
+    return logits.log_softmax(-1).float().numpy()
+
+
+def hot_score(text, hot, bounds=" "):
+    spaced = bounds + text + bounds
+    return sum(
+        weight * len(word)
+        for word, weight in hot.items()
+        for i in range(len(spaced))
+        if spaced.startswith(bounds + word + bounds, i)
+    )
+
+
+def draw_case(rng):
+    """A search without limits, and the function that says what a token sequence earns beside its acoustic score."""
+    kind = rng.choice(["plain", "open", "closed", "characters", "tokens"])
+    weights = {"lm_weight": float(rng.random()), "word_bonus": float(rng.normal())}
+    settings = BeamSettings(**EVERYTHING, **weights, unknown_penalty=-3 * float(rng.random()), closed=kind == "closed")
+    tokenizer = WORDS if kind == "tokens" else LETTERS
+    known = ["a", "ab", "ba", "bab"] if rng.random() < 0.5 else ["b", "aab", "bb"]
+    hot = {"ab": 0.7, "aa b": 0.4, "b a": 1.1, "b": -0.3} if tokenizer is LETTERS and rng.random() < 0.5 else {}
+    if kind == "plain":
+        lm = None
+    elif kind == "characters":
+        lm = Bigrams(["a", "b", SPACE], rng, unit="character")
+    else:
+        lm = Bigrams(["one", "three"] if kind == "tokens" else known, rng)
+    spelled = {*known, *(word for phrase in hot for word in phrase.split())}
+
+    def bonus(prefix):
+        """None where the prefix may not be."""
+        text = "".join(LETTERS.tokens[token] for token in prefix)
+        words = [WORDS.tokens[token] for token in prefix] if kind == "tokens" else text.split()
+        units = list(text.replace(" ", SPACE)) if kind == "characters" else words
+        unknown = sum(word not in spelled for word in words) if kind in ("open", "closed") else 0
+        if kind == "closed" and unknown:
+            return None
+        language = lm.log_prob(units) if lm else 0.0
+        total = weights["lm_weight"] * language + weights["word_bonus"] * len(units)
+        return total + settings.unknown_penalty * unknown + hot_score(text, hot)
+
+    return prepare(tokenizer, "basic", settings, lm and lm.model, hot), bonus
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_an_unbounded_beam_equals_the_enumeration_of_all_alignments(seed):
+    rng = np.random.default_rng(seed)
+    for _ in range(10):
+        search, bonus = draw_case(rng)
+        for frames in rng.integers(0, 6, 10):
+            log_probs = random_log_probs(rng, frames, 4)
+            if rng.random() < 0.2:
+                log_probs[rng.random(log_probs.shape) < 0.3] = -np.inf
+            expected = {}
+            for prefix, acoustic in enumerated(log_probs).items():
+                worth = bonus(prefix)
+                if worth is not None:
+                    expected[prefix] = acoustic + worth
+            found = search.n_best(log_probs, 10_000)
+            assert [h.total for h in found] == sorted((h.total for h in found), reverse=True)
+            scores = {tuple(h.tokens): h.total for h in found}
+            assert len(scores) == len(found)
+            assert scores.keys() >= expected.keys()
+            for prefix, total in scores.items():
+                if prefix in expected:
+                    assert total == pytest.approx(expected[prefix], abs=1e-4)
+                else:
+                    assert total < -1000  # only through what has no probability
+
+
+def plain_search(log_probs, beam, token_threshold):
+    """Dictionaries from prefix to probabilities of ending in a blank and in a token."""
+    beams = {(): (1.0, 0.0)}
+    for frame in np.exp(log_probs.astype(float)):
+        tried = {token for token in range(1, len(frame)) if frame[token] >= frame.max() * math.exp(-token_threshold)}
+        after = defaultdict(lambda: np.zeros(2))
+        for prefix, (blank, token) in beams.items():
+            after[prefix] += (blank + token) * frame[0], token * frame[prefix[-1]] if prefix else 0.0
+            for new in range(1, len(frame)):
+                begun = blank if prefix and prefix[-1] == new else blank + token
+                if begun and (new in tried or (*prefix, new) in beams):
+                    after[(*prefix, new)] += 0.0, begun * frame[new]
+        beams = dict(sorted(after.items(), key=lambda item: -sum(item[1]))[:beam])
+    return [(list(prefix), math.log(sum(scores))) for prefix, scores in beams.items()]
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_pruning_equals_a_plain_search_with_the_same_pruning(seed):
+    rng = np.random.default_rng(seed)
+    letters = Tokenizer("characters", ("<blank>", *"abcdefg"))
+    settings = BeamSettings(beam=int(rng.integers(1, 12)), token_threshold=2.0, beam_threshold=1e9, word_bonus=0.0)
+    log_probs = random_log_probs(rng, 40, 8)
+    found = prepare(letters, "basic", settings).n_best(log_probs, settings.beam)
+    expected = plain_search(log_probs, settings.beam, settings.token_threshold)
+    assert [h.tokens for h in found] == [tokens for tokens, _ in expected]
+    assert [h.total for h in found] == pytest.approx([total for _, total in expected], abs=1e-4)
+
+
+@pytest.mark.parametrize("value", [-np.inf, np.nan, np.inf, -1e30, 0.0, 3e38])
+@pytest.mark.parametrize("closed", [False, True])
+def test_no_log_probs_give_nan_or_inf(value, closed):
+    rng = np.random.default_rng(3)
+    lm = Bigrams(["ab", "b"], rng).model
+    search = prepare(LETTERS, "basic", BeamSettings(closed=closed), lm, {"aba": 2.0})
+    for frames in (0, 1, 2, 30):
+        for share in (0.1, 0.7, 1.0):
+            log_probs = random_log_probs(rng, frames, 4)
+            log_probs[rng.random(log_probs.shape) < share] = value
+            found = search.n_best(log_probs, 5)
+            assert found
+            assert all(math.isfinite(x) for h in found for x in (h.acoustic, h.lm, h.total))
+            [timed] = search(torch.from_numpy(log_probs).unsqueeze(0), torch.tensor([frames]))
+            assert timed.tokens == found[0].tokens
+            assert all(0 <= c <= 1 for c in timed.confidence)
+            assert all(0 <= a < b <= frames for a, b in zip(timed.first, timed.end, strict=True))
+
+
+def test_all_blank_is_an_empty_text():
+    log_probs = np.log(np.full((50, 4), 1e-6, np.float32))
+    log_probs[:, 0] = 0.0
+    [best] = prepare(LETTERS, "basic").n_best(log_probs)
+    assert best.tokens == []
+    assert best.acoustic == pytest.approx(0.0, abs=1e-3)
+
+
+def test_peaked_log_probs_are_read_as_by_greedy_with_the_same_times():
+    path = [0, 2, 2, 3, 0, 1, 0, 0, 3, 3]
+    log_probs = torch.full((1, 10, 4), 1e-9).log()
+    log_probs[0, range(10), path] = 0.0
+    lengths = torch.tensor([10])
+    [expected], [found] = greedy(log_probs, lengths), prepare(LETTERS, "basic")(log_probs, lengths)
+    assert (found.tokens, found.first, found.end) == (expected.tokens, expected.first, expected.end)
+    assert found.blank_share == pytest.approx(expected.blank_share)
+
+
+def test_batches_equal_singles_and_threads_do_not_meet():
+    rng = np.random.default_rng(4)
+    search = prepare(LETTERS, "basic", BeamSettings(beam=20), Bigrams(["ab", "b", "aab"], rng).model, {"bb": 1.0})
+    log_probs = torch.from_numpy(np.stack([random_log_probs(rng, 60, 4) for _ in range(40)]))
+    lengths = torch.from_numpy(rng.integers(0, 61, 40))
+    singles = [search(log_probs[i : i + 1, : lengths[i]], lengths[i : i + 1])[0] for i in range(40)]
+    with ThreadPoolExecutor(4) as pool:
+        for batch in pool.map(lambda _: search(log_probs, lengths), range(8)):
+            assert batch == singles
+
+
+def test_the_language_model_decides_between_what_sounds_alike():
+    rng = np.random.default_rng(5)
+    log_probs = np.log(np.full((3, 4), 0.02, np.float32))
+    log_probs[0, 2] = log_probs[1, 0] = math.log(0.94)
+    log_probs[2, [2, 3]] = math.log(0.5), math.log(0.46)  # "aa" sounds more likely than "ab"
+    lm = Bigrams(["ab"], rng).model
+    assert LETTERS.decode(prepare(LETTERS, "basic").n_best(log_probs)[0].tokens) == "aa"
+    for closed in (False, True):
+        search = prepare(LETTERS, "basic", BeamSettings(closed=closed), lm)
+        assert LETTERS.decode(search.n_best(log_probs)[0].tokens) == "ab"
+
+
+def test_a_closed_vocabulary_that_fits_nothing_still_gives_a_text():
+    log_probs = np.log(np.full((4, 4), 1e-4, np.float32))
+    log_probs[range(4), [2, 2, 0, 2]] = 0.0  # "aa" for certain
+    lm = Bigrams(["aab"], np.random.default_rng(6)).model
+    [best] = prepare(LETTERS, "basic", BeamSettings(closed=True, beam=1, lm_weight=0.1), lm).n_best(log_probs)
+    assert math.isfinite(best.total)
+
+
+def test_a_language_model_that_does_not_fit_is_refused():
+    rng = np.random.default_rng(7)
+    with pytest.raises(ModelError, match="normaliser 'none'"):
+        prepare(LETTERS, "basic", lm=Bigrams(["ab"], rng, normaliser="none").model)
+    with pytest.raises(ModelError, match=r"cannot spell most .* 'AB'"):
+        prepare(LETTERS, "basic", lm=Bigrams(["AB"], rng).model)
+    with pytest.raises(ModelError, match="units characters"):
+        prepare(WORDS, "basic", lm=Bigrams(["a"], rng, unit="character").model)
+    with pytest.raises(ModelError, match="no space"):
+        prepare(Tokenizer("characters", ("<blank>", "a")), "basic", lm=Bigrams(["a"], rng).model)
+    with pytest.raises(ConfigError, match="closed vocabulary"):
+        prepare(LETTERS, "basic", BeamSettings(closed=True))
+
+
+@pytest.mark.parametrize("wrong", [{"beam": 0}, {"token_threshold": math.nan}, {"lm_weight": math.inf}])
+def test_settings_out_of_range_are_refused(wrong):
+    with pytest.raises(ConfigError, match=next(iter(wrong))):
+        BeamSettings(**wrong)

@@ -1,0 +1,237 @@
+"""Estimation against the formulas written out with dictionaries, on small random texts."""
+
+import bz2
+import gzip
+import itertools
+import json
+import lzma
+from collections import Counter
+
+import numpy as np
+import pytest
+
+from asr.errors import ConfigError, TextError
+from asr.lm.counts import count_ngrams, limit_vocabulary, read_corpus
+from asr.lm.kneser_ney import FALLBACK, discounts_of, estimate
+from asr.lm.model import LanguageModel
+from asr.lm.train import LmConfig, train
+from asr.lm.trie import build
+from asr.lm.units import SPACE
+
+
+def quiet(_line):
+    pass
+
+
+class Reference:
+    """Interpolated modified Kneser-Ney, straight from Chen and Goodman (1999), slow and plain."""
+
+    def __init__(self, sentences, vocabulary, order, prune=()):
+        self.vocabulary, self.order = vocabulary, order
+        marked = [("<s>", *words, "</s>") for words in sentences]
+        self.raw = [
+            Counter(words[i : i + n] for words in marked for i in range(len(words) - n + 1))
+            for n in range(1, order + 1)
+        ]
+        self.limits = [*prune, *[prune[-1] if prune else 0] * order][:order]
+        self.adjusted = []
+        for n in range(1, order + 1):
+            left = Counter(ngram[1:] for ngram in self.raw[n]) if n < order else None
+            counts = {}
+            for ngram, count in self.raw[n - 1].items():
+                counts[ngram] = count if left is None or ngram[0] == "<s>" else left[ngram]
+            counts.pop(("<s>",), None)
+            self.adjusted.append(counts)
+        self.discounts = [self.discounts_of(counts) for counts in self.adjusted]
+
+    @staticmethod
+    def discounts_of(counts):
+        t = Counter(counts.values())
+        if t[1] and t[2] and t[3]:
+            y = t[1] / (t[1] + 2 * t[2])
+            d = [1 - 2 * y * t[2] / t[1], 2 - 3 * y * t[3] / t[2], 3 - 4 * y * t[4] / t[3]]
+            if min(d) > 0:
+                return d
+        return [0.5, 1.0, 1.5]
+
+    def prob(self, history, word):
+        n = len(history) + 1
+        counts = self.adjusted[n - 1]
+        lower = self.prob(history[1:], word) if n > 1 else 1 / (len(self.vocabulary) - 1)
+        followers = {ngram: count for ngram, count in counts.items() if ngram[:-1] == history}
+        total = sum(followers.values())
+        if not total:
+            return lower
+        mass, seen = 0.0, 0.0
+        for ngram, count in followers.items():
+            discount = self.discounts[n - 1][min(count, 3) - 1]
+            kept = n == 1 or self.raw[n - 1][ngram] > self.limits[n - 1]
+            mass += discount if kept else count
+            if ngram[-1] == word and kept:
+                seen = count - discount
+        return seen / total + mass / total * lower
+
+
+def random_text(seed, words=6, sentences=40, longest=7):
+    rng = np.random.default_rng(seed)
+    names = np.array(list("abcdefghijkl")[:words])
+    weights = 1 / np.arange(1, words + 1)
+    return [list(rng.choice(names, rng.integers(1, longest + 1), p=weights / weights.sum())) for _ in range(sentences)]
+
+
+def estimate_text(folder, sentences, order, prune=(), bits=16, **limits):
+    path = folder / "text.txt"
+    path.write_text("\n".join(map(" ".join, sentences)))
+    corpus = limit_vocabulary(read_corpus([path], "word", "basic", quiet), **limits)
+    levels, discounts = estimate(count_ngrams(corpus, order), prune)
+    return LanguageModel(build(levels, bits), corpus.words), discounts
+
+
+@pytest.mark.parametrize(
+    ("seed", "order", "prune"),
+    [
+        (0, 1, ()),
+        (1, 2, ()),
+        (2, 3, ()),
+        (3, 4, ()),
+        (4, 3, (0, 0, 1)),
+        (5, 3, (0, 1)),
+        (6, 4, (0, 1, 1, 2)),
+        (7, 5, ()),
+    ],
+)
+def test_probabilities_are_those_of_the_formulas(tmp_path, seed, order, prune):
+    sentences = random_text(seed)
+    model, discounts = estimate_text(tmp_path, sentences, order, prune)
+    reference = Reference(sentences, model.words, order, prune)
+    np.testing.assert_allclose(discounts, reference.discounts, rtol=1e-12)
+    predicted = [word for word in model.words if word != "<s>"]
+    rng = np.random.default_rng(seed)
+    for words in [*random_text(seed + 100, sentences=20), [], ["b", "<unk>", "a", "a"]]:
+        history, state = ("<s>",), model.start_state
+        for word in [*words, "</s>"]:
+            known = history[max(len(history) - order + 1, 0) :]
+            asked = rng.choice(predicted)
+            assert np.exp(model.score(state, model.index[asked])[0]) == pytest.approx(
+                reference.prob(known, asked), rel=1e-6
+            )
+            _, state = model.score(state, model.index[word])
+            history = (*history, word)
+
+
+@pytest.mark.parametrize(("order", "prune"), [(1, ()), (2, ()), (3, ()), (3, (0, 1)), (4, (0, 0, 1, 1)), (5, ())])
+def test_probabilities_sum_to_one_after_every_context(tmp_path, order, prune):
+    model, _ = estimate_text(tmp_path, random_text(9), order, prune)
+    words = [number for number, word in enumerate(model.words) if word != "<s>"]
+    for length in range(4):
+        for context in itertools.product(words[:1] + words[2:6], repeat=length):
+            state = model.start_state
+            for word in context:
+                state = model.score(state, word)[1]
+            assert sum(np.exp(model.score(state, word)[0]) for word in words) == pytest.approx(1.0, abs=1e-6)
+
+
+def test_discounts_follow_the_counts_of_counts():
+    adjusted = np.repeat([1, 2, 3, 4, 9], [40, 20, 10, 6, 3])
+    y = 40 / 80
+    assert discounts_of(adjusted) == pytest.approx((1 - 2 * y * 20 / 40, 2 - 3 * y * 10 / 20, 3 - 4 * y * 6 / 10))
+    assert discounts_of(np.array([5, 60, 700])) == FALLBACK
+    assert discounts_of(np.repeat([1, 2, 3], [5, 1, 9])) == FALLBACK  # D2 would be negative
+
+
+def test_rare_words_become_unknown(tmp_path):
+    sentences = random_text(11, words=10)
+    counts = Counter(itertools.chain(*sentences))
+    model, _ = estimate_text(tmp_path, sentences, 2, min_count=5)
+    assert model.words == ["<unk>", "<s>", "</s>", *sorted(word for word, count in counts.items() if count >= 5)]
+    model, _ = estimate_text(tmp_path, sentences, 2, most=3)
+    assert set(model.words[3:]) == {word for word, _ in counts.most_common(3)}
+    replaced = [[word if word in model.index else "<unk>" for word in words] for words in sentences]
+    reference = Reference(replaced, model.words, 2)
+    for history, word in itertools.product(model.words[3:], [*model.words[3:], "<unk>", "</s>"]):
+        asked = np.exp(model.score(model.index[history], model.index[word])[0])
+        assert asked == pytest.approx(reference.prob((history,), word), rel=1e-6)
+
+
+def test_perplexity_counts_the_ends_and_can_leave_out_the_unknown(tmp_path):
+    model, _ = estimate_text(tmp_path, random_text(12), 3)
+    model.normaliser = "basic"
+    texts = ["A b, c!", "", "b zebra a"]
+    log_probs = np.concatenate([model.score_sentence(words.split()) for words in ("a b c", "b zebra a")])
+    measured = model.perplexity(texts)
+    assert measured.all == pytest.approx(np.exp(-log_probs.mean()))
+    assert measured.known == pytest.approx(np.exp(-np.delete(log_probs, 5).mean()))
+    assert (measured.units, measured.unknown, measured.sentences) == (6, 1, 2)
+    assert np.isnan(model.perplexity([]).all)
+
+
+def test_characters_are_a_unit_like_words(tmp_path):
+    path = tmp_path / "text.txt"
+    path.write_text("ab ba\nabba a\n")
+    model, _ = train([path], LmConfig(order=3, unit="character"), None, quiet)
+    assert model.words[3:] == ["a", "b", SPACE]
+    reference = Reference([list(f"ab{SPACE}ba"), list(f"abba{SPACE}a")], model.words, 3)
+    state = model.start_state
+    for history, symbol in [(("<s>",), "b"), (("<s>", "b"), SPACE), (("b", SPACE), "a"), ((SPACE, "a"), "</s>")]:
+        log_prob, state = model.score(state, model.index[symbol])
+        assert np.exp(log_prob) == pytest.approx(reference.prob(history, symbol), rel=1e-6)
+    assert model.perplexity(["ba ab"]).units == 5
+
+
+def test_packed_texts_are_read_and_recorded(tmp_path):
+    text = "\n".join(map(" ".join, random_text(13))).encode()
+    (tmp_path / "a.txt").write_bytes(text)
+    (tmp_path / "b.dat").write_bytes(lzma.compress(text))  # told by their content
+    (tmp_path / "c.gz").write_bytes(gzip.compress(text))
+    (tmp_path / "d.bz2").write_bytes(bz2.compress(text))
+    paths = [tmp_path / name for name in ("a.txt", "b.dat", "c.gz", "d.bz2")]
+    corpora = [read_corpus([path], "word", "basic", quiet) for path in paths]
+    for corpus in corpora[1:]:
+        assert corpus.words == corpora[0].words
+        np.testing.assert_array_equal(corpus.numbers, corpora[0].numbers)
+    model, _ = train(paths, LmConfig(order=2), paths[0], quiet)
+    assert [source["file"] for source in model.record["sources"]] == [path.name for path in paths]
+    assert model.record["sentences"] == 160
+    assert model.record["perplexity"]["all"] == model.perplexity(text.decode().splitlines()).all
+    json.dumps(model.record)
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "said"),
+    [
+        ("a.txt", b"good\nb\xe4d\n", "line 2 is not UTF-8"),
+        ("a.txt", b"one\ntwo <s> three\n", "line 2 holds <s>"),
+        ("a.txt", b" \n...\n", "no text to learn from"),
+        ("a.gz", gzip.compress(b"a b c\n" * 9999)[:60], "a.gz: "),
+        ("a.xz", lzma.compress(b"a b c\n" * 9999)[:80], "a.xz: "),
+        ("a.gz", b"\x1f\x8bnonsense", "a.gz: "),
+        ("folder", None, "folder"),
+    ],
+)
+def test_texts_that_cannot_be_used_are_named(tmp_path, name, content, said):
+    path = tmp_path / name
+    path.mkdir() if content is None else path.write_bytes(content)
+    with pytest.raises(TextError, match=said.replace(".", r"\.")) as caught:
+        read_corpus([path], "word", "none" if b"<s>" in (content or b"") else "basic", quiet)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("wrong", [{"order": 0}, {"order": 99}, {"unit": "letter"}, {"normaliser": "x"}, {"bits": 1}])
+def test_wrong_settings_are_told(wrong):
+    with pytest.raises(ConfigError, match=next(iter(wrong))):
+        LmConfig(**wrong)
+
+
+@pytest.mark.parametrize("prune", [(1,), (0, 2, 1), (0, 0, 0, 0)])
+def test_pruning_must_not_lose_the_beginnings_of_what_it_keeps(tmp_path, prune):
+    with pytest.raises(ConfigError, match="prune"):
+        estimate_text(tmp_path, random_text(1), 3, prune)
+
+
+def test_the_same_text_gives_the_same_model_whatever_the_order_of_its_lines(tmp_path):
+    sentences = random_text(14)
+    first, _ = estimate_text(tmp_path, sentences, 3)
+    second, _ = estimate_text(tmp_path, sentences[::-1], 3)
+    assert first.words == second.words
+    for one, other in zip(first.tables, second.tables, strict=True):
+        np.testing.assert_array_equal(one, other)

@@ -1,0 +1,86 @@
+"""A tiny real recogniser and the loop around it, with batches, losses and validation made up by the test."""
+
+import json
+
+import torch
+
+from asr.config import FeatureConfig, ModelConfig, TextConfig, TrainConfig
+from asr.data.dataset import Batch
+from asr.evaluate.score import Pair, score
+from asr.model.ctc import ctc
+from asr.model.recognizer import Recognizer
+from asr.text import Tokenizer
+from asr.train.log import RunLog
+from asr.train.loop import Task, fit
+
+FRAMES = 8000
+
+
+def make_recognizer():
+    torch.manual_seed(12)
+    return Recognizer(
+        FeatureConfig(sample_rate=8000, mels=10, normalise="none"),
+        TextConfig(tokens="words"),
+        ModelConfig(layers=1, width=4, dropout=0.0),
+        Tokenizer("words", ("<blank>", "a", "b")),
+    )
+
+
+def batch(seed, utterances=3):
+    generator = torch.Generator().manual_seed(seed)
+    waveforms = 0.1 * torch.randn(utterances, FRAMES, generator=generator)
+    tokens = torch.randint(1, 3, (utterances, 2), generator=generator)
+    lengths = torch.full((utterances,), FRAMES)
+    return Batch(list(range(utterances)), waveforms, lengths, tokens, torch.full((utterances,), 2))
+
+
+def scores(wrong):
+    """Scores of ten words of which so many are wrong."""
+    return score([Pair("x", " ".join("a" * 10), " ".join("b" * wrong + "a" * (10 - wrong)))])
+
+
+def real_loss(recognizer):
+    def loss(given, epoch, number):
+        return ctc(*recognizer(given.waveforms, given.waveform_lengths), given.tokens, given.token_lengths)
+
+    return loss
+
+
+def start(folder, recognizer, wrong=(), loss=None, **settings):
+    """Train over three batches an epoch; validation answers with wrong[epoch], a number of errors or scores.
+
+    Returns how it ended, and the weights that validation was shown.
+    """
+    shown = []
+
+    def validate(candidate):
+        shown.append({name: tensor.clone() for name, tensor in candidate.state_dict().items()})
+        answer = wrong[len(shown) - 1] if wrong else 0
+        return scores(answer) if isinstance(answer, int) else answer
+
+    task = Task(
+        batches=lambda epoch, first: (3, iter([batch(10 * epoch + i) for i in range(first, 3)])),
+        loss=loss or real_loss(recognizer),
+        validate=validate,
+        keep={"data": "same"},
+    )
+    config = TrainConfig(**{"lr": 1e-2, "epochs": 1, "log_every": 1} | settings)
+    return fit(recognizer, task, config, folder / "c", lambda p: RunLog(folder, p.step, config.epochs)), shown
+
+
+def run(folder, recognizer, *arguments, **settings):
+    """Train to the end. Returns the weights that validation was shown."""
+    outcome, shown = start(folder, recognizer, *arguments, **settings)
+    assert outcome == "finished"
+    return shown
+
+
+def records(folder, kind):
+    lines = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+    return [line for line in lines if line["kind"] == kind]
+
+
+def assert_equal(a, b):
+    assert a.keys() == b.keys()
+    for name in a:
+        assert torch.equal(a[name], b[name]), name
