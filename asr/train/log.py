@@ -13,6 +13,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from asr.errors import TrainError
+from asr.train.report import write_report
 
 
 class RunLog:
@@ -65,7 +66,7 @@ class RunLog:
         self._bar.update(self._task, completed=epochs)
 
     def write(self, kind: str, step: int, **values: Any) -> None:
-        """Raises TrainError when the disk is full."""
+        """An epoch's record also brings report.html up to date. Raises TrainError when the disk is full."""
         record = {"kind": kind, "step": step, **{k: _rounded(v) for k, v in values.items()}}
         try:
             self._file.write(json.dumps(record, ensure_ascii=False) + "\n")
@@ -73,6 +74,8 @@ class RunLog:
             for name, value in values.items():
                 if isinstance(value, (int, float)) and name != "epoch":
                     self._events.add_scalar(f"{kind}/{name}", value, step)
+            if kind == "epoch":
+                write_report(self.path.parent)
         except OSError as error:
             raise TrainError(
                 f"{self.path}: could not be written: {error.strerror}; mend that, and the same command goes on"

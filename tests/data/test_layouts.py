@@ -200,7 +200,8 @@ def test_audio_is_found_under_another_extension(tmp_path, record):
         (str(tmp_path / "x.sph"), "x.flac"),
     ]:
         assert find(name) == tmp_path / found
-    for name in ("1.7", "x.part2", "take.v2", "y.wav", "", ".", "/", "a\0b", "x/y/" * 3000, "\ud800", str(tmp_path / "y.wav")):
+    odd = ("", ".", "/", "a\0b", "x/y/" * 3000, "\ud800")
+    for name in ("1.7", "x.part2", "take.v2", "y.wav", *odd, str(tmp_path / "y.wav")):
         with pytest.raises(AudioError, match="no such audio file"):
             find(name)
 
@@ -255,8 +256,8 @@ def test_kaldi_with_nothing_but_wav_scp(tmp_path, record, write):
         ({"segments": "u a 1 nan\n"}, "segments, line 1: end is 'nan', not seconds"),
         ({"segments": "u a 1 1\n"}, "segments, line 1: ends at 1 s, which is not after its start at 1 s"),
         ({"segments": "u b 0 1\n"}, "utterance u: .*recording 'b' of u is not in wav.scp"),
-        ({"reco2file_and_channel": "a a C\n"}, "reco2file_and_channel, line 1: the channel is 'C', not A, B or a number from 1"),
-        ({"reco2file_and_channel": "a a 0\n"}, "reco2file_and_channel, line 1: the channel is '0', not A, B"),
+        ({"reco2file_and_channel": "a a C\n"}, "line 1: the channel is 'C', not A, B or a number from 1"),
+        ({"reco2file_and_channel": "a a 0\n"}, "reco2file_and_channel, line 1: the channel is '0'"),
         ({"text": b"a \xe9\n"}, "text, line 1: not UTF-8"),
     ],
 )
