@@ -69,14 +69,18 @@ def print_tables(record: dict[str, Any]) -> None:
     console = Console() if Console().is_terminal else Console(width=120)
     if record["scale"]:
         baseline = next((row["peak_mb"] for row in record["scale"] if row["stage"] == "imports"), None)
-        table = _table(f"{record['lines']:,} lines", "seconds", "per 100,000", "peak MB", "above imports")
+        table = _table(
+            f"{record['lines']:,} lines", "seconds", "of CPU", "CPU s per 100,000", "peak MB", "above imports"
+        )
         for row in record["scale"]:
             if row["status"]:
                 table.add_row(row["stage"], f"failed with status {row['status']}")
                 continue
             above = "" if baseline is None or row["peak_mb"] is None else f"{max(0.0, row['peak_mb'] - baseline):.0f}"
             peak = "" if row["peak_mb"] is None else f"{row['peak_mb']:.0f}"
-            table.add_row(row["stage"], f"{row['seconds']:.2f}", f"{row['per_100k_s']:.3f}", peak, above)
+            table.add_row(
+                row["stage"], f"{row['seconds']:.2f}", f"{row['cpu_s']:.2f}", f"{row['per_100k_s']:.3f}", peak, above
+            )
         console.print(table)
     for manifest in dict.fromkeys(row["manifest"] for row in record["decoding"]):
         table = _table(manifest, "workers", "audio s / s", "of soundfile")

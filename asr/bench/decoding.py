@@ -35,17 +35,22 @@ def write_recordings(folder: Path, suffix: str, count: int, seconds: float = 12.
     form, subtype = MADE_UP[suffix]
     utterances = []
     for number in range(count):
-        rng = np.random.default_rng(number)
-        t = np.arange(round(seconds * rate)) / rate
-        phase = 2 * np.pi * np.cumsum(120 + 40 * np.sin(2 * np.pi * 0.4 * t + number)) / rate
-        voice = sum(np.sin(k * phase) / k for k in range(1, 20))
-        samples = 0.1 * voice * np.sin(2 * np.pi * 2 * t) ** 2 + 0.002 * rng.standard_normal(len(t))
         path = folder / suffix / f"{number}.{suffix}"
         path.parent.mkdir(parents=True, exist_ok=True)
-        soundfile.write(path, samples.astype(np.float32), rate, format=form, subtype=subtype)
+        soundfile.write(path, made_up_voice(number, seconds, rate), rate, format=form, subtype=subtype)
         utterances.append(Utterance(path.stem, path, seconds))
     write_manifest(folder / f"{suffix}.jsonl", utterances)
     return folder / f"{suffix}.jsonl"
+
+
+def made_up_voice(number: int, seconds: float, rate: int) -> np.ndarray:
+    """(samples,) float32, another for each number."""
+    rng = np.random.default_rng(number)
+    t = np.arange(round(seconds * rate)) / rate
+    phase = 2 * np.pi * np.cumsum(120 + 40 * np.sin(2 * np.pi * 0.4 * t + number)) / rate
+    voice = sum(np.sin(k * phase) / k for k in range(1, 20))
+    samples = 0.1 * voice * np.sin(2 * np.pi * 2 * t) ** 2 + 0.002 * rng.standard_normal(len(t))
+    return samples.astype(np.float32)
 
 
 def read_soundfile() -> Read:

@@ -1,6 +1,7 @@
 """A manifest of many lines, from disk to the first batch: seconds and memory of each stage, each in its own process.
 
-python -m asr.bench.scale STAGE MANIFEST     one stage; prints its seconds, loading of modules excluded
+python -m asr.bench.scale STAGE MANIFEST     one stage; prints its seconds by the clock and of the processor, loading of
+                                             modules excluded
 """
 
 from __future__ import annotations
@@ -81,7 +82,8 @@ STAGES: dict[str, Callable[[Path], Work]] = {"imports": imports, "load": load, "
 
 
 def measure(lines: int, folder: Path) -> Iterator[dict[str, Any]]:
-    """Rows of stage, seconds, per_100k_s and peak_mb (null where the system does not tell), as they are measured."""
+    """Rows of stage, seconds by the clock, cpu_s of the processor (which other work hardly changes), the latter also
+    per_100k_s, and peak_mb, null where the system does not tell; as they are measured."""
     path = folder / "train.jsonl"
     write_lines(path, lines)
     for stage in STAGES:
@@ -96,23 +98,24 @@ def measure(lines: int, folder: Path) -> Iterator[dict[str, Any]]:
 def run_stage(stage: str, lines: int, command: list[str]) -> dict[str, Any]:
     began = time.perf_counter()
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
-    out, status, peak_mb = process.stdout.read(), None, None
+    out, status, peak_mb, cpu = process.stdout.read(), None, None, None
     if hasattr(os, "wait4"):
         _, code, usage = os.wait4(process.pid, 0)
         status = process.returncode = os.waitstatus_to_exitcode(code)
+        cpu = usage.ru_utime + usage.ru_stime
         peak_mb = round(usage.ru_maxrss / (2**20 if sys.platform == "darwin" else 2**10), 1)
     else:
         status = process.wait()
     wall = time.perf_counter() - began
-    row = {"stage": stage, "seconds": None, "per_100k_s": None, "peak_mb": peak_mb, "status": status}
+    row = {"stage": stage, "seconds": None, "cpu_s": None, "per_100k_s": None, "peak_mb": peak_mb, "status": status}
     if status == 0:
-        seconds = float(out) if stage in STAGES else wall
-        row |= {"seconds": round(seconds, 3), "per_100k_s": round(seconds / lines * 100_000, 3)}
+        seconds, cpu = map(float, out.split()) if stage in STAGES else (wall, wall if cpu is None else cpu)
+        row |= {"seconds": round(seconds, 3), "cpu_s": round(cpu, 3), "per_100k_s": round(cpu / lines * 100_000, 3)}
     return row
 
 
 if __name__ == "__main__":
     work = STAGES[sys.argv[1]](Path(sys.argv[2]))
-    began = time.perf_counter()
+    began, used = time.perf_counter(), time.process_time()
     work()
-    print(time.perf_counter() - began)
+    print(time.perf_counter() - began, time.process_time() - used)

@@ -46,3 +46,36 @@ def data(
         measurement.write_record(output, record)
     if any(row["status"] for row in record["scale"]):
         raise typer.Exit(1)
+
+
+@bench_app.command(
+    epilog=examples(
+        "asr bench train --device cpu --output bench.json",
+        "asr bench train --cells lstm --minutes 2 --repeat 3",
+    )
+)
+def train(
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
+    cells: Annotated[str, typer.Option(help="Of rnn, lstm and gru, those to measure, with commas between.")] = (
+        "rnn,lstm,gru"
+    ),
+    minutes: Annotated[float | None, typer.Option(min=0.05, help="Of audio; default: 6 on a CPU, 90 on a GPU.")] = None,
+    workers: Annotated[
+        int, typer.Option(min=0, max=64, help="Processes that decode files; 0: the training's own.")
+    ] = 1,
+    repeat: Annotated[int, typer.Option(min=1, help="Times that each way is measured.")] = 5,
+    threads: Annotated[int, typer.Option(min=0, max=1024, help="Of the CPU, for every way; 0: one for each core.")] = 0,
+    output: Annotated[Path | None, typer.Option(help="Also write all figures here (JSON).")] = None,
+) -> None:
+    """Audio a second in training: all of the pipeline, its bare steps, and those with packed sequences."""
+    from asr.bench import data as files
+    from asr.bench import train as measurement
+
+    chosen = [cell.strip() for cell in cells.split(",")]
+    if unknown := sorted(set(chosen) - set(measurement.CELLS)):
+        raise typer.BadParameter(f"'{unknown[0]}' is none of {', '.join(measurement.CELLS)}", param_hint="--cells")
+    setup = measurement.Setup(device, chosen, minutes, workers, repeat, threads)
+    record = measurement.bench(setup, say)
+    measurement.print_table(record)
+    if output is not None:
+        files.write_record(output, record)

@@ -44,7 +44,9 @@ def of_steps_and_epochs(title: str, key: str, factor: float = 1.0, logarithmic: 
 
 CHARTS = (
     of_steps_and_epochs("Loss of an utterance", "loss", logarithmic=True),
-    Chart("Errors on the development part, %", (Curve("WER", "epoch", "dev_wer"), Curve("CER", "epoch", "dev_cer")), 100),
+    Chart(
+        "Errors on the development part, %", (Curve("WER", "epoch", "dev_wer"), Curve("CER", "epoch", "dev_cer")), 100
+    ),
     of_steps_and_epochs("Learning rate", "lr"),
     of_steps_and_epochs("Throughput, seconds of audio a second", "audio_per_s"),
     of_steps_and_epochs("Frames whose best symbol is the blank, %", "blank_share", 100),
@@ -182,7 +184,8 @@ def draw(chart: Chart, records: Sequence[dict[str, Any]]) -> str:
         x = place(step, levels[0])[0]
         anchor = "end" if step == steps[-1] else "middle"
         out.append(f'<text x="{x:.1f}" y="{BOTTOM + 16}" text-anchor="{anchor}">{number(step)}</text>')
-    looks = ["step" if curve.kind == "step" else ("first", "second")[i] for i, curve in enumerate(chart.curves)]
+    colours = iter(("first", "second"))
+    looks = ["step" if curve.kind == "step" else next(colours) for curve in chart.curves]
     for curve, look, points in zip(chart.curves, looks, drawn, strict=True):
         places = [place(*point) for point in points]
         out.append(f'<polyline class="curve {look}" points="{" ".join(f"{x:.1f},{y:.1f}" for x, y in places)}"/>')
