@@ -3,8 +3,6 @@ archives made to break out of their folder."""
 
 import hashlib
 import os
-import socket
-import struct
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
@@ -212,20 +210,22 @@ def test_tries_count_from_the_last_that_brought_something(server, get):
     assert get().read_bytes() == CONTENT
 
 
-def test_little_pieces_add_up(server, get):
-    def reset_after_a_little(request):
+def test_little_pieces_of_connections_that_stall_add_up(server, get, monkeypatch):
+    monkeypatch.setattr("asr.data.download.TIMEOUT_S", 1.0)
+    piece = BLOCK * 2 // 3
+
+    def stall(request):
         first = int((request.headers.get("Range") or "bytes=0-").removeprefix("bytes=").removesuffix("-"))
         answer = {"Content_Range": f"bytes {first}-{len(CONTENT) - 1}/{len(CONTENT)}"} if first else {}
-        request.reply(206 if first else 200, CONTENT[first:][:700_000], length=len(CONTENT) - first, **answer)
+        request.reply(206 if first else 200, CONTENT[first:][:piece], length=len(CONTENT) - first, **answer)
         request.wfile.flush()
-        request.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-        request.connection.close()
+        server.stalled.wait(30)
 
-    server.answers = [reset_after_a_little] * 4
+    server.stalled = threading.Event()
+    server.answers = [stall, stall]
     assert get().read_bytes() == CONTENT
-    asked = [int(range.removeprefix("bytes=").removesuffix("-")) for range in server.ranges[1:]]
-    assert asked == sorted(asked)
-    assert asked[-1] > BLOCK
+    server.stalled.set()
+    assert server.ranges == [None, f"bytes={piece}-", f"bytes={2 * piece}-"]
 
 
 def test_a_file_that_changed_on_the_server_starts_over(server, get):
