@@ -246,11 +246,14 @@ def models() -> None:
 def make_model(
     checkpoint: Annotated[Path, typer.Argument(metavar="CHECKPOINT.pt", help="In a run's folder checkpoints.")],
     output: Annotated[Path, typer.Argument(metavar="FOLDER", help="The new model folder.")],
+    blank_bias: Annotated[
+        float, typer.Option(help="Nats in favour of silence: fewer words heard in noise, more missed.")
+    ] = 0.0,
 ) -> None:
     """Make a model folder from any checkpoint of a run; train.keep_checkpoints=N keeps those of its N best epochs."""
     from asr.train.model_folder import make_model as make
 
-    make(checkpoint, output)
+    make(checkpoint, output, blank_bias)
     typer.echo(output)
 
 

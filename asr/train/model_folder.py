@@ -6,6 +6,7 @@ import math
 from pathlib import Path
 from typing import Any
 
+import torch
 import yaml
 
 from asr.config import Config, parse_config
@@ -32,9 +33,10 @@ def export_best(run: Path, config: Config, recognizer: Recognizer, about: dict[s
     return math.inf if best.best_wer is None else best.best_wer
 
 
-def make_model(checkpoint: Path, output: Path) -> Recognizer:
+def make_model(checkpoint: Path, output: Path, blank_bias: float = 0.0) -> Recognizer:
     """Write any checkpoint of a run as a model folder: of last.pt the running average of weights, if there is one.
 
+    blank_bias: nats by which "nothing here" gains on every token: fewer words heard in noise, more that are missed.
     Raises TrainError for what is no checkpoint in a run's folder, and when `output` holds a model already.
     """
     if (output / "config.json").exists():
@@ -50,10 +52,14 @@ def make_model(checkpoint: Path, output: Path) -> Recognizer:
         recognizer.load_state_dict(_weights(states))
     except (KeyError, RuntimeError) as error:
         raise TrainError(f"{checkpoint}: is not of this run ({str(error).splitlines()[0]})") from None
+    with torch.no_grad():
+        recognizer.head.projection.bias[0] += blank_bias
     recognizer.name = output.resolve().name
     scores = states.get("dev", {})
     recognizer.training_record = training_record(config, progress, kept.get("about", {}))
     recognizer.training_record |= {"best_epoch": progress.epoch, **_development(scores.get("wer"), scores.get("cer"))}
+    if blank_bias:
+        recognizer.training_record["blank_bias"] = blank_bias
     recognizer.save(output, model_card(recognizer))
     return recognizer
 

@@ -10,8 +10,8 @@ set -euo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/options.sh"
 run=${RUN:-runs/digits-pretrained}
 
-test_on() { # MANIFEST FOLDER: evaluate $run
-    asr evaluate --model "$run" "$data/$1.jsonl" --device "$device" --output-dir "$run/$2"
+test_on() { # MANIFEST FOLDER: evaluate what is made of $run
+    asr evaluate --model "$run/quiet" "$data/$1.jsonl" --device "$device" --output-dir "$run/$2"
 }
 
 asr data prepare "$recipe" "${options[@]}"
@@ -38,6 +38,8 @@ fi
 asr train "$recipe/pretrained.yaml" run="$run" train.init="$base" augment.noise="$data/voices/noise.jsonl" \
     data.train="$data/voices/train.jsonl" data.dev="$data/voices/dev.jsonl" ${settings[@]+"${settings[@]}"}
 finished "$run"
+# Of the noise it learned from it hears 14 words in 16 minutes; with these nats in favour of silence 2.
+[ -f "$run/quiet/config.json" ] || asr make-model "$run/checkpoints/best.pt" "$run/quiet" --blank-bias 3
 if [ -n "$speaker" ]; then
     test_on "digits/heldout_$speaker" eval
 else

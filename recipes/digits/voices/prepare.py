@@ -57,6 +57,7 @@ MOST_A_WORD = 50  # recordings of Speech Commands, which has 4,000 of each
 SPEECH_S = 600.0  # how long test_speech is
 ESC10 = {0, 1, 10, 11, 12, 20, 21, 38, 40, 41}  # the classes of ESC-50 whose licence allows every use
 TEST_FOLDS = (4, 5)
+NOISE_TIMES = 3
 ROBOTS = 3  # every third voice of espeak-ng: all of them would outnumber the more natural ones
 
 
@@ -69,6 +70,9 @@ def utterances(corpus: Path, made: Path) -> Iterator[tuple[str, Utterance]]:
         yield part, utterance
         if part.startswith("base_"):
             yield part.removeprefix("base_"), utterance
+        if part == "base_train" and not utterance.text:  # noise, more of it in the end: against words heard in it
+            for number in range(2, NOISE_TIMES + 1):
+                yield "train", replace(utterance, id=f"{utterance.id}_again{number}")
 
 
 def _beside_digits(corpus: Path, made: Path) -> Iterator[tuple[str, Utterance]]:
