@@ -11,6 +11,7 @@ from pathlib import Path
 
 from asr.audio import AUDIO_SUFFIXES, audio_info
 from asr.data.download import openslr
+from asr.data.layouts import text_lines
 from asr.data.manifest import Utterance
 from asr.data.unpack import unpack
 from asr.folders import walk
@@ -34,9 +35,5 @@ def utterances(corpus: Path, made: Path) -> Iterator[tuple[str, Utterance]]:
 
 def _texts(corpus: Path) -> dict[str, str]:
     """{"BAC009S0002W0122": "而对楼市…"}: every transcript, without the spaces between its words."""
-    lines = [
-        line.split()
-        for path in walk(corpus, "aishell_transcript_*.txt")
-        for line in path.read_text(encoding="utf-8").splitlines()
-    ]
+    lines = [line.split() for path in walk(corpus, "aishell_transcript_*.txt") for _, line in text_lines(path)]
     return {name: "".join(words) for name, *words in filter(None, lines)}

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from asr.audio import audio_info
 from asr.data.download import Archive
+from asr.data.layouts import text_lines
 from asr.data.manifest import Utterance
 from asr.folders import walk
 
@@ -51,6 +52,6 @@ def _listed(corpus: Path) -> dict[str, str]:
         line.strip().rpartition(".")[0]: part
         for part, paths in lists.items()
         for path in paths
-        for line in path.read_text(encoding="utf-8").splitlines()
+        for _, line in text_lines(path)
         if all(lists.values())
     }

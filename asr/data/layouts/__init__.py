@@ -1,7 +1,7 @@
 """Corpora as others lay them out -> utterances. Each reader takes a path, `say` for what people should know, and
 `failed` for what is wrong with an utterance that is left out; without `failed` the first such error is raised."""
 
-from asr.data.layouts.common import checked
+from asr.data.layouts.common import checked, text_lines
 from asr.data.layouts.detect import LAYOUTS, detect_layout
 from asr.data.layouts.folder import read_folder, read_librispeech
 from asr.data.layouts.jsonl import read_lhotse, read_nemo
@@ -18,4 +18,5 @@ __all__ = [
     "read_librispeech",
     "read_nemo",
     "read_table",
+    "text_lines",
 ]
