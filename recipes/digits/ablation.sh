@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# What each ingredient of the built-in model's first training buys: short trainings without it, tested on strings of the
+# What each ingredient of the base of the built-in model buys: short trainings without it, tested on strings of the
 # six speakers and of synthesisers that none of them heard. Run pretrained.sh before; 40 minutes on 2 CPU cores.
 #
 #     bash recipes/digits/ablation.sh [key=value ...]      # train.epochs=8, train.seed=1 …
