@@ -25,6 +25,7 @@ PAUSE_S = 1.0  # before the second try, then twice as long each time
 LONGEST_PAUSE_S = 300.0  # that a server may ask for
 TIMEOUT_S = 60
 BLOCK = 2**20
+AGENT = {"User-Agent": f"asr/{__version__}"}
 OPENSLR = (
     "https://www.openslr.org",
     "https://openslr.trmal.net",
@@ -92,6 +93,23 @@ def find_in_mirror(archive: Archive, mirror: str | None) -> Archive:
     )
 
 
+def gigabytes(archive: Archive, mirror: str | None) -> float:
+    """The archive's size where it will come from, as people pack corpora anew; else as published, 0 where unknown."""
+    published = archive.gigabytes or 0.0
+    home = mirror_folder(mirror)
+    if home is not None:
+        return _size(home / archive.path) / 1e9 or published
+    if mirror is None:
+        return published
+    request = urllib.request.Request(_in_mirror(archive, mirror), method="HEAD", headers=AGENT)
+    try:
+        with urllib.request.urlopen(request, timeout=TIMEOUT_S) as response:
+            length = response.headers.get("Content-Length", "")
+    except (OSError, ValueError, http.client.HTTPException):  # what is wrong there is said when the archive is fetched
+        return published
+    return int(length) / 1e9 if length.isdecimal() else published
+
+
 def fetch(archive: Archive, folder: Path, mirror: str | None, verify: bool, say: Say) -> Path:
     """Have the archive in `folder` and return its path; what is there and right is not fetched again.
 
@@ -112,7 +130,7 @@ def fetch(archive: Archive, folder: Path, mirror: str | None, verify: bool, say:
             raise DownloadError(f"{target}: {difference}; delete it to have it fetched again")
         return target
     folder.mkdir(parents=True, exist_ok=True)
-    urls = [f"{mirror.rstrip('/')}/{archive.path}"] if mirror is not None else list(archive.urls)
+    urls = [_in_mirror(archive, mirror)] if mirror is not None else list(archive.urls)
     errors = [] if urls else [f"{archive.path}: has no public address; get it by hand and set MIRROR to its folder"]
     part = target.with_name(target.name + ".part")
     for url in urls:
@@ -130,6 +148,10 @@ def fetch(archive: Archive, folder: Path, mirror: str | None, verify: bool, say:
         except DownloadError as error:
             errors.append(str(error))
     raise DownloadError("; ".join(errors))
+
+
+def _in_mirror(archive: Archive, mirror: str) -> str:
+    return f"{mirror.rstrip('/')}/{archive.path}"
 
 
 def file_sha256(path: Path) -> str:
@@ -199,7 +221,7 @@ def _download(url: str, part: Path, say: Say) -> str | None:
 def _transfer(url: str, part: Path) -> None:
     """One request for what `part` lacks, or for everything where the server has another file now than it began with."""
     have, version = _size(part), part.with_name(part.name + ".version")
-    request = urllib.request.Request(url, headers={"User-Agent": f"asr/{__version__}"})
+    request = urllib.request.Request(url, headers=AGENT)
     if have:
         request.add_header("Range", f"bytes={have}-")
         if version.is_file():

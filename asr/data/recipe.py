@@ -15,7 +15,7 @@ from types import ModuleType
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
-from asr.data.download import SUFFIXES, Archive, fetch, find_in_mirror, mirror_folder
+from asr.data.download import SUFFIXES, Archive, fetch, find_in_mirror, gigabytes, mirror_folder
 from asr.data.manifest import write_manifests
 from asr.data.unpack import unpack
 from asr.errors import AsrError, DownloadError, ManifestError
@@ -137,7 +137,7 @@ def _have(
     for archive in archives:
         if archive not in missing:
             say(f"{corpus / archive.name}: already there")
-    _refuse_a_full_disk(missing, home, mirror)
+    _refuse_a_full_disk(missing, home, None if sources else mirror)
     for unfinished in corpus.glob("*.part"):  # of an extraction that was interrupted: no part of the corpus
         shutil.rmtree(unfinished)
     fetched = []  # all before the first is unpacked: what is missing is known early
@@ -202,7 +202,7 @@ def _refuse_a_full_disk(archives: list[Archive], home: Path, mirror: str | None)
     """Archive and what is in it, which is no smaller, must fit. Raises DownloadError."""
     needed = 0.0
     for archive in archives:
-        size = archive.gigabytes or 0.0
+        size = gigabytes(archive, mirror)
         name = home / "archives" / Path(archive.path).name
         have = sum(path.stat().st_size for path in (name, Path(f"{name}.part")) if path.is_file()) / 1e9
         needed += size + (max(size - have, 0.0) if mirror_folder(mirror) is None else 0.0)

@@ -2,8 +2,10 @@
 
 import functools
 import http.server
+import shutil
 import tarfile
 import threading
+from contextlib import contextmanager
 
 import pytest
 
@@ -57,6 +59,16 @@ def run(corpus):
     return call
 
 
+@contextmanager
+def served(folder):
+    """The address of a server of that folder, as long as the block runs."""
+    handler = functools.partial(http.server.SimpleHTTPRequestHandler, directory=str(folder))
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
+
+
 def test_optional_archives_come_when_they_are_asked_for_and_stay(run):
     assert run() == {"train": "ab", "test": "c"}
     assert run(parts=["two"]) == {"train": "ab", "test": "c", "more": "d"}
@@ -90,12 +102,10 @@ def test_a_folder_is_used_in_place_and_read_again_on_demand(run, corpus):
 
 
 def test_archives_by_path_and_by_address(run, corpus):
-    handler = functools.partial(http.server.SimpleHTTPRequestHandler, directory=str(corpus / "mirror" / "home"))
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    url = f"http://127.0.0.1:{server.server_port}/two.tar?Signature=x"
-    assert run(sources=[str(corpus / "mirror" / "home" / "one.tar.gz"), url], mirror=None)["more"] == "d"
-    server.shutdown()
+    home = corpus / "mirror" / "home"
+    with served(home) as url:
+        sources = [str(home / "one.tar.gz"), f"{url}/two.tar?Signature=x"]
+        assert run(sources=sources, mirror=None)["more"] == "d"
 
 
 def test_a_corpus_that_cannot_fit_is_refused_before_anything_is_fetched(run, corpus):
@@ -105,6 +115,17 @@ def test_a_corpus_that_cannot_fit_is_refused_before_anything_is_fetched(run, cor
     (corpus / "talk" / "prepare.py").write_text(PREPARE.replace("gigabytes=1e9", "gigabytes=1e-9"))
     with pytest.raises(DownloadError, match="Connection refused"):
         run(parts=["huge"], mirror=None)
+
+
+def test_a_mirror_may_hold_a_smaller_corpus_than_the_public_one(run, corpus):
+    shutil.copy(corpus / "mirror" / "home" / "two.tar", corpus / "mirror" / "home" / "huge.tar")
+    with served(corpus / "mirror") as url:
+        assert run(parts=["huge"], mirror=url) == {"more": "d"}
+    shutil.rmtree(corpus / "data")
+    assert run(parts=["huge"]) == {"more": "d"}
+    shutil.rmtree(corpus / "data")
+    with pytest.raises(DownloadError, match=r"needs 2000000000\.0 GB"):  # a mirror that does not tell
+        run(parts=["huge"], mirror="http://127.0.0.1:1")
 
 
 def test_archives_given_at_different_times_do_not_mix(run, corpus):

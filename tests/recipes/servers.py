@@ -62,6 +62,15 @@ class Mirror(ThreadingHTTPServer):
 class _Handler(BaseHTTPRequestHandler):
     server: Mirror
 
+    def do_HEAD(self) -> None:
+        path = self.server.folder / urlsplit(self.path).path.lstrip("/")
+        if not path.is_file():
+            self.send_error(404)
+            return
+        self.send_response(200)
+        self.send_header("Content-Length", str(path.stat().st_size))
+        self.end_headers()
+
     def do_GET(self) -> None:
         path = urlsplit(self.path).path.lstrip("/")
         if not (self.server.folder / path).is_file():
