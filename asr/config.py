@@ -57,7 +57,7 @@ class DataConfig(Section):
     train: Path | None = None  # manifests (JSON Lines)
     dev: Path | None = None
     heldout: str | None = None  # leave this speaker's utterances out of train and dev
-    workers: int = Field(0, ge=0, le=64)  # processes that decode audio; 0: the training process itself
+    workers: int = Field(0, ge=0, le=64)  # threads that load audio ahead; 0: it is loaded when it is needed
     cache_mb: int = Field(1024, ge=0)  # decoded audio kept in memory, per process
     max_unreadable: float = Field(0.01, ge=0, le=1)  # share of an epoch's utterances that may be missing or damaged
 

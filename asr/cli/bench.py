@@ -33,7 +33,7 @@ def data(
         list[Path] | None,
         typer.Option(help="Recordings to decode, of one sample rate; default: made-up flac and opus."),
     ] = None,
-    workers: Annotated[int, typer.Option(min=0, max=64, help="Processes that decode, beside a run with none.")] = 2,
+    workers: Annotated[int, typer.Option(min=0, max=64, help="Threads that decode, beside a run with none.")] = 2,
     repeat: Annotated[int, typer.Option(min=0, help="Times that each reader decodes all; 0: no decoding.")] = 5,
     output: Annotated[Path | None, typer.Option(help="Also write all figures here (JSON).")] = None,
 ) -> None:
@@ -61,7 +61,7 @@ def train(
     ),
     minutes: Annotated[float | None, typer.Option(min=0.05, help="Of audio; default: 6 on a CPU, 90 on a GPU.")] = None,
     workers: Annotated[
-        int, typer.Option(min=0, max=64, help="Processes that decode files; 0: the training's own.")
+        int, typer.Option(min=0, max=64, help="Threads that decode files; 0: the training decodes.")
     ] = 1,
     repeat: Annotated[int, typer.Option(min=1, help="Times that each way is measured.")] = 5,
     threads: Annotated[int, typer.Option(min=0, max=1024, help="Of the CPU, for every way; 0: one for each core.")] = 0,

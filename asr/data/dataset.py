@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import signal
-from collections import OrderedDict
+from collections import OrderedDict, deque
 from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from threading import Lock
 from typing import NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
 
 from asr.audio import read_audio
 from asr.augment import augment_waveform, change_speed, generator
@@ -19,7 +19,7 @@ from asr.config import AugmentConfig, JoinConfig
 from asr.data.files import require_file
 from asr.data.join import Plan, join_waveforms
 from asr.data.manifest import Manifest, Utterance
-from asr.errors import AsrError, AudioError, ManifestError, TrainError
+from asr.errors import AudioError, ManifestError
 from asr.text import Tokenizer, normalise
 
 
@@ -39,30 +39,57 @@ class Batch(NamedTuple):
         tensors = (tensor.to(device, non_blocking=True) for tensor in self[1:5])
         return Batch(self.indices, *tensors, self.unreadable)
 
+    def pinned(self) -> Batch:
+        return Batch(self.indices, *(tensor.pin_memory() for tensor in self[1:5]), self.unreadable)
+
 
 class WaveformCache:
-    """Decoded audio by manifest row, the least recently used dropped beyond `megabytes`."""
+    """Decoded audio by manifest row, the least recently used dropped beyond `megabytes`. Threads may share it."""
 
     def __init__(self, manifest: Manifest, sample_rate: int, megabytes: int) -> None:
         self.manifest = manifest
         self.sample_rate = sample_rate
         self.room = megabytes * 2**20
         self._kept: OrderedDict[int, tuple[Utterance, np.ndarray]] = OrderedDict()
+        self._lock = Lock()
 
     def __getitem__(self, row: int) -> tuple[Utterance, np.ndarray]:
-        if row in self._kept:
-            self._kept.move_to_end(row)
-            return self._kept[row]
+        """The utterance and its samples, (samples,) float32. Raises AudioError."""
+        with self._lock:
+            found = self._kept.get(row)
+            if found is not None:
+                self._kept.move_to_end(row)
+        if found is not None:
+            return found[0], _unpacked(found[1])
         utterance = self.manifest[row]
         try:
             samples = read_utterance(utterance, self.sample_rate)
         except AudioError as error:
             raise AudioError(f"{self.manifest.path}, utterance {utterance.id}: {error}") from None
-        self._kept[row] = utterance, samples
-        self.room -= samples.nbytes
-        while self.room < 0 and self._kept:
-            self.room += self._kept.popitem(last=False)[1][1].nbytes
+        if self.room > 0 or self._kept:
+            self._keep(row, utterance, _packed(samples))
         return utterance, samples
+
+    def _keep(self, row: int, utterance: Utterance, packed: np.ndarray) -> None:
+        with self._lock:
+            if row in self._kept:  # by another thread meanwhile
+                return
+            self._kept[row] = utterance, packed
+            self.room -= packed.nbytes
+            while self.room < 0 and self._kept:
+                self.room += self._kept.popitem(last=False)[1][1].nbytes
+
+
+def _packed(samples: np.ndarray) -> np.ndarray:
+    """As int16, half the size, where that loses nothing: as decoded from 16-bit files of one channel."""
+    scaled = samples * np.float32(2**15)
+    with np.errstate(invalid="ignore"):  # full scale does not fit, and is found out by the comparison
+        packed = scaled.astype(np.int16)
+    return packed if np.array_equal(packed, scaled) else samples
+
+
+def _unpacked(packed: np.ndarray) -> np.ndarray:
+    return packed if packed.dtype == np.float32 else packed * np.float32(2**-15)
 
 
 class RecordedNoise:
@@ -86,8 +113,11 @@ class RecordedNoise:
 
 
 @dataclass
-class Examples(Dataset):
-    """The utterances of one epoch. Item i is plan i, joined and augmented by draws keyed (seed, epoch, i)."""
+class Examples:
+    """The utterances of one epoch. Item i is plan i, joined and augmented by draws keyed (seed, epoch, i).
+
+    pin: batches lie in memory from which CUDA copies while it computes.
+    """
 
     waveforms: WaveformCache
     plans: Sequence[Plan]
@@ -98,9 +128,7 @@ class Examples(Dataset):
     noise: RecordedNoise | None
     seed: int
     epoch: int
-
-    def __len__(self) -> int:
-        return len(self.plans)
+    pin: bool = False
 
     def __getitem__(self, index: int) -> tuple[int, Tensor, Tensor] | str:
         """Plan number, waveform and tokens; for an utterance that cannot be read, why."""
@@ -122,41 +150,29 @@ class Examples(Dataset):
         text = " ".join(filter(None, (normalise(utterance.text or "", self.normaliser) for utterance in utterances)))
         return index, torch.from_numpy(joined), torch.tensor(self.tokenizer.encode(text), dtype=torch.long)
 
-    def batches(self, batches: list[list[int]], workers: int) -> Iterator[Batch]:
-        """Load the given groups of plans in order."""
-        # A generator of its own: a loader draws a number when it starts, which must not shift dropout's after a resume.
-        own = torch.Generator().manual_seed(self.seed)
-        loader = DataLoader(
-            self,
-            batch_sampler=batches,
-            num_workers=workers,
-            collate_fn=collate,
-            generator=own,
-            worker_init_fn=_leave_signals_alone,
-        )
-        return _without_traceback(iter(loader))
+    def batches(self, groups: Sequence[list[int]], workers: int) -> Iterator[Batch]:
+        """Load the given groups of plans in order; so many threads load ahead of what is asked for.
 
+        Decoders and numpy compute outside of Python's lock, so threads do what processes would, and share the cache.
+        """
+        if not workers:
+            yield from map(self._batch, groups)
+            return
+        pool = ThreadPoolExecutor(workers, thread_name_prefix="data")
+        try:
+            ahead: deque[Future[Batch]] = deque()
+            for group in groups:
+                ahead.append(pool.submit(self._batch, group))
+                if len(ahead) > 2 * workers:
+                    yield ahead.popleft().result()
+            while ahead:
+                yield ahead.popleft().result()
+        finally:
+            pool.shutdown(cancel_futures=True)
 
-def _leave_signals_alone(worker: int) -> None:
-    """Ctrl-C reaches the workers too, but the training still needs them to come to a good end; they end with it."""
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, signal.SIG_IGN)
-
-
-def _without_traceback(batches: Iterator[Batch]) -> Iterator[Batch]:
-    """A worker's error comes with its traceback: its last line alone is for people."""
-    try:
-        yield from batches
-    except RuntimeError as error:
-        if "DataLoader worker" not in str(error):
-            raise
-        raise TrainError(
-            "a process that decodes audio was killed, perhaps for want of memory; lower data.workers or data.cache_mb,"
-            " and the same command goes on"
-        ) from None
-    except AsrError as error:
-        *traceback, line = str(error).strip().splitlines()
-        raise type(error)(line.partition(": ")[2] if traceback else line) from None
+    def _batch(self, group: list[int]) -> Batch:
+        batch = collate([self[index] for index in group])
+        return batch.pinned() if self.pin else batch
 
 
 def collate(examples: list[tuple[int, Tensor, Tensor] | str]) -> Batch:

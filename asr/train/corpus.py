@@ -188,6 +188,7 @@ class TrainingData:
             noise=self.noise,
             seed=self.config.train.seed,
             epoch=epoch,
+            pin=self.recognizer.device.type == "cuda",
         )
         return len(groups), examples.batches(self.ranks.share(groups[first:]), self.config.data.workers)
 

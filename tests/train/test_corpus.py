@@ -1,7 +1,5 @@
 """What can be learned of a training part, and what an epoch is made of."""
 
-import os
-import signal
 from collections import Counter
 
 import numpy as np
@@ -167,19 +165,3 @@ def test_a_batch_may_have_nothing_that_can_be_read(tmp_path):
     assert batch.indices == []
     assert batch.to(torch.device("cpu")).waveforms.numel() == 0
     assert len(batch.unreadable) == 2
-
-
-def test_a_killed_worker_is_one_line(tmp_path):
-    made = data(tmp_path, [(20, "a")] * 3, data={"train": str(tmp_path / "m.jsonl"), "workers": 1})
-    made.cache = Killer()
-    with pytest.raises(TrainError, match=r"^a process that decodes audio was killed.* lower data\.workers"):
-        list(made.batches(0)[1])
-
-
-class Killer:
-    """Recordings of which none is ever read, as where memory runs out."""
-
-    sample_rate = 8000
-
-    def __getitem__(self, row):
-        os.kill(os.getpid(), signal.SIGKILL)
