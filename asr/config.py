@@ -8,9 +8,11 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from asr.errors import ConfigError
+
+AUTO = 0.0  # where a number may be found out, what "auto" is read as
 
 
 class Section(BaseModel):
@@ -97,13 +99,14 @@ class AugmentConfig(Section):
 
 
 Momentum = Annotated[float, Field(ge=0, lt=1)]
+AutoSeconds = Annotated[float, BeforeValidator(lambda value: AUTO if value == "auto" else value), Field(ge=0)]
 
 
 class TrainConfig(Section):
     init: str | None = None  # start from this model's weights: a folder or a built-in name
     freeze: tuple[str, ...] = ()  # parameters that stay as they are, by patterns of their names: [encoder.layers.0.*]
     epochs: int = Field(30, ge=1)
-    batch_s: float = Field(120.0, gt=0)  # seconds of audio in a batch, padding included
+    batch_s: AutoSeconds = 120.0  # of audio in a batch, padding included; auto: what memory holds, found by a trial
     accumulate: int = Field(1, ge=1)  # batches a step: a larger batch than memory holds
     short_first: bool = False  # the first epoch goes from short utterances to long ones
     lr: float = Field(1e-3, gt=0)  # the peak

@@ -20,23 +20,28 @@ COMPILED = ("decode", "lm")  # the packages that hold compiled functions
 
 
 def inlined(function: Callable[..., Any]) -> Any:
-    """Decorator: compile as a part of whatever calls it. Handing over a tuple of many arrays costs more than small
-    functions do."""
+    """Decorator: compile as a part of whatever calls it."""
     return numba.njit(nogil=True, inline="always")(function)
 
 
-def jit(function: Callable[..., Any]) -> Any:
+def jit(function: Callable[..., Any], **options: Any) -> Any:
     """Decorator: compile for the types of the first call. The compiled function lets other threads run."""
     folder = cache_folder()
     if folder is None:
-        return numba.njit(nogil=True)(function)
+        return numba.njit(nogil=True, **options)(function)
     usual, numba.config.CACHE_DIR = numba.config.CACHE_DIR, str(folder)
     try:
-        return numba.njit(nogil=True, cache=True)(function)
+        return numba.njit(nogil=True, cache=True, **options)(function)
     except RuntimeError:  # numba's word for a folder in which it cannot write
-        return numba.njit(nogil=True)(function)
+        return numba.njit(nogil=True, **options)(function)
     finally:
         numba.config.CACHE_DIR = usual
+
+
+def bare(function: Callable[..., Any]) -> Any:
+    """Decorator: `jit` for functions that are given all their arrays. Nothing in them counts references: for every
+    array that is looked up in a tuple, that takes longer than what is then done with the array."""
+    return jit(function, _nrt=False)
 
 
 @lru_cache(maxsize=1)
@@ -47,7 +52,7 @@ def cache_folder() -> Path | None:
     a folder for every state of the source cannot be stale. The package's own folder is often not writable.
     """
     files = sorted(path for name in COMPILED for path in (Path(__file__).parent / name).glob("*.py"))
-    sources = [source for source in map(Path.read_bytes, files) if b"@jit" in source]
+    sources = [source for source in map(Path.read_bytes, files) if b"@jit" in source or b"@bare" in source]
     digest = sha256(b"".join(sources)).hexdigest()[:12]
     base = os.environ.get("NUMBA_CACHE_DIR") or os.environ.get("XDG_CACHE_HOME")
     try:

@@ -14,7 +14,8 @@ from torch import Tensor
 from asr import pretrained
 from asr.audio import Audio, Source, as_audio, read_audio
 from asr.decode.batch import Decoder, decode_waveforms
-from asr.decode.greedy import Hypothesis, Word, greedy, words
+from asr.decode.greedy import Hypothesis, Word, greedy
+from asr.decode.words import timed_words, with_confidence
 from asr.device import resolve_device
 from asr.errors import AsrError, AudioError
 from asr.model.recognizer import Recognizer
@@ -140,7 +141,7 @@ class Transcriber:
 
     def _finish(self, waiting: list[_Pending]) -> Iterator[tuple[Job, Transcript | AsrError]]:
         pieces = [p.audio.samples[a:b] for p in waiting if p.audio is not None for a, b in p.bounds]
-        hypotheses = iter(decode_waveforms(self.recognizer, pieces, self.decoder))
+        hypotheses = iter(decode_waveforms(self.recognizer, pieces, with_confidence(self.decoder, self.recognizer)))
         for pending in waiting:
             if pending.audio is None:
                 assert pending.error is not None
@@ -153,9 +154,8 @@ class Transcriber:
         assert pending.audio is not None
         segments = []
         for (first, end), hypothesis in zip(pending.bounds, pending.hypotheses, strict=True):
-            start_s = first / self.sample_rate
-            end_s = end / self.sample_rate
-            spoken = words(hypothesis, self.recognizer.tokenizer, self.recognizer.frame_s, start_s, end_s)
+            start_s, end_s = first / self.sample_rate, end / self.sample_rate
+            spoken = timed_words(self.recognizer, hypothesis, pending.audio.samples[first:end], start_s)
             segments.append(Segment(start_s, end_s, self.recognizer.tokenizer.decode(hypothesis.tokens), spoken))
         text = " ".join(segment.text for segment in segments if segment.text)
         return Transcript(text, segments, pending.audio.duration, self.recognizer.name, pending.audio.notes)

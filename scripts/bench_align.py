@@ -4,8 +4,9 @@
 
 Says digit strings with the voices of flite (which prints the end of every phone) and of espeak-ng (whose library calls
 back at every word), those that are installed (Debian: apt-get install flite espeak-ng), and prints the median error of
-word starts, and of ends where the engine tells them. "lead" is what asr/decode/align.py calls LEAD_S: measure it anew
-for a model of another make. --hour aligns an hour of the same speech and prints seconds and peak memory.
+word starts, and of ends where the engine tells them; then those of `asr transcribe`, where it hears the right words.
+"lead" is what the model's lead_s should be (`asr make-model --lead-s`). --hour aligns an hour of the same speech and
+prints seconds and peak memory.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ import shutil
 import subprocess
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from ctypes.util import find_library
 from functools import cache
 from pathlib import Path
@@ -27,8 +28,10 @@ import numpy as np
 
 import asr
 from asr.audio import as_audio, read_audio
-from asr.decode.align import LEAD_S, align
+from asr.decode.align import align
+from asr.decode.greedy import Word
 from asr.model.recognizer import Recognizer
+from asr.transcribe import Transcriber
 
 # The phones of flite's lexicon for each word.
 PHONES = {"zero": 4, "one": 3, "two": 2, "three": 3, "four": 3, "five": 3, "six": 4, "seven": 5, "eight": 2, "nine": 3}
@@ -121,20 +124,28 @@ def strings(count: int) -> list[list[str]]:
     return [rng.choice(list(PHONES), rng.integers(2, 10)).tolist() for _ in range(count)]
 
 
-def measure(recognizer: Recognizer, speak: Callable[[str, list[str]], Speech], voice: str, count: int) -> np.ndarray:
-    """(words, 2): seconds by which found starts and ends are late; NaN for ends that are not known."""
-    rows = []
+def measure(
+    recognizer: Recognizer, speak: Callable[[str, list[str]], Speech], voice: str, count: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """(words, 2) of align and of transcribe: seconds by which found starts and ends are late; NaN for ends that are not
+    known."""
+    transcriber = Transcriber(recognizer)
+    aligned, heard = [], []
     for words in strings(count):
         speech = speak(voice, words)
         if len(speech.starts) != len(words):
             continue  # the engine ran words together
         samples = as_audio(speech.samples, speech.sample_rate, recognizer.sample_rate).samples
-        found = align(recognizer, samples, " ".join(words)).words
-        ends = speech.ends if len(speech.ends) else np.full(len(words), np.nan)
-        rows += [
-            (word.start - start, word.end - end) for word, start, end in zip(found, speech.starts, ends, strict=True)
-        ]
-    return np.array(rows)
+        aligned += late(align(recognizer, samples, " ".join(words)).words, speech)
+        transcript = transcriber.transcribe(samples, sample_rate=recognizer.sample_rate)
+        if transcript.text.split() == words:
+            heard += late(transcript.words, speech)
+    return np.array(aligned), np.array(heard).reshape(-1, 2)
+
+
+def late(found: Sequence[Word], speech: Speech) -> list[tuple[float, float]]:
+    ends = speech.ends if len(speech.ends) else np.full(len(found), np.nan)
+    return [(word.start - start, word.end - end) for word, start, end in zip(found, speech.starts, ends, strict=True)]
 
 
 def row(name: str, errors: np.ndarray) -> str:
@@ -180,10 +191,11 @@ def main() -> None:
     every = []
     for engine, speak, voice in voices:
         every.append(measure(recognizer, speak, voice, arguments.strings))
-        print(row(f"{engine} {voice}", every[-1]), flush=True)
-    errors = np.concatenate(every)
+        print(row(f"{engine} {voice}", every[-1][0]), flush=True)
+    errors, heard = (np.concatenate(each) for each in zip(*every, strict=True))
     print(row("all", errors))
-    print(f"lead: {LEAD_S + np.median(errors[:, 0]):.3f} s, LEAD_S is {LEAD_S} s")
+    print(row("all, transcribed", heard))
+    print(f"lead: {recognizer.lead_s + np.median(errors[:, 0]):.3f} s, the model's is {recognizer.lead_s:g} s")
     if arguments.hour:
         align_an_hour(recognizer, voices[0][1], voices[0][2])
 

@@ -4,6 +4,7 @@
     python scripts/bench_beam.py asr bench
     OTHER/bin/python scripts/bench_beam.py pyctcdecode bench    # an environment with "numpy<2" pyctcdecode kenlm
     OTHER/bin/python scripts/bench_beam.py flashlight bench     # and one with flashlight-text (Python 3.10 to 3.12)
+    python scripts/bench_beam.py compare bench
 
 `dump` writes the log-probabilities of a manifest and the language model as an ARPA file. The others decode them on one
 core, twice, the first time to warm up, and print CPU seconds, seconds of audio for each, word errors, and write what
@@ -169,6 +170,48 @@ def word_errors(reference: list[str], hypothesis: list[str]) -> int:
     return row[-1]
 
 
+def compare(folder: Path, a: argparse.Namespace) -> None:
+    import torch
+
+    from asr.lm.model import LanguageModel
+    from asr.text import Tokenizer
+
+    about = json.loads((folder / "about.json").read_text(encoding="utf-8"))
+    stored, lm = np.load(folder / "log_probs.npz"), LanguageModel.load(folder / "lm.arpa")
+    tokenizer = Tokenizer("characters", tuple(about["tokens"]))
+
+    def exact(log_probs: np.ndarray, text: str) -> float:
+        words, tokens = text.split(), torch.tensor([tokenizer.encode(text)], dtype=torch.long)
+        lengths = torch.tensor([len(log_probs)]), torch.tensor([tokens.shape[1]])
+        frames = torch.from_numpy(log_probs).double().unsqueeze(1)
+        acoustic = -float(torch.nn.functional.ctc_loss(frames, tokens, *lengths, reduction="sum"))
+        unknown = sum(word not in lm.index for word in words)
+        language = a.lm_weight * float(lm.score_sentence(words).sum())
+        return acoustic + language + a.word_bonus * len(words) + a.unknown_penalty * unknown
+
+    ours = None
+    for name in ("asr", "pyctcdecode", "flashlight"):
+        if not (folder / f"{name}.txt").exists():
+            continue
+        lines = (folder / f"{name}.txt").read_text(encoding="utf-8").splitlines()
+        read = [line.split("\t")[1] for line in lines]
+        scores = np.array([exact(stored[f"arr_{i}"], text) for i, text in enumerate(read)])
+        errors = np.array([word_errors(t.split(), r.split()) for t, r in zip(about["texts"], read)])  # noqa: B905
+        words = np.array([len(text.split()) for text in about["texts"][: len(read)]])
+        about_read = f"{name:12} {sum(len(text.split()) for text in read)} words, mean exact score {scores.mean():.3f}"
+        if ours is None:
+            ours = scores, errors
+            print(about_read)
+            continue
+        drawn = np.random.default_rng(0).integers(0, len(read), (2000, len(read)))
+        more = 100 * (errors - ours[1])[drawn].sum(axis=1) / words[drawn].sum(axis=1)
+        low, high = np.percentile(more, [2.5, 97.5])
+        print(
+            f"{about_read}, below ours in {(scores < ours[0] - 1e-3).mean():.1%} of utterances, above in"
+            f" {(scores > ours[0] + 1e-3).mean():.1%}; WER minus ours: {low:+.2f} to {high:+.2f} points (95 %, paired)"
+        )
+
+
 def measure(name: str, folder: Path, a: argparse.Namespace) -> None:
     about = json.loads((folder / "about.json").read_text(encoding="utf-8"))
     stored = np.load(folder / "log_probs.npz")
@@ -193,7 +236,7 @@ def measure(name: str, folder: Path, a: argparse.Namespace) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=["dump", "asr", "pyctcdecode", "flashlight"])
+    parser.add_argument("what", choices=["dump", "asr", "pyctcdecode", "flashlight", "compare"])
     parser.add_argument("path", type=Path, help="dump: a manifest; otherwise the folder it wrote")
     parser.add_argument("--model", default="digits")
     parser.add_argument("--lm", type=Path)
@@ -207,6 +250,8 @@ def main() -> None:
     a = parser.parse_args()
     if a.what == "dump":
         dump(a.output, a.model, a.lm, a.path)
+    elif a.what == "compare":
+        compare(a.path, a)
     else:
         measure(a.what, a.path, a)
 

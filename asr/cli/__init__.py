@@ -19,7 +19,7 @@ from asr.cli.align import EXAMPLES, align
 from asr.cli.bench import bench_app
 from asr.cli.console import INTERRUPTED, Commands, examples, introduce, safe_name, say, watch, write_output
 from asr.cli.data import data_app
-from asr.cli.decoding import BeamOption, Decoding, HotwordOption, LmOption, LmWeightOption, WordBonusOption
+from asr.cli.decoding import Decoding, decodes
 from asr.cli.lm import lm_app
 from asr.errors import AsrError, AudioError
 from asr.version import __version__
@@ -63,6 +63,7 @@ def root(
         "cat call.wav | asr transcribe -",
     )
 )
+@decodes
 def transcribe(
     inputs: Annotated[
         list[str],
@@ -71,12 +72,9 @@ def transcribe(
     model: Annotated[str | None, typer.Option(help="A model folder, a run folder or a built-in model's name.")] = None,
     form: Annotated[str, typer.Option("--format", help="txt, or json: one object a recording.")] = "txt",
     output_dir: Annotated[Path | None, typer.Option(help="Write one file a recording here, not to stdout.")] = None,
-    beam: BeamOption = None,
-    lm: LmOption = None,
-    lm_weight: LmWeightOption = None,
-    word_bonus: WordBonusOption = None,
-    hotword: HotwordOption = None,
     device: Device = "auto",
+    *,
+    decoding: Decoding,
 ) -> None:
     """Turn recordings into text. Without --model the built-in model is used."""
     if form not in ("txt", "json"):
@@ -86,7 +84,6 @@ def transcribe(
 
     # By its folder: a folder ./digits of the user's must not pass for it.
     transcriber = Transcriber.load(model or pretrained.HERE / "digits", device)
-    decoding = Decoding(beam, lm, lm_weight, word_bonus, tuple(hotword or ()))
     transcriber.decoder = decoding.decoder(transcriber.recognizer)
     if model is None:
         say(introduce(transcriber.recognizer.name, transcriber.recognizer.training_record))
@@ -180,17 +177,15 @@ def train(
         "asr evaluate data/digits/test.jsonl",
     )
 )
+@decodes
 def evaluate(
     manifest: Annotated[Path, typer.Argument(metavar="MANIFEST", help="Utterances with texts (.jsonl).")],
     model: Annotated[str, typer.Option(help="A model folder, a run folder or a built-in model's name.")] = "digits",
     output_dir: Annotated[Path | None, typer.Option(help="Write wer.json, ref.trn and hyp.trn here.")] = None,
     expect: Annotated[float | None, typer.Option(help="A WER (fraction) to print beside the measured one.")] = None,
-    beam: BeamOption = None,
-    lm: LmOption = None,
-    lm_weight: LmWeightOption = None,
-    word_bonus: WordBonusOption = None,
-    hotword: HotwordOption = None,
     device: Device = "auto",
+    *,
+    decoding: Decoding,
 ) -> None:
     """Word error rate of a model on a manifest, with its 95 % interval. A stored result of the same is shown again."""
     from asr.evaluate import run as evaluation
@@ -199,7 +194,6 @@ def evaluate(
     from asr.pretrained import find_model
 
     folder = find_model(model)
-    decoding = Decoding(beam, lm, lm_weight, word_bonus, tuple(hotword or ()))
     used = decoding.record()
     record = evaluation.stored_evaluation(output_dir, folder, manifest, used) if output_dir is not None else None
     advice = None
@@ -249,11 +243,17 @@ def make_model(
     blank_bias: Annotated[
         float, typer.Option(help="Nats in favour of silence: fewer words heard in noise, more missed.")
     ] = 0.0,
+    lead_s: Annotated[
+        float, typer.Option(min=0, max=10, help="Seconds from a word's start to its first frame; default 0.08.")
+    ] = 0.08,
+    calibrate: Annotated[
+        Path | None, typer.Option(metavar="MANIFEST", help="Fit confidences to this, which was not trained on.")
+    ] = None,
 ) -> None:
     """Make a model folder from any checkpoint of a run; train.keep_checkpoints=N keeps those of its N best epochs."""
     from asr.train.model_folder import make_model as make
 
-    make(checkpoint, output, blank_bias)
+    make(checkpoint, output, blank_bias, lead_s, calibrate)
     typer.echo(output)
 
 

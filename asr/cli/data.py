@@ -192,13 +192,15 @@ Column = Annotated[str | None, typer.Option(help="Of a table: the column's name,
         "asr data import cv-corpus/cy/validated.tsv --output cy.jsonl",
         "asr data import list.csv --audio file --text said --speaker who --audio-folder wav --output list.jsonl",
         "asr data import kaldi/data/train --output train.jsonl",
+        "asr data import musan/noise --layout audio --output noise.jsonl",
     ),
 )
 def import_corpus(
     path: Annotated[Path, typer.Argument(metavar="PATH", help="A folder, a table or a list that describes audio.")],
     output: Annotated[Path, typer.Option(help="The manifest to write (.jsonl).")],
     layout: Annotated[
-        str | None, typer.Option(help="folder, table, kaldi, lhotse, nemo or librispeech; default: what is there.")
+        str | None,
+        typer.Option(help="folder, table, kaldi, lhotse, nemo, librispeech; audio: no texts; default: what is there."),
     ] = None,
     audio: Column = None,
     text: Column = None,

@@ -2,38 +2,51 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, fields
+from functools import cached_property, wraps
 from hashlib import sha256
+from inspect import Parameter, signature
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
 
 import typer
 
 if TYPE_CHECKING:
     from asr.decode.batch import Decoder
+    from asr.decode.beam import BeamSettings
+    from asr.lm.model import LanguageModel
     from asr.model.recognizer import Recognizer
-
-BeamOption = Annotated[
-    int | None, typer.Option(min=1, help="Beam search with so many prefixes; default: greedy, 32 with --lm.")
-]
-LmOption = Annotated[Path | None, typer.Option(metavar="LM", help="A language model: a folder or an ARPA file.")]
-LmWeightOption = Annotated[float | None, typer.Option(help="Weight of the language model.")]
-WordBonusOption = Annotated[float | None, typer.Option(help="Added for every word, in nats.")]
-HotwordOption = Annotated[
-    list[str] | None,
-    typer.Option(metavar="NAME[:WEIGHT]|@FILE", help="Listen for this word; weight in nats a letter. Repeatable."),
-]
 
 
 @dataclass(frozen=True)
 class Decoding:
-    """What the options say; None where they are silent."""
+    """What the options say; None where they are silent. Each field is an option, see `decodes`."""
 
-    beam: int | None = None
-    lm: Path | None = None
-    lm_weight: float | None = None
-    word_bonus: float | None = None
-    hotwords: tuple[str, ...] = ()
+    beam: Annotated[
+        int | None, typer.Option(min=1, help="Beam search with so many prefixes; default: greedy, 32 with --lm.")
+    ] = None
+    lm: Annotated[Path | None, typer.Option(metavar="LM", help="A language model: a folder or an ARPA file.")] = None
+    lm_weight: Annotated[
+        float | None, typer.Option(help="Weight of the language model; default: what it was tuned to, or 0.5.")
+    ] = None
+    word_bonus: Annotated[
+        float | None, typer.Option(help="Added for every word, in nats; default: as tuned, or 0.5.")
+    ] = None
+    unknown_penalty: Annotated[
+        float | None, typer.Option(help="Added for words the language model lacks, in nats; default: as tuned, or -10.")
+    ] = None
+    closed: Annotated[
+        bool, typer.Option("--closed", help="Only words of the language model, and hot words, are heard.")
+    ] = False
+    hotwords: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--hotword",
+            metavar="NAME[:WEIGHT]|@FILE",
+            help="Listen for this word; weight in nats a letter. Repeatable.",
+        ),
+    ] = None
 
     @property
     def greedy(self) -> bool:
@@ -46,10 +59,8 @@ class Decoding:
 
             return greedy
         from asr.decode.beam import prepare
-        from asr.lm.model import LanguageModel
 
-        lm = None if self.lm is None else LanguageModel.load(self.lm)
-        return prepare(recognizer.tokenizer, recognizer.text.normaliser, self._settings(), lm, self._hot_words())
+        return prepare(recognizer.tokenizer, recognizer.text.normaliser, self._settings(), self._lm, self._hot_words())
 
     def record(self) -> dict[str, Any]:
         """The decoder as `wer.json` names it."""
@@ -66,16 +77,44 @@ class Decoding:
             "hotwords": self._hot_words(),
         }
 
-    def _settings(self) -> Any:
+    @cached_property
+    def _lm(self) -> LanguageModel | None:
+        from asr.lm.model import LanguageModel
+
+        return None if self.lm is None else LanguageModel.load(self.lm)
+
+    def _settings(self) -> BeamSettings:
         from asr.decode.beam import BeamSettings
 
-        given = {"beam": self.beam, "lm_weight": self.lm_weight, "word_bonus": self.word_bonus}
-        return BeamSettings(**{name: value for name, value in given.items() if value is not None})
+        # An ARPA file holds no weights; only a search needs it to be read.
+        tuned = self._lm.weights if self.lm is not None and self.lm.is_dir() else {}
+        options = {name: getattr(self, name) for name in ("beam", "lm_weight", "word_bonus", "unknown_penalty")}
+        given = {name: value for name, value in options.items() if value is not None}
+        return BeamSettings(**(tuned | given), closed=self.closed)
 
     def _hot_words(self) -> dict[str, float]:
         from asr.decode.hotwords import parse_hot_words
 
-        return parse_hot_words(self.hotwords)
+        return parse_hot_words(self.hotwords or ())
+
+
+def decodes(command: Callable[..., None]) -> Callable[..., None]:
+    """Gives a command the fields of Decoding as options, in place of its last parameter, `decoding`."""
+    hints = get_type_hints(Decoding, include_extras=True)
+    options = [
+        Parameter(field.name, Parameter.KEYWORD_ONLY, default=field.default, annotation=hints[field.name])
+        for field in fields(Decoding)
+    ]
+    whole = signature(command, eval_str=True)
+    parameters = [*(own for name, own in whole.parameters.items() if name != "decoding"), *options]
+
+    @wraps(command)
+    def run(**given: Any) -> None:
+        command(decoding=Decoding(**{option.name: given.pop(option.name) for option in options}), **given)
+
+    run.__signature__ = whole.replace(parameters=parameters)
+    run.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
+    return run
 
 
 def _path_sha256(path: Path) -> str:

@@ -7,13 +7,14 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from asr.cli.console import examples, say
+from asr.cli.console import examples, say, watch
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from asr.lm.model import LanguageModel
     from asr.lm.trie import Level
+    from asr.lm.tune import Trial
 
 lm_app = typer.Typer(help="Language models from plain text.", no_args_is_help=True, rich_markup_mode="markdown")
 
@@ -91,6 +92,60 @@ def convert(
     about = LmConfig(unit=unit or loaded.unit, normaliser=normaliser or loaded.normaliser or "none", bits=bits)
     loaded = replace(loaded, unit=about.unit, normaliser=about.normaliser if normaliser else loaded.normaliser)
     _write(output, loaded, loaded.levels())
+
+
+@lm_app.command(epilog=examples("asr lm tune lm data/mini_librispeech/dev.jsonl --model runs/mini_librispeech"))
+def tune(
+    lm: Annotated[Path, typer.Argument(metavar="LM", help="A language model's folder.")],
+    manifest: Annotated[Path, typer.Argument(metavar="MANIFEST", help="Utterances with texts, not those of a test.")],
+    model: Annotated[str, typer.Option(help="A model folder, a run folder or a built-in model's name.")],
+    beam: Annotated[int, typer.Option(min=1, help="Prefixes kept.")] = 32,
+    closed: Annotated[bool, typer.Option("--closed", help="Only words of the language model are heard.")] = False,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
+) -> None:
+    """Find the weights with the fewest word errors, and store them in the folder: `--lm` then uses them.
+
+    The audio goes through the model once, then a few dozen beam searches follow.
+    """
+    from asr.data.manifest import Manifest
+    from asr.decode.beam import BeamSettings, prepare
+    from asr.device import resolve_device
+    from asr.errors import ModelError
+    from asr.lm import tune as tuning
+    from asr.lm.model import LanguageModel
+    from asr.model.recognizer import Recognizer
+    from asr.pretrained import find_model
+
+    if lm.is_file():
+        raise ModelError(f"{lm}: an ARPA file stores no weights: asr lm convert {lm} --output FOLDER, and tune that")
+    language, folder, listed = LanguageModel.load(lm), find_model(model), Manifest(manifest)
+    recognizer = Recognizer.load(folder, resolve_device(device))
+    settings = BeamSettings(beam=beam, closed=closed)
+    prepare(recognizer.tokenizer, recognizer.text.normaliser, settings, language)  # fails early if they do not fit
+    development = tuning.compute(recognizer, listed, watch(listed, len(listed), "computing"))
+    for failure in development.failed:
+        say(f"error: {failure}")
+    trials = list(watch(tuning.tune(recognizer, language, development, settings), None, "tuning"))
+    best = tuning.best_of(trials)
+    tuning.store(lm, best, settings, recognizer, folder, manifest)
+    _print_trials(trials, best)
+    say(f"{lm}: stored; asr evaluate and asr transcribe use these weights with --lm {lm}")
+    if development.failed:
+        say(f"{len(development.failed)} of {len(listed)} utterances could not be read: left out")
+        raise typer.Exit(1)
+
+
+def _print_trials(trials: list[Trial], best: Trial) -> None:
+    """In the order they were made."""
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table("LM weight", "word bonus", "unknown penalty", "WER", "CER", "", box=box.SIMPLE)
+    for trial in trials:
+        numbers = [f"{weight:g}" for weight in trial.weights]
+        table.add_row(*numbers, f"{100 * trial.wer:.2f} %", f"{100 * trial.cer:.2f} %", "best" if trial is best else "")
+    Console().print(table)
 
 
 def _write(output: Path, model: LanguageModel, levels: Sequence[Level]) -> None:

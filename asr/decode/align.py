@@ -20,7 +20,6 @@ from asr.text import ZERO_WIDTH_SPACE, Tokenizer, normalise
 CHUNK_S = 30.0  # longer audio is computed in chunks
 CONTEXT_S = 2.0  # that see this much of their neighbours
 CHUNKS = 4  # computed at once
-LEAD_S = 0.08  # from where a word begins to the centre of its first frame, as scripts/bench_align.py measures it
 PAUSE_S = 0.12  # as long a quiet ends a word; the stop inside "eight" is shorter
 ONSET_S = 0.25  # no word begins more than this before its frames say
 TAIL_S = 1.0  # no word lasts longer than this beyond its last frame
@@ -62,14 +61,12 @@ class Spans:
         return Spans(self.first[keep], self.end[keep], self.confidence[keep])
 
 
-def align(
-    recognizer: Recognizer, samples: np.ndarray, text: str, skip_unknown: bool = False, lead_s: float = LEAD_S
-) -> Alignment:
+def align(recognizer: Recognizer, samples: np.ndarray, text: str, skip_unknown: bool = False) -> Alignment:
     """Find every word of a text in (samples,) float32 at the model's rate. Audio may be hours long.
 
     Words are what white space separates. They keep their spelling, and what the model's normaliser makes of them is
-    looked for; what leaves nothing to be spoken, such as a dash, is not in the result. A word begins lead_s before its
-    first frame, or with its sound after a pause, and ends where the next one or a pause begins.
+    looked for; what leaves nothing to be spoken, such as a dash, is not in the result. A word begins the model's
+    lead_s before its first frame, or with its sound after a pause, and ends where the next one or a pause begins.
 
     Raises TextError for a text without words, for words that the model has no tokens for (unless skip_unknown) and for
     a text too long for the audio.
@@ -95,7 +92,7 @@ def align(
     log_probs = long_log_probs(recognizer, samples)
     spans = token_spans(log_probs, tokens, best_path(log_probs, tokens))
     in_words = ~np.isin(tokens, space)
-    timed = _time_words(recognizer, samples, words, spans.kept(in_words), lead_s)
+    timed = _time_words(recognizer, samples, words, spans.kept(in_words))
     return Alignment(timed, len(samples) / recognizer.sample_rate, recognizer.name, tuple(unknown))
 
 
@@ -209,7 +206,7 @@ def token_spans(log_probs: np.ndarray, tokens: Sequence[int], path: np.ndarray) 
 
 
 def _time_words(
-    recognizer: Recognizer, samples: np.ndarray, words: Sequence[tuple[str, list[int]]], spans: Spans, lead_s: float
+    recognizer: Recognizer, samples: np.ndarray, words: Sequence[tuple[str, list[int]]], spans: Spans
 ) -> list[AlignedWord]:
     """Words and their tokens, and where these tokens are (spaces left out) -> words with seconds."""
     symbols = [[recognizer.tokenizer.tokens[token] for token in numbers] for _, numbers in words]
@@ -217,7 +214,7 @@ def _time_words(
     edges = np.cumsum([0, *map(len, symbols)])
     over = (spans.end - 0.5) * recognizer.frame_s
     # A token begins lead_s early, but not before the one before it is over.
-    starts = np.maximum(spans.first * recognizer.frame_s - lead_s, np.append(0.0, over[:-1]))
+    starts = np.maximum(spans.first * recognizer.frame_s - recognizer.lead_s, np.append(0.0, over[:-1]))
     starts[edges[:-1]], ends = word_edges(samples, recognizer.sample_rate, starts[edges[:-1]], over[edges[1:] - 1])
     out = []
     for (word, _), names, a, b, end in zip(words, symbols, edges[:-1], edges[1:], ends, strict=True):

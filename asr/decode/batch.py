@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -15,14 +16,18 @@ from asr.model.recognizer import Recognizer
 # (batch, frames, vocabulary) log-probabilities and their lengths -> one hypothesis an utterance.
 Decoder = Callable[[Tensor, Tensor], list[Hypothesis]]
 
+Result = TypeVar("Result")
+
 BATCH_S = 120.0  # seconds of audio computed at once, padding included
 
 
 def decode_waveforms(
-    recognizer: Recognizer, waveforms: Sequence[np.ndarray], decoder: Decoder = greedy
-) -> list[Hypothesis]:
-    """Hypotheses of (samples,) float32 waveforms at the model's rate, in their order."""
-    found: dict[int, Hypothesis] = {}
+    recognizer: Recognizer,
+    waveforms: Sequence[np.ndarray],
+    decoder: Callable[[Tensor, Tensor], list[Result]] = greedy,
+) -> list[Result]:
+    """What the decoder makes of (samples,) float32 waveforms at the model's rate, in their order."""
+    found: dict[int, Result] = {}
     lengths = np.array([len(waveform) for waveform in waveforms])
     for batch in duration_batches(lengths / recognizer.sample_rate, BATCH_S):
         padded = torch.zeros(len(batch), int(lengths[batch].max()))

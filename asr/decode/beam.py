@@ -21,7 +21,8 @@ from asr.decode.align import best_path
 from asr.decode.greedy import Hypothesis
 from asr.decode.hotwords import build_hot_words
 from asr.decode.lexicon import Lexicon, build_lexicon
-from asr.decode.search import NODE, Limits, Rules, search
+from asr.decode.prefixes import NODE, Rules
+from asr.decode.search import Limits, search
 from asr.errors import ConfigError, ModelError
 from asr.lm.model import LanguageModel
 from asr.lm.trie import Level, build
@@ -107,12 +108,13 @@ def prepare(
 ) -> BeamSearch:
     """Make a search for a model's tokens and normaliser.
 
+    settings: where there are none, those that the language model was tuned to.
     hot_words: weights in nats a token; they may be spelled with any language model, and in a closed vocabulary.
     vocabulary: words known beside the language model's.
 
     Raises ModelError for a language model that does not fit, TextError for a hot word that cannot be spelled.
     """
-    settings = settings or BeamSettings()
+    settings = settings or BeamSettings(**(lm.weights if lm else {}))
     space = tokenizer.encode(" ")[0] if tokenizer.kind == "characters" and not tokenizer.unknown(" ") else -1
     if lm is not None:
         _check_fit(lm, tokenizer, normaliser, space)
@@ -129,7 +131,7 @@ def prepare(
     if settings.closed and (not by_word or len(lexicon.unit) == 1):
         raise ConfigError("a closed vocabulary needs a model of characters, and a language model of words")
     penalty = settings.unknown_penalty if lm is not None else 0.0
-    most_gain = max(0.0, settings.word_bonus) + hot.given.max() + hot.pending.max()
+    most_gain = settings.word_bonus + max(0.0, penalty) + hot.given.max() + hot.pending.max()
     return BeamSearch(
         settings,
         Rules(
@@ -204,11 +206,9 @@ def _timed(log_probs: np.ndarray, scored: Scored) -> Hypothesis:
     frames = np.flatnonzero(path >= 0)
     positions = path[frames]
     starts, lasts = (np.flatnonzero(np.diff(positions, **{side: -1})) for side in ("prepend", "append"))
-    best = np.maximum.reduceat(log_probs[frames, np.array(scored.tokens, int)[positions]], starts)
     return Hypothesis(
         tokens=scored.tokens,
         first=frames[starts].tolist(),
         end=(frames[lasts] + 1).tolist(),
-        confidence=np.exp(best.clip(max=0.0)).tolist(),
         blank_share=float((log_probs.argmax(axis=1) == 0).mean()) if len(log_probs) else 1.0,
     )

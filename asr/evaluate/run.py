@@ -18,7 +18,9 @@ from asr.data.download import file_sha256
 from asr.data.manifest import Manifest, Utterance
 from asr.decode.batch import Decoder, decode_waveforms
 from asr.decode.greedy import greedy
+from asr.decode.words import with_confidence
 from asr.errors import AudioError, ManifestError
+from asr.evaluate.calibration import draw, judged, measure
 from asr.evaluate.score import Pair, Scores, score
 from asr.model.recognizer import Recognizer
 from asr.text import normalise
@@ -95,14 +97,15 @@ def _decode(
     if not chunk:
         return
     began = time.perf_counter()
-    hypotheses = decode_waveforms(recognizer, [samples for _, samples in chunk], decoder)
+    waveforms = [samples for _, samples in chunk]
+    hypotheses = decode_waveforms(recognizer, waveforms, with_confidence(decoder, recognizer))
     result.compute_s += time.perf_counter() - began
     normaliser = recognizer.text.normaliser
     for (utterance, samples), hypothesis in zip(chunk, hypotheses, strict=True):
         result.audio_s += len(samples) / recognizer.sample_rate
         text = normalise(recognizer.tokenizer.decode(hypothesis.tokens), normaliser)
         reference = normalise(utterance.text or "", normaliser)
-        result.pairs.append(Pair(utterance.id, reference, text, utterance.speaker))
+        result.pairs.append(Pair(utterance.id, reference, text, utterance.speaker, tuple(hypothesis.confidence)))
 
 
 def make_record(
@@ -130,6 +133,7 @@ def make_record(
         "wer_ci95": [interval.low, interval.high] if interval else None,
         "ci_method": interval.method if interval else None,
         "ci_unit": interval.unit if interval else None,
+        "confidence": measure(*judged(evaluation.pairs)),
         "rtf": evaluation.compute_s / evaluation.audio_s if evaluation.audio_s else None,
         "audio_s": round(evaluation.audio_s, 3),
         "normaliser": recognizer.text.normaliser,
@@ -145,7 +149,8 @@ def make_record(
 
 
 def write_evaluation(folder: Path, evaluation: Evaluation, record: dict[str, Any]) -> None:
-    """Write `wer.json`, `ref.trn` and `hyp.trn` below `folder`; wer.json last, so that it vouches for the others."""
+    """Write `wer.json`, `ref.trn`, `hyp.trn` and, where there are words, `confidence.svg` below `folder`; wer.json
+    last, so that it vouches for the others."""
     folder.mkdir(parents=True, exist_ok=True)
     for name, texts in (
         ("ref.trn", [pair.reference for pair in evaluation.pairs]),
@@ -153,6 +158,8 @@ def write_evaluation(folder: Path, evaluation: Evaluation, record: dict[str, Any
     ):
         lines = [f"{text} ({_trn_id(pair)})\n" for text, pair in zip(texts, evaluation.pairs, strict=True)]
         (folder / name).write_text("".join(lines), encoding="utf-8")
+    if record["confidence"]:
+        (folder / "confidence.svg").write_text(draw(record["confidence"]), encoding="utf-8")
     part = folder / "wer.json.part"
     part.write_text(json.dumps(record, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
     part.replace(folder / "wer.json")

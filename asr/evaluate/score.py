@@ -10,12 +10,13 @@ from asr.evaluate.interval import Interval, rate_interval
 
 @dataclass(frozen=True)
 class Pair:
-    """One scored utterance: normalised texts."""
+    """One scored utterance: normalised texts. confidence: of each word of the hypothesis, where it is known."""
 
     id: str
     reference: str
     hypothesis: str
     speaker: str | None = None
+    confidence: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -76,6 +77,18 @@ def score(pairs: Sequence[Pair], seed: int = 0) -> Scores:
         interval=rate_interval(errors, words, [pair.speaker for pair in pairs], seed),
         empty_hypotheses=sum(not pair.hypothesis for pair in pairs),
     )
+
+
+def right_words(pair: Pair) -> list[bool]:
+    """Of each word of the hypothesis, whether it stands against the same word of the reference."""
+    import jiwer
+
+    right = [False] * len(pair.hypothesis.split())
+    if pair.reference and right:
+        for chunk in jiwer.process_words(pair.reference, pair.hypothesis).alignments[0]:
+            for i in range(chunk.hyp_start_idx, chunk.hyp_end_idx):
+                right[i] = chunk.type == "equal"
+    return right
 
 
 def diagnose(scores: Scores) -> str | None:

@@ -29,6 +29,9 @@ def print_table(record: dict[str, Any], expect: float | None = None) -> None:
     )
     table.add_row("CER", _percent(record["cer"]))
     table.add_row("wrong utterances", f"{_percent(record['ser'])} of {record['utterances']}")
+    if confidence := record.get("confidence"):
+        error = f"{_percent(confidence['ece'])} from the share of right words (ECE, {len(confidence['bins'])} bins)"
+        table.add_row("confidences", error)
     table.add_row("normaliser", record["normaliser"])
     table.add_row("decoder", record["decoder"]["kind"])
     table.add_row("real-time factor", f"{record['rtf']:.4f} on {record['device']}" if record["rtf"] else "–")

@@ -17,6 +17,7 @@ from asr.lm.trie import Tables, shapes
 from asr.version import __version__
 
 FORMAT_VERSION = 1
+WEIGHTS = ("lm_weight", "word_bonus", "unknown_penalty")  # of a search, see asr.decode.beam; lm.json may hold them
 _KINDS = {"I64": np.int64, "U32": np.uint32, "F32": np.float32}  # as safetensors calls them
 
 
@@ -36,7 +37,7 @@ def save_folder(folder: Path, tables: Tables, words: Sequence[str], about: dict[
     try:
         (part / "ngrams.safetensors").write_bytes(save(arrays))
         (part / "words.txt").write_bytes("\n".join(words).encode())
-        (part / "lm.json").write_text(json.dumps(head, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+        (part / "lm.json").write_text(_json(head), encoding="utf-8")
         if folder.exists():
             folder.rename(old)
         part.rename(folder)
@@ -45,8 +46,8 @@ def save_folder(folder: Path, tables: Tables, words: Sequence[str], about: dict[
             shutil.rmtree(leftover, ignore_errors=True)
 
 
-def load_folder(folder: Path) -> tuple[Tables, list[str], dict[str, Any]]:
-    """Map a model: its arrays stay on the disk until they are asked. Raises ModelError naming the file at fault."""
+def read_about(folder: Path) -> dict[str, Any]:
+    """What lm.json says, of a version that can be read. Raises ModelError."""
     path = folder / "lm.json"
     try:
         about = json.loads(path.read_text(encoding="utf-8"))
@@ -60,6 +61,23 @@ def load_folder(folder: Path) -> tuple[Tables, list[str], dict[str, Any]]:
             f"{path}: format_version is {version!r}, this asr {__version__} reads {FORMAT_VERSION};"
             " a newer asr may be needed"
         )
+    return about
+
+
+def store_tuned(folder: Path, tuned: dict[str, Any]) -> None:
+    """Put weights, and where they come from, into a model's lm.json; nothing else in the folder changes."""
+    about = read_about(folder) | {"tuned": tuned}
+    part = folder / f".lm.json.{os.getpid()}.part"
+    try:
+        part.write_text(_json(about), encoding="utf-8")
+        part.replace(folder / "lm.json")
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def load_folder(folder: Path) -> tuple[Tables, list[str], dict[str, Any]]:
+    """Map a model: its arrays stay on the disk until they are asked. Raises ModelError naming the file at fault."""
+    about = read_about(folder)
     arrays = _map_arrays(folder / "ngrams.safetensors")
     try:
         numbers = {name: int(value) for name, value in about.pop("packing").items()}
@@ -70,9 +88,15 @@ def load_folder(folder: Path) -> tuple[Tables, list[str], dict[str, Any]]:
                 raise ValueError(f"{name} is {arrays[name].shape}, should be {shape}")
         if len(words) != len(tables.unigrams):
             raise ValueError(f"{len(words)} lines in words.txt for {len(tables.unigrams)} words")
+        tuned = about.setdefault("tuned", {})
+        tuned |= {name: float(tuned[name]) for name in WEIGHTS if name in tuned}
     except (OSError, KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
         raise ModelError(f"{folder}: a damaged language model: {error}") from None
     return tables, words, about
+
+
+def _json(about: dict[str, Any]) -> str:
+    return json.dumps(about, indent=2, ensure_ascii=False) + "\n"
 
 
 def _map_arrays(path: Path) -> dict[str, np.ndarray]:

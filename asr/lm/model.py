@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from asr.lm import trie
-from asr.lm.folder import load_folder, save_folder
+from asr.lm.folder import WEIGHTS, load_folder, save_folder
 from asr.lm.trie import EMPTY, Level, Tables
 from asr.lm.units import END_ID, START_ID, UNKNOWN_ID, units_of
 from asr.text import normalise
@@ -38,7 +38,7 @@ class LanguageModel:
 
     tables: for asr.lm.trie.score; words: in the order of their numbers, <unk>, <s> and </s> first; unit: see
     asr.lm.units; normaliser: what the text went through that it was estimated from, None where that is not known;
-    record: where it comes from.
+    record: where it comes from; tuned: weights for a search and where they come from, see asr.lm.tune.
     """
 
     tables: Tables
@@ -46,6 +46,7 @@ class LanguageModel:
     unit: str = "word"
     normaliser: str | None = None
     record: dict[str, Any] = field(default_factory=dict)
+    tuned: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         for value in self.tables:
@@ -63,7 +64,8 @@ class LanguageModel:
             words, levels = read_arpa(path)
             return cls(trie.build(levels, bits), words)
         tables, words, about = load_folder(path)
-        return cls(tables, words, about.get("unit", "word"), about.get("normaliser"), about.get("record") or {})
+        unit, normaliser = about.get("unit", "word"), about.get("normaliser")
+        return cls(tables, words, unit, normaliser, about.get("record") or {}, about["tuned"])
 
     def save(self, folder: str | Path) -> None:
         """Write a model's folder; see asr.lm.folder."""
@@ -73,12 +75,18 @@ class LanguageModel:
             "normaliser": self.normaliser,
             "ngrams": np.diff(self.tables.starts).tolist(),
             "record": self.record,
+            "tuned": self.tuned,
         }
         save_folder(Path(folder), self.tables, self.words, about)
 
     @property
     def order(self) -> int:
         return len(self.tables.starts) - 1
+
+    @property
+    def weights(self) -> dict[str, float]:
+        """What a search weighs it by, as tuned: some fields of asr.decode.beam.BeamSettings, or none."""
+        return {name: self.tuned[name] for name in WEIGHTS if name in self.tuned}
 
     @property
     def start_state(self) -> int:

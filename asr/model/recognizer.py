@@ -24,10 +24,15 @@ if TYPE_CHECKING:
     from asr.augment import SpecAugment
 
 FORMAT_VERSION = 1
+LEAD_S = 0.08  # of a model whose own has not been measured
 
 
 class Recognizer(nn.Module):
-    """Waveforms -> log-probabilities of tokens. Everything decoding needs is here and in the model folder."""
+    """Waveforms -> log-probabilities of tokens. Everything decoding needs is here and in the model folder.
+
+    lead_s: from where a word begins to the centre of its first frame, as scripts/bench_align.py measures it.
+    confidence_map: slope and offset that take the log odds of a word's probability to those of its being right.
+    """
 
     def __init__(self, features: FeatureConfig, text: TextConfig, model: ModelConfig, tokenizer: Tokenizer) -> None:
         super().__init__()
@@ -36,6 +41,8 @@ class Recognizer(nn.Module):
         self.tokenizer = tokenizer
         self.name = "unnamed"
         self.training_record: dict[str, Any] = {}
+        self.lead_s = LEAD_S
+        self.confidence_map = (1.0, 0.0)
         self.features = FeatureExtractor(features)
         self.encoder = Encoder(model, self.features.dimension)
         self.head = CTCHead(self.encoder.outputs, len(tokenizer))
@@ -103,6 +110,8 @@ class Recognizer(nn.Module):
                 "feature_frames": f"floor(samples / {self.features.hop}) + 1",
                 "output_frames": f"ceil(feature_frames / {self.config.subsampling})",
             },
+            "lead_s": self.lead_s,
+            "confidence_map": list(self.confidence_map),
             "training": self.training_record,
         }
         weights = {name: tensor.detach().cpu().contiguous() for name, tensor in self.state_dict().items()}
@@ -140,7 +149,12 @@ class Recognizer(nn.Module):
                 lenient(ModelConfig, raw["encoder"], str(path)),
                 Tokenizer(text.tokens, tuple(raw["tokens"])),
             )
-        except (KeyError, TypeError, AttributeError) as error:
+            slope, offset = map(float, raw.get("confidence_map", recognizer.confidence_map))
+            recognizer.confidence_map = slope, offset
+            recognizer.lead_s = float(raw.get("lead_s", LEAD_S))
+            if not (0 <= recognizer.lead_s <= 10 and 0 <= slope <= 1e3 and abs(offset) <= 1e3):
+                raise ModelError(f"lead_s is {recognizer.lead_s}, confidence_map {slope}, {offset}")
+        except (KeyError, TypeError, AttributeError, ValueError) as error:
             raise ModelError(f"{path}: damaged: {error!r}") from None
         except AsrError as error:
             raise ModelError(f"{path}: damaged: {error}") from None

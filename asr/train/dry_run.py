@@ -17,6 +17,7 @@ def dry_run(config: Config, say: Say) -> list[tuple[str, str]]:
     if config.train.overfit:
         config = overfitting(config)
     recognizer, _, _, data = prepare(config, say)
+    config = data.config
     count, batches = data.batches(0)
     batch = next(batches).to(recognizer.device)
     loss, optimizer = make_loss(recognizer, config), make_optimizer(recognizer, config.train)

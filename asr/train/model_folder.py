@@ -3,22 +3,33 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 import yaml
 
 from asr.config import Config, parse_config
+from asr.data.manifest import Manifest, Utterance
 from asr.errors import TrainError
-from asr.model.recognizer import Recognizer
+from asr.evaluate.calibration import fit_map, judged
+from asr.evaluate.run import evaluate, evaluate_manifest
+from asr.model.recognizer import LEAD_S, Recognizer
 from asr.text import Tokenizer
 from asr.train.card import model_card
 from asr.train.checkpoint import Progress, load_checkpoint
 
 
-def export_best(run: Path, config: Config, recognizer: Recognizer, about: dict[str, Any]) -> float:
-    """Write the best checkpoint, or the average that is better, as a model folder.
+def export_best(
+    run: Path,
+    config: Config,
+    recognizer: Recognizer,
+    about: dict[str, Any],
+    dev: Iterable[tuple[Utterance, np.ndarray]],
+) -> float:
+    """Write the best checkpoint, or the average that is better, as a model folder, its confidences calibrated on `dev`.
 
     Returns its WER on the development part, inf where that has no words.
     """
@@ -28,15 +39,19 @@ def export_best(run: Path, config: Config, recognizer: Recognizer, about: dict[s
     best, states = load_checkpoint(averaged if averaged.exists() else folder / "best.pt")
     recognizer.load_state_dict(states["model"])
     recognizer.training_record = training_record(config, last, about | states.get("about", {}))
+    recognizer.confidence_map = fit_map(*judged(evaluate(recognizer.eval(), dev).pairs))
     recognizer.training_record |= {"best_epoch": best.best_epoch, **_development(best.best_wer, best.best_cer)}
     recognizer.save(run / "model", model_card(recognizer))
     return math.inf if best.best_wer is None else best.best_wer
 
 
-def make_model(checkpoint: Path, output: Path, blank_bias: float = 0.0) -> Recognizer:
+def make_model(
+    checkpoint: Path, output: Path, blank_bias: float = 0.0, lead_s: float = LEAD_S, dev: Path | None = None
+) -> Recognizer:
     """Write any checkpoint of a run as a model folder: of last.pt the running average of weights, if there is one.
 
     blank_bias: nats by which "nothing here" gains on every token: fewer words heard in noise, more that are missed.
+    lead_s: see Recognizer. dev: a manifest to calibrate confidences on; without it they are the network's own.
     Raises TrainError for what is no checkpoint in a run's folder, and when `output` holds a model already.
     """
     if (output / "config.json").exists():
@@ -54,12 +69,18 @@ def make_model(checkpoint: Path, output: Path, blank_bias: float = 0.0) -> Recog
         raise TrainError(f"{checkpoint}: is not of this run ({str(error).splitlines()[0]})") from None
     with torch.no_grad():
         recognizer.head.projection.bias[0] += blank_bias
+    recognizer.lead_s = lead_s
     recognizer.name = output.resolve().name
     scores = states.get("dev", {})
     recognizer.training_record = training_record(config, progress, kept.get("about", {}))
     recognizer.training_record |= {"best_epoch": progress.epoch, **_development(scores.get("wer"), scores.get("cer"))}
     if blank_bias:
         recognizer.training_record["blank_bias"] = blank_bias
+    if dev is not None:
+        evaluation = evaluate_manifest(recognizer.eval(), Manifest(dev))
+        if evaluation.failed:
+            raise TrainError(evaluation.failed[0])
+        recognizer.confidence_map = fit_map(*judged(evaluation.pairs))
     recognizer.save(output, model_card(recognizer))
     return recognizer
 

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 
 from asr.augment import SpecAugment
-from asr.config import Config, differing, dump_yaml
+from asr.config import AUTO, Config, differing, dump_yaml
 from asr.data.dataset import Batch
 from asr.data.download import file_sha256
 from asr.device import resolve_device, set_precision
@@ -33,6 +33,7 @@ from asr.train.corpus import (
 from asr.train.lock import run_lock
 from asr.train.log import NoLog, RunLog
 from asr.train.loop import Task, fit
+from asr.train.memory import find_batch_s, with_batch_s
 from asr.train.model_folder import export_best, read_run_config
 from asr.train.optimizer import freeze
 from asr.train.ranks import ALONE, Ranks, joined_ranks
@@ -55,12 +56,14 @@ def train(config: Config, say: Say) -> str:
 
 def _train_together(config: Config, ranks: Ranks, say: Say) -> str:
     run = config.run
+    config = as_begun(run, config)
     refuse_other_settings(run, config)
     if ranks.from_first((run / "model" / "config.json").is_file()):
         refuse_other_data(run, config)
         return "already finished"
 
     recognizer, train_part, dev_part, data = prepare(config, say, ranks)
+    config = data.config
     dev = DevelopmentData(dev_part, recognizer.sample_rate, config.data.cache_mb)
     if ranks.first:
         for _ in dev:  # a recording that cannot be read is found now, not when an epoch has been trained
@@ -71,7 +74,8 @@ def _train_together(config: Config, ranks: Ranks, say: Say) -> str:
             write_settings(run, config)
         outcome = _train(config, recognizer, train_part, dev, data)
         if outcome == "finished" and ranks.first:
-            say_what_is_wrong(export_best(run, config, recognizer, about(train_part, recognizer)), config, say)
+            wer = export_best(run, config, recognizer, about(train_part, recognizer), dev)
+            say_what_is_wrong(wer, config, say)
     return outcome
 
 
@@ -116,6 +120,13 @@ def refuse_other_data(run: Path, config: Config) -> None:
             f"{run}: was trained on other data: {manifest} has changed since. Choose another run folder (run=DIR, or"
             " RUN=DIR before a recipe's command) or delete this one"
         )
+
+
+def as_begun(run: Path, config: Config) -> Config:
+    """The config with what the run found out for itself when it began."""
+    if config.train.batch_s != AUTO or not (run / "config.yaml").exists():
+        return config
+    return with_batch_s(config, read_run_config(run).train.batch_s)
 
 
 def write_settings(run: Path, config: Config) -> None:
@@ -168,10 +179,15 @@ def prepare(config: Config, say: Say, ranks: Ranks = ALONE) -> tuple[Recognizer,
     freeze(recognizer, config.train.freeze)
     recognizer.name = config.run.name
     recognizer.set_precision(precision)
-    data = TrainingData(train_part, recognizer, config, ranks)
     if config.features.normalise == "global" and config.train.init is None:
         feature_statistics(recognizer, train_part)
     recognizer.to(device)
+    data = TrainingData(train_part, recognizer, config, ranks)
+    if config.train.batch_s == AUTO:
+        durations = torch.from_numpy(data.plans(0).durations(train_part.manifest.durations))
+        batch_s = find_batch_s(recognizer, make_loss(recognizer, config), durations)
+        data.config = with_batch_s(config, min(ranks.gather([batch_s])) * ranks.count)
+        say(f"train.batch_s = auto: {data.config.train.batch_s:g}")
     say(
         f"{len(train_part)} training utterances ({train_part.durations.sum() / 3600:.2f} h),"
         f" {len(dev_part)} for development, {len(tokenizer)} tokens;"

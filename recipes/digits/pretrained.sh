@@ -39,7 +39,7 @@ asr train "$recipe/pretrained.yaml" run="$run" train.init="$base" augment.noise=
     data.train="$data/voices/train.jsonl" data.dev="$data/voices/dev.jsonl" ${settings[@]+"${settings[@]}"}
 finished "$run"
 # It still hears words in the noise it learned from; these nats in favour of silence take most of them away.
-[ -f "$run/quiet/config.json" ] || asr make-model "$run/checkpoints/best.pt" "$run/quiet" --blank-bias 3
+[ -f "$run/quiet/config.json" ] || asr make-model "$run/checkpoints/best.pt" "$run/quiet" --blank-bias 3 --lead-s 0.116
 if [ -n "$speaker" ]; then
     test_on "digits/heldout_$speaker" eval
 else

@@ -16,6 +16,7 @@ from asr.data.layouts import (
     LAYOUTS,
     checked,
     detect_layout,
+    read_audio_alone,
     read_folder,
     read_kaldi,
     read_lhotse,
@@ -92,6 +93,25 @@ def test_folder_without_texts(tmp_path, record):
     record("a.wav")
     with pytest.raises(ManifestError, match=r"no audio has a text beside it; a\.wav needs a\.txt"):
         read_folder(tmp_path)
+
+
+def test_audio_without_texts_is_read_when_asked_for(tmp_path, record, write):
+    record("musan/noise/free-sound/noise-free-sound-0000.wav", 0.25)
+    record("musan/noise/sound-bible/noise-sound-bible-0001.flac")
+    write("musan/noise/free-sound/LICENSE", "public domain")
+    write("musan/noise/free-sound/noise-free-sound-0002.wav", b"RIFF nothing")
+    folder = tmp_path / "musan/noise"
+    with pytest.raises(ManifestError, match="audio alone, with --layout audio"):
+        detect_layout(folder)
+    assert detect_layout(folder, "audio") == ("audio", folder)
+    failed = []
+    assert list(read_audio_alone(folder, failed=failed.append)) == [
+        Utterance("free-sound-noise-free-sound-0000", folder / "free-sound/noise-free-sound-0000.wav", 0.25),
+        Utterance("sound-bible-noise-sound-bible-0001", folder / "sound-bible/noise-sound-bible-0001.flac", 0.5),
+    ]
+    assert ["noise-free-sound-0002.wav: not readable audio" in str(error) for error in failed] == [True]
+    with pytest.raises(AudioError, match="no audio files"):
+        read_audio_alone(tmp_path / "musan/noise/nothing")
 
 
 def test_damaged_audio_and_text_are_named_and_the_rest_is_read(tmp_path, record, write):
@@ -459,6 +479,7 @@ FILES = {
     "table": ("t.csv",),
     "nemo": ("m.jsonl",),
     "folder": ("a.txt",),
+    "audio": ("a.txt",),
 }
 WORDS = st.sampled_from(["a", "a.wav", "u", "0", "1", "-1", "1e400", "nan", "|", ",", "\t", '"', "\n", " ", "\r", "A"])
 KEYS = ["id", "audio", "text", "start", "duration", "channel", "sources", "recording_id", "type", "source", "channels"]

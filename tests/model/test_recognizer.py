@@ -7,8 +7,10 @@ import torch
 
 from asr.config import FeatureConfig, ModelConfig, TextConfig
 from asr.errors import ModelError
-from asr.model.recognizer import Recognizer
+from asr.model.recognizer import LEAD_S, Recognizer
 from asr.text import Tokenizer
+
+NEWER = ("lead_s", "confidence_map")  # keys that older folders lack
 
 
 @pytest.fixture
@@ -32,6 +34,7 @@ def change(folder, **values):
 
 
 def test_saved_and_loaded_is_the_same_function(recognizer, tmp_path):
+    recognizer.lead_s, recognizer.confidence_map = 0.116, (0.5, -1.25)
     recognizer.save(tmp_path, "# card\n")
     loaded = Recognizer.load(tmp_path)
     x, lengths = torch.randn(2, 4000), torch.tensor([4000, 2500])
@@ -39,6 +42,7 @@ def test_saved_and_loaded_is_the_same_function(recognizer, tmp_path):
         assert torch.equal(a, b)
     assert loaded.tokenizer == recognizer.tokenizer
     assert loaded.training_record == recognizer.training_record
+    assert (loaded.lead_s, loaded.confidence_map) == (0.116, (0.5, -1.25))
     assert sorted(p.name for p in tmp_path.iterdir()) == ["README.md", "config.json", "model.safetensors"]
 
 
@@ -58,6 +62,9 @@ def test_unknown_keys_are_ignored_unknown_versions_refused(recognizer, tmp_path)
     recognizer.save(tmp_path, "")
     change(tmp_path, new_key=1)
     raw = json.loads((tmp_path / "config.json").read_text())
+    (tmp_path / "config.json").write_text(json.dumps({k: v for k, v in raw.items() if k not in NEWER}))
+    assert Recognizer.load(tmp_path).confidence_map == (1.0, 0.0)
+    assert Recognizer.load(tmp_path).lead_s == LEAD_S
     change(tmp_path, features=raw["features"] | {"new": 1})
     Recognizer.load(tmp_path)
     change(tmp_path, format_version=2)
@@ -75,6 +82,10 @@ def test_unknown_keys_are_ignored_unknown_versions_refused(recognizer, tmp_path)
         (lambda f: change(f, tokens=["<blank>", " "]), "does not fit"),
         (lambda f: change(f, encoder={"cell": "elman"}), "encoder|cell"),
         (lambda f: change(f, encoder=None), "damaged"),
+        (lambda f: change(f, lead_s=float("nan")), "lead_s is nan"),
+        (lambda f: change(f, lead_s=None), "damaged"),
+        (lambda f: change(f, confidence_map=[1.0]), "damaged"),
+        (lambda f: change(f, confidence_map=[-1.0, 0.0]), "confidence_map -1"),
         (lambda f: (f / "model.safetensors").unlink(), "model.safetensors"),
         (lambda f: (f / "model.safetensors").write_bytes(b"\x80\x04pickle"), "damaged"),
         (lambda f: (f / "model.safetensors").write_bytes((f / "model.safetensors").read_bytes()[:-9]), "damaged"),

@@ -13,7 +13,10 @@ from test_training import RANDOM, assert_equal, epochs, quiet, settings, weights
 from typer.testing import CliRunner
 
 from asr.cli import app
+from asr.data.manifest import Manifest
 from asr.errors import ConfigError, TrainError
+from asr.evaluate.calibration import fit_map, judged, measure
+from asr.evaluate.run import evaluate_manifest
 from asr.model.recognizer import Recognizer
 from asr.train.checkpoint import load_checkpoint
 from asr.train.corpus import TrainingData, read_part
@@ -135,6 +138,33 @@ def test_a_model_is_made_from_any_checkpoint(corpus, tmp_path):
     (tmp_path / "lost.pt").write_bytes((folder / "best.pt").read_bytes())
     with pytest.raises(TrainError, match=r"not a run's folder \(no config.yaml\)"):
         make_model(tmp_path / "lost.pt", tmp_path / "new")
+
+
+def test_confidences_are_calibrated_on_the_development_part(corpus, tmp_path):
+    """Every second text of this one is wrong: so are the words, however sure the model is of them."""
+    lines = write_corpus(tmp_path, 60, 3).read_text().splitlines()
+    doubtful = tmp_path / "doubtful.jsonl"
+    doubtful.write_text(
+        "".join(json.dumps(json.loads(x) | ({"text": "low high"} if i % 2 else {})) + "\n" for i, x in enumerate(lines))
+    )
+    run = tmp_path / "run"
+    train(settings(corpus | {"dev": doubtful}, run, "train.epochs=20", "train.batch_s=2", "train.ema=0.9"), quiet)
+    model = Recognizer.load(run / "model")
+    calibrated = measure(*judged(evaluate_manifest(model, Manifest(doubtful)).pairs))
+    slope, offset = model.confidence_map
+    model.confidence_map = (1.0, 0.0)
+    found = judged(evaluate_manifest(model, Manifest(doubtful)).pairs)
+    assert (slope, offset) == pytest.approx(fit_map(*found))
+    assert calibrated["ece"] < measure(*found)["ece"] / 2
+    command = ["make-model", str(run / "checkpoints" / "best.pt"), str(tmp_path / "made"), "--lead-s", "0.116"]
+    made = CliRunner().invoke(app, [*command, "--calibrate", str(doubtful)])
+    assert made.exit_code == 0
+    assert Recognizer.load(tmp_path / "made").confidence_map == pytest.approx((slope, offset))
+    assert Recognizer.load(tmp_path / "made").lead_s == 0.116
+    (tmp_path / "audio" / "3_7.wav").unlink()
+    with pytest.raises(TrainError, match="utterance 3_7: "):
+        make_model(run / "checkpoints" / "best.pt", tmp_path / "new", dev=doubtful)
+    assert not (tmp_path / "new").exists()
 
 
 def test_a_better_average_becomes_the_model(corpus, tmp_path):

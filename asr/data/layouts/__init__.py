@@ -3,7 +3,7 @@
 
 from asr.data.layouts.common import checked, text_lines
 from asr.data.layouts.detect import LAYOUTS, detect_layout
-from asr.data.layouts.folder import read_folder, read_librispeech
+from asr.data.layouts.folder import read_audio_alone, read_folder, read_librispeech
 from asr.data.layouts.jsonl import read_lhotse, read_nemo
 from asr.data.layouts.kaldi import read_kaldi
 from asr.data.layouts.table import read_table
@@ -12,6 +12,7 @@ __all__ = [
     "LAYOUTS",
     "checked",
     "detect_layout",
+    "read_audio_alone",
     "read_folder",
     "read_kaldi",
     "read_lhotse",

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from asr.audio import AUDIO_SUFFIXES
-from asr.data.layouts.folder import read_folder, read_librispeech
+from asr.data.layouts.folder import read_audio_alone, read_folder, read_librispeech
 from asr.data.layouts.jsonl import lhotse_pairs, read_lhotse, read_nemo
 from asr.data.layouts.kaldi import read_kaldi
 from asr.data.layouts.table import read_table
@@ -24,6 +24,7 @@ LAYOUTS: dict[str, tuple[Reader, str]] = {
     "table": (read_table, "a .csv or .tsv file"),
     "nemo": (read_nemo, "a .jsonl file"),
     "folder": (read_folder, "audio with .txt files beside it"),
+    "audio": (read_audio_alone, "audio alone, with --layout audio"),
 }
 TABLES = (".csv", ".tsv", ".psv")
 LINES = (".jsonl", ".ndjson", ".json")
@@ -55,7 +56,7 @@ def detect_layout(path: Path, layout: str | None = None) -> tuple[str, Path]:
 
 def _in_folder(folder: Path, layout: str | None) -> Iterator[tuple[str, Path]]:
     """Every layout the folder may have. JSON Lines, which may be made from the rest, and text beside audio count where
-    nothing else describes the audio."""
+    nothing else describes the audio. Audio alone has to be asked for, lest texts be missing in silence."""
     files = sorted(path for path in folder.iterdir() if path.is_file() and path.name[0] != ".")
     pairs = lhotse_pairs(folder)
     of_lhotse = {path for pair in pairs for path in pair}
@@ -66,6 +67,7 @@ def _in_folder(folder: Path, layout: str | None) -> Iterator[tuple[str, Path]]:
     if not found or layout in ("nemo", "folder"):
         found += [("nemo", path) for path in files if path.suffix.lower() in LINES[:2] and path not in of_lhotse]
         found += [("folder", folder)] if _has_sidecar(folder) else []
+    found += [("audio", folder)] if layout == "audio" else []
     return ((name, path) for name, path in found if layout in (None, name))
 
 

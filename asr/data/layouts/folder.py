@@ -1,4 +1,4 @@
-"""Layouts that are folders of audio with text files beside it."""
+"""Layouts that are folders of audio, with text files beside it or without."""
 
 from __future__ import annotations
 
@@ -54,6 +54,15 @@ def _speaker(audio: Path, root: Path) -> str | None:
     """The folder that tells speakers apart: the first below what all audio has in common."""
     below = audio.relative_to(root).parts
     return below[0] if len(below) > 1 else None
+
+
+def read_audio_alone(folder: Path, say: Say = ignore, failed: Failed = refuse) -> Iterator[Utterance]:
+    """Every audio file below a folder, without texts: recordings to be transcribed, or noise. The id is the path, as of
+    `read_folder`. Raises AudioError when there is none.
+    """
+    folder = Path(folder)
+    recordings = (Utterance(path_id(audio, folder), audio, UNKNOWN) for audio in find_audio(folder))
+    return measured(recordings, failed)
 
 
 def _tell(say: Say, paths: list[Path], what: str) -> None:

@@ -1,0 +1,167 @@
+"""Search for the weights with which a language model leaves the fewest word errors on a development set.
+
+The acoustic model is computed once; its log-probabilities are searched again and again. A coarse grid comes first, then
+steps from the best point along each axis, smaller and smaller.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
+from itertools import product
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from torch import Tensor
+
+from asr.data.dataset import read_utterance
+from asr.data.download import file_sha256
+from asr.data.manifest import Manifest, Utterance
+from asr.decode.batch import decode_waveforms
+from asr.decode.beam import BeamSettings, prepare
+from asr.errors import AudioError, ManifestError
+from asr.evaluate.run import CHUNK_S, model_sha256
+from asr.evaluate.score import Pair, score
+from asr.lm.folder import store_tuned
+from asr.lm.model import LanguageModel
+from asr.model.recognizer import Recognizer
+from asr.text import normalise
+
+
+class Weights(NamedTuple):
+    """Those of BeamSettings."""
+
+    lm_weight: float
+    word_bonus: float
+    unknown_penalty: float
+
+
+GRID = [Weights(*values, -10.0) for values in product((0.25, 0.5, 0.75, 1.0, 1.5), (0.0, 1.5, 3.0))]
+STEP = Weights(0.2, 1.0, 4.0)
+SHARES = (1.0, 0.5, 0.25)  # of a step
+MOST_TRIALS = 100
+
+
+class Trial(NamedTuple):
+    """Error rates with some weights, as fractions."""
+
+    weights: Weights
+    wer: float
+    cer: float
+
+
+@dataclass
+class Development:
+    """log_probs: (frames, tokens) float32 of each utterance; references: their normalised texts; failed: why others
+    could not be read."""
+
+    log_probs: list[np.ndarray] = field(default_factory=list)
+    references: list[str] = field(default_factory=list)
+    failed: list[str] = field(default_factory=list)
+
+
+def compute(recognizer: Recognizer, manifest: Manifest, utterances: Iterable[Utterance] | None = None) -> Development:
+    """Log-probabilities of a manifest; what cannot be read is noted and left out.
+
+    utterances: the manifest's, if they come from an iterator that shows progress.
+    Raises ManifestError for utterances without text, and where no words remain.
+    """
+    made = Development()
+    for chunk in _chunks(manifest if utterances is None else utterances):
+        waveforms = []
+        for utterance in chunk:
+            if utterance.text is None:
+                raise ManifestError(f"{manifest.path}: utterance {utterance.id} has no text to compare with")
+            try:
+                waveforms.append(read_utterance(utterance, recognizer.sample_rate))
+            except AudioError as error:
+                made.failed.append(f"utterance {utterance.id}: {error}")
+                continue
+            made.references.append(normalise(utterance.text, recognizer.text.normaliser))
+        made.log_probs += decode_waveforms(recognizer, waveforms, _rows)
+    if not any(made.references):
+        raise ManifestError(f"{manifest.path}: no words to compare with")
+    return made
+
+
+def tune(
+    recognizer: Recognizer, lm: LanguageModel, development: Development, settings: BeamSettings
+) -> Iterator[Trial]:
+    """Decode with one set of weights after the other. settings: all but the weights.
+
+    Raises ModelError, ConfigError for what does not fit, with the first.
+    """
+    tokenizer, normaliser = recognizer.tokenizer, recognizer.text.normaliser
+
+    def measure(weights: Weights) -> Trial:
+        search = prepare(tokenizer, normaliser, replace(settings, **weights._asdict()), lm)
+        with ThreadPoolExecutor(os.cpu_count()) as pool:
+            best = pool.map(lambda log_probs: search.n_best(log_probs)[0].tokens, development.log_probs)
+            texts = [normalise(tokenizer.decode(tokens), normaliser) for tokens in best]
+        scores = score([Pair("", *texts) for texts in zip(development.references, texts, strict=True)])
+        return Trial(weights, scores.wer, scores.cer)
+
+    return search_weights(measure, unknown_words=not settings.closed)
+
+
+def search_weights(measure: Callable[[Weights], Trial], unknown_words: bool = True) -> Iterator[Trial]:
+    """Every trial as it is made, none twice; unknown_words: whether their penalty matters."""
+    tried: dict[Weights, Trial] = {}
+
+    def attempt(weights: Weights) -> Iterator[Trial]:
+        if weights not in tried and weights.lm_weight >= 0 and len(tried) < MOST_TRIALS:
+            tried[weights] = measure(weights)
+            yield tried[weights]
+
+    for weights in GRID:
+        yield from attempt(weights)
+    for share in SHARES:
+        centre, best = None, best_of(tried.values()).weights
+        while best != centre:
+            centre = best
+            for axis, step in STEP._asdict().items():
+                if axis != "unknown_penalty" or unknown_words:
+                    for change in (-share * step, share * step):
+                        yield from attempt(centre._replace(**{axis: round(getattr(centre, axis) + change, 4)}))
+            best = best_of(tried.values()).weights
+
+
+def best_of(trials: Iterable[Trial]) -> Trial:
+    """The fewest word errors, of these the fewest character errors, of these the first."""
+    return min(trials, key=lambda trial: (trial.wer, trial.cer))
+
+
+def store(
+    folder: Path, best: Trial, settings: BeamSettings, recognizer: Recognizer, model: Path, manifest: Path
+) -> None:
+    """Write weights into a language model's lm.json, and what they were measured with; `model` is the recogniser's
+    folder."""
+    source = {
+        "wer": best.wer,
+        "cer": best.cer,
+        "beam": settings.beam,
+        "closed": settings.closed,
+        "model": recognizer.name,
+        "model_sha256": model_sha256(model),
+        "manifest": manifest.name,
+        "manifest_sha256": file_sha256(manifest),
+    }
+    store_tuned(folder, best.weights._asdict() | source)
+
+
+def _rows(log_probs: Tensor, lengths: Tensor) -> list[np.ndarray]:
+    return [row[:n] for row, n in zip(log_probs.float().cpu().numpy(), lengths.tolist(), strict=True)]
+
+
+def _chunks(utterances: Iterable[Utterance]) -> Iterator[list[Utterance]]:
+    chunk, seconds = [], 0.0
+    for utterance in utterances:
+        chunk.append(utterance)
+        seconds += utterance.duration
+        if seconds >= CHUNK_S:
+            yield chunk
+            chunk, seconds = [], 0.0
+    yield chunk

@@ -1,0 +1,83 @@
+"""`train.batch_s: auto`: as much audio a step as memory holds, found by one trial on the longest utterance."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from asr.config import Config
+from asr.data.dataset import Batch
+from asr.errors import TrainError
+from asr.model.ctc import Loss
+from asr.model.recognizer import Recognizer
+
+SHARE = 0.4  # of the free memory for what is kept for the backward pass; the passes themselves need as much again
+LEAST_STEPS = 200  # an epoch: larger batches teach a small corpus too little
+LARGEST_S = 1200.0  # no device gains speed beyond it
+
+
+def find_batch_s(
+    recognizer: Recognizer,
+    loss: Callable[[Batch, int, int], Loss],
+    durations: Tensor,
+    free: Callable[[torch.device], int] | None = None,
+) -> float:
+    """Seconds of audio in a batch that are safe on the recogniser's device. durations: of all utterances of an epoch.
+
+    free: tells the bytes that are free. Raises TrainError when not even the longest utterance fits.
+    """
+    longest, total = float(durations.max()), float(durations.sum())
+    kept = kept_for_backward(recognizer, loss, longest)
+    room = SHARE * (free or free_memory)(recognizer.device)
+    safe = room / kept * longest
+    if safe < longest:
+        raise TrainError(
+            f"train.batch_s = auto: the longest utterance ({longest:.1f} s) needs {kept / SHARE / 2**30:.1f} GB,"
+            f" {room / SHARE / 2**30:.1f} GB are free; leave it out, or make the model smaller"
+        )
+    return float(int(max(longest + 1, min(safe, total / LEAST_STEPS, LARGEST_S))))
+
+
+def kept_for_backward(recognizer: Recognizer, loss: Callable[[Batch, int, int], Loss], seconds: float) -> int:
+    """Bytes that a forward pass over one utterance leaves for the backward pass; parameters are not counted."""
+    samples = round(seconds * recognizer.sample_rate)
+    tokens = torch.ones(1, max(1, round(seconds * 10)), dtype=torch.long)  # ten letters a second
+    waveform = torch.randn(1, samples, generator=torch.Generator().manual_seed(0)) * 0.1
+    trial = Batch([0], waveform, torch.tensor([samples]), tokens, torch.tensor([tokens.shape[1]]))
+    own = {parameter.untyped_storage().data_ptr() for parameter in recognizer.parameters()}
+    kept: dict[int, int] = {}
+
+    def note(tensor: Tensor) -> Tensor:
+        storage = tensor.untyped_storage()
+        if storage.data_ptr() not in own:
+            kept[storage.data_ptr()] = storage.nbytes()
+        return tensor
+
+    was_training = recognizer.training
+    recognizer.train()
+    devices = [recognizer.device] if recognizer.device.type == "cuda" else []
+    with torch.random.fork_rng(devices), torch.autograd.graph.saved_tensors_hooks(note, lambda tensor: tensor):
+        held = loss(trial.to(recognizer.device), 0, 0)  # as long as it lives no address is used twice
+    del held
+    recognizer.train(was_training)
+    return sum(kept.values())
+
+
+def free_memory(device: torch.device) -> int:
+    """Bytes that a training may still take."""
+    if device.type == "cuda":
+        return torch.cuda.mem_get_info(device)[0]
+    free = os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    try:  # Linux counts what it keeps of files as used, and would give it back
+        lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
+        return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable"))
+    except (OSError, StopIteration, ValueError):
+        return free
+
+
+def with_batch_s(config: Config, batch_s: float) -> Config:
+    return config.model_copy(update={"train": config.train.model_copy(update={"batch_s": batch_s})})

@@ -1,0 +1,173 @@
+"""`asr lm tune`: the search for weights, what it stores, and that decoding uses it."""
+
+import json
+import shutil
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+from asr.cli import app
+from asr.data.manifest import Manifest
+from asr.decode.beam import BeamSettings, prepare
+from asr.evaluate.run import evaluate_manifest
+from asr.lm.arpa import write_arpa
+from asr.lm.folder import store_tuned
+from asr.lm.model import LanguageModel
+from asr.lm.train import LmConfig, train
+from asr.lm.tune import GRID, MOST_TRIALS, STEP, Trial, Weights, best_of, compute, search_weights, tune
+from asr.model.recognizer import Recognizer
+
+TEXTS = ["ab a", "ba bab", "a ab ba", "bab", "ab ab a"]
+
+
+def run(*arguments):
+    return CliRunner().invoke(app, [str(argument) for argument in arguments])
+
+
+@pytest.fixture
+def folder(tmp_path, untrained, write_audio):
+    """A model of the letters a and b, recordings of noise, their manifest, a language model."""
+    untrained.save(tmp_path / "model", "")
+    rng = np.random.default_rng(0)
+    lines = []
+    for i, text in enumerate(TEXTS):
+        write_audio(f"{i}.wav", 0.1 * rng.standard_normal(4000 + 1000 * i), 8000)
+        lines.append({"id": str(i), "audio": f"{i}.wav", "duration": 0.5 + i / 8, "text": text})
+    (tmp_path / "dev.jsonl").write_text("\n".join(map(json.dumps, lines)))
+    (tmp_path / "text.txt").write_text("\n".join(TEXTS * 3))
+    train([tmp_path / "text.txt"], LmConfig(order=2), None, print)[0].save(tmp_path / "lm")
+    return tmp_path
+
+
+def bowl(centre):
+    """Rates that are lowest at some weights, and rise with the distance, measured in steps."""
+
+    def measure(weights):
+        distance = sum(abs(a - b) / step for a, b, step in zip(weights, centre, STEP, strict=True))
+        return Trial(weights, round(distance, 2), distance)
+
+    return measure
+
+
+@pytest.mark.parametrize("centre", [(0.5, 1.5, -10.0), (0.9, 2.25, -7.0), (2.15, -2.75, -25.0), (0.0, 8.0, 3.0)])
+def test_the_search_finds_the_lowest_point_and_tries_nothing_twice(centre):
+    trials = list(search_weights(bowl(centre)))
+    assert best_of(trials).weights == pytest.approx(centre)
+    assert trials[: len(GRID)] == [bowl(centre)(weights) for weights in GRID]
+    assert len({trial.weights for trial in trials}) == len(trials) <= MOST_TRIALS
+    assert min(trial.weights.lm_weight for trial in trials) >= 0
+
+
+def test_a_search_without_end_ends():
+    assert len(list(search_weights(lambda weights: Trial(weights, -weights.word_bonus, 0.0)))) == MOST_TRIALS
+
+
+def test_ties_go_to_fewer_character_errors_and_then_to_the_first():
+    trials = [Trial(Weights(i, 0.0, 0.0), 0.5, cer) for i, cer in enumerate((0.3, 0.2, 0.2))]
+    assert best_of(trials) is trials[1]
+
+
+def test_in_a_closed_vocabulary_the_penalty_stays():
+    assert {trial.weights.unknown_penalty for trial in search_weights(bowl((0.5, 0.0, 0.0)), False)} == {-10.0}
+
+
+def test_trials_are_what_an_evaluation_measures_and_the_same_again(folder):
+    recognizer, lm = Recognizer.load(folder / "model"), LanguageModel.load(folder / "lm")
+    manifest, settings = Manifest(folder / "dev.jsonl"), BeamSettings(beam=8)
+    development = compute(recognizer, manifest)
+    trials = list(tune(recognizer, lm, development, settings))
+    assert trials == list(tune(recognizer, lm, development, settings))
+    assert len({trial.wer for trial in trials}) > 1
+    for trial in (trials[0], best_of(trials)):
+        search = prepare(recognizer.tokenizer, "basic", BeamSettings(beam=8, **trial.weights._asdict()), lm)
+        scores = evaluate_manifest(recognizer, manifest, decoder=search).score()
+        assert (scores.wer, scores.cer) == (trial.wer, trial.cer)
+
+
+def test_the_command_stores_the_best_and_decoding_uses_it(folder):
+    before = {path.name: path.stat() for path in (folder / "lm").iterdir()}
+    about = json.loads((folder / "lm/lm.json").read_text())
+    result = run("lm", "tune", folder / "lm", folder / "dev.jsonl", "--model", folder / "model", "--beam", 8)
+    assert result.exit_code == 0, result.output
+    [best] = [line.split() for line in result.stdout.splitlines() if line.rstrip().endswith("best")]
+    tuned = LanguageModel.load(folder / "lm").tuned
+    assert [float(number) for number in best[:3]] == [*LanguageModel.load(folder / "lm").weights.values()]
+    assert best[3] == f"{100 * tuned['wer']:.2f}"
+    assert (tuned["beam"], tuned["model"], tuned["manifest"]) == (8, "unnamed", "dev.jsonl")
+    assert json.loads((folder / "lm/lm.json").read_text()) == about | {"tuned": tuned}
+    for path in (folder / "lm").iterdir():
+        assert path.name == "lm.json" or path.stat() == before[path.name]
+
+    command = ["evaluate", folder / "dev.jsonl", "--model", folder / "model", "--lm", folder / "lm", "--beam", 8]
+    assert run(*command, "--output-dir", folder / "eval").exit_code == 0
+    record = json.loads((folder / "eval/wer.json").read_text())
+    assert (record["wer"], record["cer"]) == (tuned["wer"], tuned["cer"])
+    weights = ("lm_weight", "word_bonus", "unknown_penalty")
+    assert [record["decoder"]["weights"][name] for name in weights] == [tuned[name] for name in weights]
+    assert run(*command, "--word-bonus", 7, "--output-dir", folder / "eval").exit_code == 0
+    used = json.loads((folder / "eval/wer.json").read_text())["decoder"]["weights"]
+    assert (used["lm_weight"], used["word_bonus"]) == (tuned["lm_weight"], 7)
+
+
+def test_weights_stay_with_a_model_that_is_copied_and_are_the_defaults_in_python(folder):
+    store_tuned(folder / "lm", {"lm_weight": 0.7, "word_bonus": 1, "unknown_penalty": -3.0, "wer": 0.5})
+    assert run("lm", "convert", folder / "lm", "-o", folder / "copy").exit_code == 0
+    lm, recognizer = LanguageModel.load(folder / "copy"), Recognizer.load(folder / "model")
+    assert lm.weights == {"lm_weight": 0.7, "word_bonus": 1.0, "unknown_penalty": -3.0}
+    assert prepare(recognizer.tokenizer, "basic", lm=lm).settings == BeamSettings(**lm.weights)
+    assert prepare(recognizer.tokenizer, "basic", BeamSettings(), lm).settings == BeamSettings()
+
+
+def test_closed_hears_only_known_words_and_hot_words(folder):
+    command = ["transcribe", "--model", folder / "model", "--lm", folder / "lm", folder / "4.wav", "--lm-weight", 0]
+    heard = run(*command, "--unknown-penalty", 0).stdout.split()
+    assert set(heard) - {"a", "ab", "ba", "bab"}
+    closed = run(*command, "--closed").stdout.split()
+    assert closed
+    assert set(closed) <= {"a", "ab", "ba", "bab"}
+    only = ["transcribe", "--model", folder / "model", folder / "4.wav", "--closed"]
+    assert set(run(*only, "--hotword", "bb").stdout.split()) == {"bb"}
+    assert "closed vocabulary" in run(*only).output
+
+
+def test_an_unreadable_recording_is_named_and_the_rest_counts(folder):
+    (folder / "2.wav").write_bytes(b"RIFF")
+    result = run(
+        "lm", "tune", folder / "lm", folder / "dev.jsonl", "--model", folder / "model", "--beam", 4, "--closed"
+    )
+    assert result.exit_code == 1
+    assert "error: utterance 2: " in result.output
+    assert "1 of 5 utterances" in result.output
+    assert LanguageModel.load(folder / "lm").tuned["closed"] is True
+
+
+@pytest.mark.parametrize(
+    ("spoil", "said"),
+    [
+        (lambda folder: (folder / "dev.jsonl").write_text(""), "no words to compare"),
+        (lambda folder: (folder / "dev.jsonl").write_text('{"audio": "0.wav", "duration": 0.5}'), "has no text"),
+        (lambda folder: shutil.rmtree(folder / "lm"), "No such file"),
+        (lambda folder: store_tuned(folder / "lm", {"lm_weight": "much"}), "damaged language model"),
+        (lambda folder: store_tuned(folder / "lm", None), "damaged language model"),
+        (lambda folder: _edit(folder / "lm/lm.json", normaliser="none"), "normaliser 'none'"),
+        (lambda folder: _become_arpa(folder / "lm"), "asr lm convert"),
+    ],
+)
+def test_what_cannot_be_tuned_is_one_line(folder, spoil, said):
+    spoil(folder)
+    result = run("lm", "tune", folder / "lm", folder / "dev.jsonl", "--model", folder / "model")
+    assert result.exit_code == 1
+    assert said in result.stderr
+    assert result.stderr.count("\n") == 1
+
+
+def _edit(path, **changes):
+    path.write_text(json.dumps(json.loads(path.read_text()) | changes))
+
+
+def _become_arpa(path):
+    model = LanguageModel.load(path)
+    levels = model.levels()
+    shutil.rmtree(path)
+    write_arpa(path, model.words, levels)

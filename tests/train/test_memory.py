@@ -1,0 +1,66 @@
+"""train.batch_s: auto."""
+
+import pytest
+import torch
+from test_training import assert_equal, quiet, settings, weights, write_corpus
+from toys import make_recognizer, real_loss
+
+from asr.errors import TrainError
+from asr.train.memory import LARGEST_S, LEAST_STEPS, SHARE, find_batch_s, free_memory, kept_for_backward
+from asr.train.model_folder import read_run_config
+from asr.train.run import train
+
+
+@pytest.fixture
+def corpus(tmp_path):
+    return {"train": write_corpus(tmp_path, 24, 1), "dev": write_corpus(tmp_path, 6, 2), "folder": tmp_path}
+
+
+def seconds(*durations):
+    return torch.tensor(durations, dtype=torch.float64)
+
+
+def test_what_is_kept_grows_with_the_audio_and_nothing_else_changes():
+    recognizer = make_recognizer()
+    state, random = {name: value.clone() for name, value in recognizer.state_dict().items()}, torch.get_rng_state()
+    short, long = (kept_for_backward(recognizer, real_loss(recognizer), length) for length in (10.0, 40.0))
+    assert 3.5 < long / short < 10  # CTC's own grows with the product of frames and tokens
+    assert torch.equal(random, torch.get_rng_state())
+    assert_equal(state, recognizer.state_dict())
+    assert all(parameter.grad is None for parameter in recognizer.parameters())
+
+
+def test_a_batch_is_what_memory_holds_within_reason():
+    recognizer = make_recognizer()
+    loss = real_loss(recognizer)
+    kept = kept_for_backward(recognizer, loss, 20.0)
+
+    def found(durations, room):
+        return find_batch_s(recognizer, loss, durations, lambda device: int(room * kept / SHARE) + 1)
+
+    many = seconds(20.0, *[10.0] * 1_000_000)
+    assert found(many, 5.0) == 100
+    assert found(many, 1e9) == LARGEST_S
+    assert found(seconds(20.0, *[10.0] * 1000), 1e9) == int(10_020 / LEAST_STEPS)
+    assert found(seconds(20.0, 3.0), 1e9) == 21  # an utterance at least, if few steps
+    with pytest.raises(TrainError, match=r"the longest utterance \(20\.0 s\) needs .* leave it out"):
+        found(many, 0.9)
+
+
+def test_there_is_memory_here():
+    assert 2**20 < free_memory(torch.device("cpu")) < 2**50
+
+
+def test_a_run_keeps_the_batch_it_began_with(corpus, tmp_path):
+    said = []
+    whole = settings(corpus, tmp_path / "whole", "train.batch_s=auto", "train.epochs=2")
+    assert train(whole, said.append) == "finished"
+    batch_s = read_run_config(tmp_path / "whole").train.batch_s
+    assert f"train.batch_s = auto: {batch_s:g}" in said
+    cut = settings(corpus, tmp_path / "cut", "train.batch_s=auto", "train.epochs=2", "train.max_minutes=1e-9")
+    while train(cut, quiet) == "out of time":
+        pass
+    given = settings(corpus, tmp_path / "given", f"train.batch_s={batch_s}", "train.epochs=2")
+    assert train(given, quiet) == "finished"
+    assert_equal(weights(tmp_path / "whole"), weights(tmp_path / "cut"))
+    assert_equal(weights(tmp_path / "whole"), weights(tmp_path / "given"))
