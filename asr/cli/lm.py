@@ -12,9 +12,9 @@ from asr.cli.console import examples, say, watch
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from asr.evaluate.tune import Trial
     from asr.lm.model import LanguageModel
     from asr.lm.trie import Level
-    from asr.lm.tune import Trial
 
 lm_app = typer.Typer(help="Language models from plain text.", no_args_is_help=True, rich_markup_mode="markdown")
 
@@ -107,11 +107,13 @@ def tune(
 
     The audio goes through the model once, then a few dozen beam searches follow.
     """
+    from dataclasses import replace
+
     from asr.data.manifest import Manifest
     from asr.decode.beam import BeamSettings, prepare
     from asr.device import resolve_device
     from asr.errors import ModelError
-    from asr.lm import tune as tuning
+    from asr.evaluate import tune as tuning
     from asr.lm.model import LanguageModel
     from asr.model.recognizer import Recognizer
     from asr.pretrained import find_model
@@ -127,7 +129,9 @@ def tune(
         say(f"error: {failure}")
     trials = list(watch(tuning.tune(recognizer, language, development, settings), None, "tuning"))
     best = tuning.best_of(trials)
-    tuning.store(lm, best, settings, recognizer, folder, manifest)
+    weighted = replace(settings, **best.weights._asdict())
+    confidence_map = tuning.map_confidences(recognizer, language, development, weighted)
+    tuning.store(lm, best, confidence_map, settings, recognizer, folder, manifest)
     _print_trials(trials, best)
     say(f"{lm}: stored; asr evaluate and asr transcribe use these weights with --lm {lm}")
     if development.failed:

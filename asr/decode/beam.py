@@ -80,6 +80,10 @@ class BeamSearch:
     rules: Rules
     lm: LanguageModel
 
+    @property
+    def confidence_map(self) -> tuple[float, float] | None:
+        return self.lm.confidence_map
+
     def n_best(self, log_probs: np.ndarray, count: int = 1) -> list[Scored]:
         """(frames, tokens) -> at most `count` token sequences, best first; at least one, which may be empty."""
         s = self.settings

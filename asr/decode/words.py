@@ -28,9 +28,12 @@ def word_spans(tokens: list[int], tokenizer: Tokenizer) -> list[tuple[int, int]]
     return [(a + 1, b) for a, b in pairwise(spaces) if b > a + 1]
 
 
-def with_confidence(decoder: Decoder, recognizer: Recognizer) -> Decoder:
-    """The same decoder, its hypotheses with a confidence for every word, calibrated as the model says."""
-    slope, offset = recognizer.confidence_map
+def with_confidence(
+    decoder: Decoder, recognizer: Recognizer, confidence_map: tuple[float, float] | None = None
+) -> Decoder:
+    """The same decoder, its hypotheses with a confidence for every word, calibrated as the language model says that the
+    decoder uses, or else the recogniser, or by the map given."""
+    slope, offset = confidence_map or getattr(decoder, "confidence_map", None) or recognizer.confidence_map
 
     def decode(log_probs: Tensor, lengths: Tensor) -> list[Hypothesis]:
         out = []

@@ -90,6 +90,11 @@ def load_folder(folder: Path) -> tuple[Tables, list[str], dict[str, Any]]:
             raise ValueError(f"{len(words)} lines in words.txt for {len(tables.unigrams)} words")
         tuned = about.setdefault("tuned", {})
         tuned |= {name: float(tuned[name]) for name in WEIGHTS if name in tuned}
+        if "confidence_map" in tuned:
+            slope, offset = map(float, tuned["confidence_map"])
+            if not math.isfinite(slope + offset):
+                raise ValueError(f"confidence_map is {slope}, {offset}")
+            tuned["confidence_map"] = slope, offset
     except (OSError, KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
         raise ModelError(f"{folder}: a damaged language model: {error}") from None
     return tables, words, about

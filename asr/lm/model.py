@@ -38,7 +38,7 @@ class LanguageModel:
 
     tables: for asr.lm.trie.score; words: in the order of their numbers, <unk>, <s> and </s> first; unit: see
     asr.lm.units; normaliser: what the text went through that it was estimated from, None where that is not known;
-    record: where it comes from; tuned: weights for a search and where they come from, see asr.lm.tune.
+    record: where it comes from; tuned: weights for a search and where they come from, see asr.evaluate.tune.
     """
 
     tables: Tables
@@ -87,6 +87,11 @@ class LanguageModel:
     def weights(self) -> dict[str, float]:
         """What a search weighs it by, as tuned: some fields of asr.decode.beam.BeamSettings, or none."""
         return {name: self.tuned[name] for name in WEIGHTS if name in self.tuned}
+
+    @property
+    def confidence_map(self) -> tuple[float, float] | None:
+        """For confidences of words that a search found with this model, as tuned; see asr.decode.words."""
+        return self.tuned.get("confidence_map")
 
     @property
     def start_state(self) -> int:

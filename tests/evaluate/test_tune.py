@@ -10,12 +10,25 @@ from typer.testing import CliRunner
 from asr.cli import app
 from asr.data.manifest import Manifest
 from asr.decode.beam import BeamSettings, prepare
+from asr.evaluate.calibration import judged
 from asr.evaluate.run import evaluate_manifest
+from asr.evaluate.tune import (
+    GRID,
+    MOST_TRIALS,
+    STEP,
+    Development,
+    Trial,
+    Weights,
+    best_of,
+    compute,
+    map_confidences,
+    search_weights,
+    tune,
+)
 from asr.lm.arpa import write_arpa
 from asr.lm.folder import store_tuned
 from asr.lm.model import LanguageModel
 from asr.lm.train import LmConfig, train
-from asr.lm.tune import GRID, MOST_TRIALS, STEP, Trial, Weights, best_of, compute, search_weights, tune
 from asr.model.recognizer import Recognizer
 
 TEXTS = ["ab a", "ba bab", "a ab ba", "bab", "ab ab a"]
@@ -85,6 +98,37 @@ def test_trials_are_what_an_evaluation_measures_and_the_same_again(folder):
         assert (scores.wer, scores.cer) == (trial.wer, trial.cer)
 
 
+def test_confidences_are_those_the_language_model_was_tuned_to(folder):
+    recognizer, manifest = Recognizer.load(folder / "model"), Manifest(folder / "dev.jsonl")
+    recognizer.confidence_map = 3.0, 0.5
+
+    def confidences():
+        lm = LanguageModel.load(folder / "lm")
+        search = prepare(recognizer.tokenizer, "basic", BeamSettings(beam=8, word_bonus=3.0), lm)
+        pairs = evaluate_manifest(recognizer, manifest, decoder=search).pairs
+        values = np.array([value for pair in pairs for value in pair.confidence])
+        return np.log(values) - np.log1p(-values)
+
+    by_recognizer = confidences()
+    assert len(by_recognizer) > 3
+    store_tuned(folder / "lm", {"confidence_map": [2.0, -1.0]})
+    np.testing.assert_allclose((confidences() + 1.0) / 2.0, (by_recognizer - 0.5) / 3.0, atol=1e-6)
+
+
+def test_a_map_is_fitted_to_what_the_search_finds(folder):
+    recognizer, lm = Recognizer.load(folder / "model"), LanguageModel.load(folder / "lm")
+    few = compute(recognizer, Manifest(folder / "dev.jsonl"))
+    many = Development(few.log_probs * 12, few.references * 12)
+    settings = BeamSettings(beam=8, word_bonus=3.0)
+    assert map_confidences(recognizer, lm, few, settings) == (1.0, 0.0)  # too few words to tell
+    slope, offset = map_confidences(recognizer, lm, many, settings)
+    lm.tuned["confidence_map"] = slope, offset
+    search = prepare(recognizer.tokenizer, "basic", settings, lm)
+    pairs = evaluate_manifest(recognizer, Manifest(folder / "dev.jsonl"), decoder=search).pairs
+    confidence, right = judged(pairs)
+    assert abs(confidence.mean() - right.mean()) < 0.05  # as a fitted offset makes it
+
+
 def test_the_command_stores_the_best_and_decoding_uses_it(folder):
     before = {path.name: path.stat() for path in (folder / "lm").iterdir()}
     about = json.loads((folder / "lm/lm.json").read_text())
@@ -95,7 +139,8 @@ def test_the_command_stores_the_best_and_decoding_uses_it(folder):
     assert [float(number) for number in best[:3]] == [*LanguageModel.load(folder / "lm").weights.values()]
     assert best[3] == f"{100 * tuned['wer']:.2f}"
     assert (tuned["beam"], tuned["model"], tuned["manifest"]) == (8, "unnamed", "dev.jsonl")
-    assert json.loads((folder / "lm/lm.json").read_text()) == about | {"tuned": tuned}
+    assert tuned.pop("confidence_map") == (1.0, 0.0)
+    assert json.loads((folder / "lm/lm.json").read_text()) == about | {"tuned": tuned | {"confidence_map": [1.0, 0.0]}}
     for path in (folder / "lm").iterdir():
         assert path.name == "lm.json" or path.stat() == before[path.name]
 
@@ -150,6 +195,8 @@ def test_an_unreadable_recording_is_named_and_the_rest_counts(folder):
         (lambda folder: shutil.rmtree(folder / "lm"), "No such file"),
         (lambda folder: store_tuned(folder / "lm", {"lm_weight": "much"}), "damaged language model"),
         (lambda folder: store_tuned(folder / "lm", None), "damaged language model"),
+        (lambda folder: store_tuned(folder / "lm", {"confidence_map": [1.0]}), "damaged language model"),
+        (lambda folder: store_tuned(folder / "lm", {"confidence_map": [1.0, float("nan")]}), "damaged language model"),
         (lambda folder: _edit(folder / "lm/lm.json", normaliser="none"), "normaliser 'none'"),
         (lambda folder: _become_arpa(folder / "lm"), "asr lm convert"),
     ],

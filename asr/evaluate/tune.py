@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+import torch
 from torch import Tensor
 
 from asr.data.dataset import read_utterance
@@ -22,7 +23,9 @@ from asr.data.download import file_sha256
 from asr.data.manifest import Manifest, Utterance
 from asr.decode.batch import decode_waveforms
 from asr.decode.beam import BeamSettings, prepare
+from asr.decode.words import with_confidence
 from asr.errors import AudioError, ManifestError
+from asr.evaluate.calibration import fit_map, judged
 from asr.evaluate.run import CHUNK_S, model_sha256
 from asr.evaluate.score import Pair, score
 from asr.lm.folder import store_tuned
@@ -134,12 +137,37 @@ def best_of(trials: Iterable[Trial]) -> Trial:
     return min(trials, key=lambda trial: (trial.wer, trial.cer))
 
 
+def map_confidences(
+    recognizer: Recognizer, lm: LanguageModel, development: Development, settings: BeamSettings
+) -> tuple[float, float]:
+    """Slope and offset for confidences of words that the language model had a say in; see asr.evaluate.calibration.
+
+    settings: with the weights.
+    """
+    normaliser = recognizer.text.normaliser
+    search = prepare(recognizer.tokenizer, normaliser, settings, lm)
+    decode = with_confidence(search, recognizer, (1.0, 0.0))
+    pairs = []
+    for log_probs, reference in zip(development.log_probs, development.references, strict=True):
+        [found] = decode(torch.from_numpy(log_probs).unsqueeze(0), torch.tensor([len(log_probs)]))
+        text = normalise(recognizer.tokenizer.decode(found.tokens), normaliser)
+        pairs.append(Pair("", reference, text, confidence=tuple(found.confidence)))
+    return fit_map(*judged(pairs))
+
+
 def store(
-    folder: Path, best: Trial, settings: BeamSettings, recognizer: Recognizer, model: Path, manifest: Path
+    folder: Path,
+    best: Trial,
+    confidence_map: tuple[float, float],
+    settings: BeamSettings,
+    recognizer: Recognizer,
+    model: Path,
+    manifest: Path,
 ) -> None:
     """Write weights into a language model's lm.json, and what they were measured with; `model` is the recogniser's
     folder."""
     source = {
+        "confidence_map": list(confidence_map),
         "wer": best.wer,
         "cer": best.cer,
         "beam": settings.beam,
