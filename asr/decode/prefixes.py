@@ -1,0 +1,178 @@
+"""The prefixes of a search, as a tree, and what they are worth beside their acoustic score: compiled code.
+
+What the language model and the hot words add depends on the prefix alone; it is worked out once, when the prefix is
+made.
+"""
+
+from __future__ import annotations
+
+from math import exp, log1p
+from typing import NamedTuple
+
+import numpy as np
+
+from asr.decode.hotwords import HotWords
+from asr.decode.lexicon import Lexicon
+from asr.jit import bare, inlined
+from asr.lm.trie import score
+
+NEVER = -1e30  # stands for ln 0, so that no infinity and no NaN can come up
+
+
+class Rules(NamedTuple):
+    """What prefixes are worth beside their acoustic score.
+
+    by_word: the language model scores words where they end, at the token `space`; otherwise every token, whose numbers
+    in the model are units: (tokens,). closed: prefixes that begin no word of the lexicon are cut.
+    unknown_ahead: what a prefix loses as soon as it can become no known word. most_gain: what the language model, the
+    bonus and the hot words can earn it with one token at most.
+    """
+
+    space: int
+    by_word: bool
+    closed: bool
+    scored: bool
+    lm_weight: float
+    bonus: float
+    unknown_penalty: float
+    unknown_ahead: float
+    most_gain: float
+    unknown_unit: int
+    end_unit: int
+    start: int
+    units: np.ndarray
+    lexicon: Lexicon
+    hot: HotWords
+
+
+NODE = np.dtype(
+    [
+        ("bias", np.float64),  # all of the prefix's score that is not acoustic
+        ("lm", np.float64),  # ln p of the language model, without its weight
+        ("ending_lm", np.float64),  # the same of the word that would end here, NEVER before it is asked
+        ("state", np.int64),
+        ("ending_state", np.int64),
+        ("parent", np.int32),
+        ("token", np.int32),
+        ("child", np.int32),  # the newest; others are its siblings
+        ("sibling", np.int32),
+        ("slot", np.int32),  # place in the beam, -1: not there
+        ("lexeme", np.int32),
+        ("hot", np.int32),
+    ],
+    align=True,
+)
+
+
+@bare
+def log_add(a, b):
+    """ln(e^a + e^b)."""
+    if a < b:
+        a, b = b, a
+    return a if b - a < -40.0 else a + log1p(exp(b - a))
+
+
+@bare
+def spell(first, letters, ahead, unknown_ahead, closed, lexeme, token):
+    """One more letter: the lexicon's node (-1: no known word begins like this) and the change of the outlook."""
+    before = ahead[lexeme] if lexeme >= 0 else unknown_ahead
+    if lexeme >= 0:
+        low, end = first[lexeme], first[lexeme + 1]
+        high = end
+        while low < high:
+            middle = (low + high) >> 1
+            if letters[middle] < token:
+                low = middle + 1
+            else:
+                high = middle
+        if low < end and letters[low] == token:
+            return low, ahead[low] - before
+    return -1, (NEVER if closed else unknown_ahead) - before
+
+
+@bare
+def listen(column, following, given, pending, before, token):
+    """One more token for the hot words: their state, and what the prefix earns."""
+    state = following[before, column[token]]
+    return state, given[state] + pending[state] - pending[before]
+
+
+@inlined
+def query(rules, tables, state, unit):
+    """The language model's ln p of a unit after a state, and the state after it."""
+    if not rules.scored:
+        return 0.0, state
+    gain, after = score(tables, state, unit)
+    return float(gain), after
+
+
+@inlined
+def end_word(tree, node, closed, rules, tables):
+    """The word that ends at a node: ln p, the state after it, and what it adds to the bias."""
+    row = tree[node]
+    lexeme = row.lexeme
+    unit = rules.lexicon.unit[lexeme] if lexeme >= 0 else -1
+    if row.ending_lm == NEVER:
+        known = unit if unit >= 0 else rules.unknown_unit
+        row.ending_lm, row.ending_state = query(rules, tables, row.state, known)
+    gain = row.ending_lm
+    worth = rules.lm_weight * gain + rules.bonus
+    worth -= rules.lexicon.ahead[lexeme] if lexeme >= 0 else rules.unknown_ahead
+    if unit < 0:
+        worth += NEVER if closed else rules.unknown_penalty
+    return gain, row.ending_state, worth
+
+
+@inlined
+def extend(tree, node, token, rules, tables):
+    """A prefix and one more token: its bias (below NEVER / 2 if it is forbidden), ln p, state, lexeme and hot state."""
+    row = tree[node]
+    bias, lm, state, lexeme = row.bias, row.lm, row.state, row.lexeme
+    if not rules.by_word:
+        gain, state = query(rules, tables, state, rules.units[token])
+        lm += gain
+        bias += rules.lm_weight * gain + rules.bonus
+    elif token != rules.space:
+        words = rules.lexicon
+        lexeme, gain = spell(words.first, words.token, words.ahead, rules.unknown_ahead, rules.closed, lexeme, token)
+        bias += gain
+    elif lexeme != 0:
+        gain, state, worth = end_word(tree, node, rules.closed, rules, tables)
+        lm += gain
+        bias += worth
+        lexeme = 0
+    words = rules.hot
+    hot, gain = listen(words.column, words.following, words.given, words.pending, row.hot, token)
+    return bias + gain, lm, state, lexeme, hot
+
+
+@bare
+def finish(tree, node, closed, rules, tables):
+    """A prefix at the end of the utterance: its bias (below NEVER / 2 if it may not end there) and ln p."""
+    row = tree[node]
+    bias, lm, state, hot = row.bias, row.lm, row.state, row.hot
+    if rules.by_word and row.lexeme != 0:
+        gain, state, worth = end_word(tree, node, closed, rules, tables)
+        lm += gain
+        bias += worth
+    gain, _ = query(rules, tables, state, rules.end_unit)
+    bias += rules.lm_weight * gain - rules.hot.pending[hot]
+    if rules.hot.space >= 0:
+        bias += rules.hot.given[rules.hot.following[hot, rules.hot.column[rules.hot.space]]]
+    return bias, lm + gain
+
+
+@inlined
+def take_child(tree, used, node, token, rules, tables):
+    """The node of a prefix and one more token, made if there is none, and the number of nodes then used."""
+    found = tree[node].child
+    while found >= 0 and tree[found].token != token:
+        found = tree[found].sibling
+    if found >= 0:
+        return found, used
+    new = tree[used]
+    new.parent, new.token, new.child, new.sibling = node, token, -1, tree[node].child
+    tree[node].child = used
+    new.bias, new.lm, new.state, new.lexeme, new.hot = extend(tree, node, token, rules, tables)
+    new.ending_lm, new.slot = NEVER, -1
+    return used, used + 1
