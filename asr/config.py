@@ -124,6 +124,7 @@ class TrainConfig(Section):
     keep_checkpoints: int = Field(0, ge=0)  # the weights of so many best epochs stay in checkpoints/epoch-NNN.pt
     log_every: int = Field(50, ge=1)  # steps
     max_minutes: float | None = Field(None, gt=0)  # then save and stop; the same command goes on
+    max_epochs: int | None = Field(None, ge=1)  # save and stop when so many are done; more, or none, goes on
     save_minutes: float = Field(5.0, gt=0)  # a checkpoint is written this often, and after every epoch
     overfit: int = Field(0, ge=0)  # learn the first N utterances by heart, no augmentation: the first thing to try
     threads: int = Field(
@@ -159,7 +160,7 @@ RANGES = {
 # A run may be resumed with other values of these: they do not change what is learned.
 RESUMABLE = ("run", "device", "description", "licence", "data.workers", "data.cache_mb")
 RESUMABLE += ("data.max_unreadable", "train.keep_checkpoints")
-RESUMABLE += ("train.max_minutes", "train.save_minutes", "train.log_every", "train.threads")
+RESUMABLE += ("train.max_minutes", "train.max_epochs", "train.save_minutes", "train.log_every", "train.threads")
 
 
 def load_config(path: str | Path, overrides: Iterable[str] = ()) -> Config:

@@ -165,7 +165,9 @@ def train(
     if outcome in ("finished", "already finished"):
         say(f"{outcome}; the model is in {settings.run / 'model'}")
     elif outcome == "out of time":
-        say(f"stopped after train.max_minutes={settings.train.max_minutes:g}; the same command goes on from here")
+        limits = settings.train.model_dump(include={"max_minutes", "max_epochs"}, exclude_none=True)
+        shown = " or ".join(f"train.{name}={value:g}" for name, value in limits.items())
+        say(f"stopped after {shown}; the same command goes on from here")
     else:
         say("interrupted; the same command goes on from here")
         raise typer.Exit(INTERRUPTED)

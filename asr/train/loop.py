@@ -98,7 +98,8 @@ def fit(
     with StopSignals() as stop, log(progress) as out:
         if damage is not None:
             out.say(f"warning: {damage}")
-        while progress.epoch < config.epochs and not out_of_patience(progress, config):
+        last = min(config.epochs, config.max_epochs or config.epochs)
+        while progress.epoch < last and not out_of_patience(progress, config):
             recognizer.train()
             count, loaded = task.batches(progress.epoch, progress.batch)
             sums = Counter(progress.sums)
@@ -169,6 +170,8 @@ def fit(
             if progress.epoch < config.epochs and (asked or out_of_time):
                 return "interrupted" if asked else "out of time"
         if progress.epoch < config.epochs:
+            if not out_of_patience(progress, config):
+                return "out of time"
             out.say(f"no better development {config.select.upper()} for {config.patience} epochs: this is the end")
         if config.average and ranks.first:
             average_best(folder, progress, recognizer, task.validate, always, config, out)

@@ -167,6 +167,15 @@ def test_with_other_tokens_only_the_head_begins_anew(corpus, tmp_path):
     assert second["head.projection.weight"].shape != first["head.projection.weight"].shape
 
 
+def test_stopped_after_some_epochs_a_run_goes_on_with_more_of_them(corpus, tmp_path):
+    train(settings(corpus, tmp_path / "whole", *RANDOM), quiet)
+    for most in (2, 2, 3):
+        assert train(settings(corpus, tmp_path / "cut", *RANDOM, f"train.max_epochs={most}"), quiet) == "out of time"
+        assert epochs(tmp_path / "cut")[-1] == most
+    assert train(settings(corpus, tmp_path / "cut", *RANDOM), quiet) == "finished"
+    assert_equal(weights(tmp_path / "whole"), weights(tmp_path / "cut"))
+
+
 def test_stopped_by_time_inside_an_epoch_resumes_to_the_same_weights(corpus, tmp_path):
     train(settings(corpus, tmp_path / "whole", *RANDOM), quiet)
     interrupted = settings(corpus, tmp_path / "cut", *RANDOM, "train.max_minutes=1e-9")  # one step a start
