@@ -16,6 +16,9 @@ from asr.config import AugmentConfig
 # Amplitude of coloured noise falls as f^(−exponent): white, pink, brown.
 NOISE_EXPONENTS = {"white": 0.0, "pink": 0.5, "brown": 1.0}
 TELEPHONE_HZ = 8_000
+# What files are compressed by, as libsndfile names formats and codings.
+COMPRESSIONS = {"mp3": ("MP3", "MPEG_LAYER_III"), "vorbis": ("OGG", "VORBIS")}
+MP3_RATES = (8_000, 11_025, 12_000, 16_000, 22_050, 24_000, 32_000, 44_100, 48_000)
 # Of the telephone, as libsndfile names their coding.
 CODECS = {"a-law": "ALAW", "mu-law": "ULAW", "gsm": "GSM610"}
 
@@ -91,6 +94,20 @@ def through_codec(samples: np.ndarray, sample_rate: int, codec: str) -> np.ndarr
     return decoded * np.float32(peak / 0.7)
 
 
+def compress(samples: np.ndarray, sample_rate: int, rng: np.random.Generator) -> np.ndarray:
+    """Through one of COMPRESSIONS at a random quality, at 16 kHz of about 20 to 70 kbit/s; the length stays."""
+    import soundfile
+
+    kind = str(rng.choice(list(COMPRESSIONS))) if sample_rate in MP3_RATES else "vorbis"
+    form, subtype = COMPRESSIONS[kind]
+    beyond = np.float32(max(float(np.abs(samples).max(initial=0.0)), 1.0))  # full scale
+    level = rng.uniform(0.3, 0.99)
+    file = io.BytesIO()
+    soundfile.write(file, samples / beyond, sample_rate, format=form, subtype=subtype, compression_level=level)
+    file.seek(0)
+    return beyond * soundfile.read(file, len(samples), dtype="float32", fill_value=0.0)[0]
+
+
 def clip(samples: np.ndarray, share_of_peak: float) -> np.ndarray:
     """Overdriven: everything above that share of the peak is cut off."""
     limit = share_of_peak * float(np.abs(samples).max(initial=0.0))
@@ -122,6 +139,8 @@ def augment_waveform(
         samples = telephone_band(samples, sample_rate, rng)
     if config.codec_share and rng.random() < config.codec_share:
         samples = through_codec(samples, sample_rate, str(rng.choice(list(CODECS))))
+    if config.compress_share and rng.random() < config.compress_share:
+        samples = compress(samples, sample_rate, rng)
     return samples * np.float32(decibels(rng.uniform(*config.gain_db)))
 
 

@@ -89,6 +89,7 @@ class AugmentConfig(Section):
     clip_share: float = Field(0.0, ge=0, le=1)  # how many are overdriven
     band_share: float = Field(0.0, ge=0, le=1)  # how many have the band of a telephone line
     codec_share: float = Field(0.0, ge=0, le=1)  # how many pass A-law, µ-law or GSM
+    compress_share: float = Field(0.0, ge=0, le=1)  # how many pass MP3 or Ogg Vorbis, at a random quality
     warp: tuple[float, float] = (1.0, 1.0)  # uniform factor on frequency: longer and shorter vocal tracts
     response_db: float = Field(0.0, ge=0)  # a smooth curve over frequency of up to ± this: other microphones
     time_masks: int = Field(0, ge=0)  # SpecAugment (Park et al. 2019)

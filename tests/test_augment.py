@@ -13,6 +13,7 @@ from asr.augment import (
     change_speed,
     clip,
     coloured_noise,
+    compress,
     decibels,
     generator,
     reverberate,
@@ -138,6 +139,21 @@ def test_a_codec_keeps_length_and_level_and_leaves_a_trace(codec, amplitude, ton
     assert power(z) == pytest.approx(power(high) / 2, rel=0.3)
 
 
+@pytest.mark.parametrize("rate", [8_000, 16_000, 44_100, 15_000])
+@pytest.mark.parametrize("amplitude", [0.1, 0.5, 3.0])
+def test_compression_keeps_length_place_and_level_and_leaves_a_trace(rate, amplitude, tone):
+    x = np.concatenate([tone(500, rate, 0.4, amplitude), tone(1_500, rate, 0.3333, amplitude)])
+    changed = [compress(x, rate, generator(0, 0, i)) for i in range(12)]
+    for y in changed:
+        assert (y.shape, y.dtype) == (x.shape, np.float32)
+        assert power(y) == pytest.approx(power(x), rel=0.2)
+        assert 8 < 10 * np.log10(power(x) / power(y - x)) < 60  # so nothing is shifted
+    traces = [power(y - x) for y in changed]
+    assert max(traces) > 3 * min(traces)
+    for silence in (np.zeros(1000, np.float32), np.zeros(0, np.float32)):
+        assert not compress(silence, rate, generator(0, 0, 0)).any()
+
+
 def test_clipping_cuts_at_a_share_of_the_peak(tone):
     x = tone(amplitude=0.8)
     y = clip(x, 0.25)
@@ -161,7 +177,7 @@ def test_recorded_noise_is_every_second_noise(tone):
     assert sum(constant) == len(asked)
 
 
-@pytest.mark.parametrize("key", ["room_share", "clip_share", "band_share", "codec_share"])
+@pytest.mark.parametrize("key", ["room_share", "clip_share", "band_share", "codec_share", "compress_share"])
 def test_each_change_comes_as_often_as_asked_and_repeats(key, tone):
     x = tone(seconds=0.2, amplitude=0.3)
     config = AugmentConfig(**{key: 0.3})
