@@ -29,17 +29,18 @@ from asr.train.run import train
 SAMPLES = Path(__file__).parents[1] / "data" / "samples" / "samples.jsonl"
 
 
-def write_config(folder: Path, epochs: int, workers: int) -> Path:
+def write_config(folder: Path, epochs: int, workers: int, per_epoch: int = 6, save_minutes: float = 1e-9) -> Path:
     raw = {
         "device": "cpu",
         "data": {"train": str(SAMPLES), "dev": str(SAMPLES), "workers": workers},
         "features": {"sample_rate": 8000, "mels": 20},
         "text": {"tokens": "words"},
         "model": {"layers": 1, "width": 16, "dropout": 0.2},
-        "join": {"most": 2, "per_epoch": 6},
+        "join": {"most": 2, "per_epoch": per_epoch},
         "augment": {"speed": [0.9, 1.1], "noise_share": 0.5, "room_share": 0.5, "time_masks": 1, "frequency_masks": 1},
-        "train": {"epochs": epochs, "batch_s": 10, "ema": 0.9, "average": 3, "threads": 1, "save_minutes": 1e-9},
+        "train": {"epochs": epochs, "batch_s": 10, "ema": 0.9, "threads": 1, "save_minutes": save_minutes},
     }
+    raw["train"] |= {"average": 3, "log_every": 10}
     path = folder / "kill.yaml"
     path.write_text(dump_yaml(parse_config(raw, str(path))), encoding="utf-8")
     return path

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
 
 import typer
 
+from asr.cli.console import say
+
 if TYPE_CHECKING:
     from asr.decode.batch import Decoder
     from asr.decode.beam import BeamSettings
@@ -60,7 +62,11 @@ class Decoding:
             return greedy
         from asr.decode.beam import prepare
 
-        return prepare(recognizer.tokenizer, recognizer.text.normaliser, self._settings(), self._lm, self._hot_words())
+        lm = self._lm
+        if lm is not None and lm.tuned.get("model", recognizer.name) != recognizer.name:
+            say(f"note: {self.lm} was tuned with the model '{lm.tuned['model']}': asr lm tune fits it to this one")
+            lm.tuned.pop("confidence_map", None)
+        return prepare(recognizer.tokenizer, recognizer.text.normaliser, self._settings(), lm, self._hot_words())
 
     def record(self) -> dict[str, Any]:
         """The decoder as `wer.json` names it."""
@@ -118,9 +124,10 @@ def decodes(command: Callable[..., None]) -> Callable[..., None]:
 
 
 def _path_sha256(path: Path) -> str:
-    """Of a file; of a folder: over the sums of its files."""
+    """Of a file; of a folder: over the sums of its files, but for hidden ones, which come and go."""
     from asr.data.download import file_sha256
 
     if not path.is_dir():
         return file_sha256(path)
-    return sha256("".join(file_sha256(file) for file in sorted(path.iterdir()) if file.is_file()).encode()).hexdigest()
+    files = [file for file in sorted(path.iterdir()) if file.is_file() and not file.name.startswith(".")]
+    return sha256("".join(map(file_sha256, files)).encode()).hexdigest()

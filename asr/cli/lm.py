@@ -131,8 +131,8 @@ def tune(
     best = tuning.best_of(trials)
     weighted = replace(settings, **best.weights._asdict())
     confidence_map = tuning.map_confidences(recognizer, language, development, weighted)
+    _print_trials(trials, best)  # before what may fail: the search took its time
     tuning.store(lm, best, confidence_map, settings, recognizer, folder, manifest)
-    _print_trials(trials, best)
     say(f"{lm}: stored; asr evaluate and asr transcribe use these weights with --lm {lm}")
     if development.failed:
         say(f"{len(development.failed)} of {len(listed)} utterances could not be read: left out")

@@ -130,14 +130,14 @@ class Examples:
     epoch: int
     pin: bool = False
 
-    def __getitem__(self, index: int) -> tuple[int, Tensor, Tensor] | str:
+    def __getitem__(self, index: int) -> tuple[int, np.ndarray, list[int]] | str:
         """Plan number, waveform and tokens; for an utterance that cannot be read, why."""
         try:
             return self._example(index)
         except AudioError as error:
             return str(error)
 
-    def _example(self, index: int) -> tuple[int, Tensor, Tensor]:
+    def _example(self, index: int) -> tuple[int, np.ndarray, list[int]]:
         plan = self.plans[index]
         rng = generator(self.seed, self.epoch, index)
         utterances, samples = zip(*(self.waveforms[row] for row in plan.rows), strict=True)
@@ -148,7 +148,7 @@ class Examples:
         if self.augment is not None:
             joined = augment_waveform(joined, self.waveforms.sample_rate, self.augment, rng, self.noise)
         text = " ".join(filter(None, (normalise(utterance.text or "", self.normaliser) for utterance in utterances)))
-        return index, torch.from_numpy(joined), torch.tensor(self.tokenizer.encode(text), dtype=torch.long)
+        return index, joined, self.tokenizer.encode(text)
 
     def batches(self, groups: Sequence[list[int]], workers: int) -> Iterator[Batch]:
         """Load the given groups of plans in order; so many threads load ahead of what is asked for.
@@ -175,22 +175,28 @@ class Examples:
         return batch.pinned() if self.pin else batch
 
 
-def collate(examples: list[tuple[int, Tensor, Tensor] | str]) -> Batch:
+def collate(examples: list[tuple[int, np.ndarray, list[int]] | str]) -> Batch:
     """A batch of what could be read; without indices where that is nothing."""
     unreadable = tuple(example for example in examples if isinstance(example, str))
-    readable = [example for example in examples if not isinstance(example, str)]
-    if not readable:
-        none = torch.zeros(0, dtype=torch.long)
-        return Batch([], torch.zeros(0, 0), none, torch.zeros(0, 0, dtype=torch.long), none, unreadable)
-    indices, waveforms, tokens = zip(*readable, strict=True)
-    return Batch(
-        list(indices),
-        torch.nn.utils.rnn.pad_sequence(list(waveforms), batch_first=True),
-        torch.tensor([len(w) for w in waveforms]),
-        torch.nn.utils.rnn.pad_sequence(list(tokens), batch_first=True),
-        torch.tensor([len(t) for t in tokens]),
-        unreadable,
-    )
+    indices, waveforms, tokens = [], [], []
+    for example in examples:
+        if not isinstance(example, str):
+            for column, value in zip((indices, waveforms, tokens), example, strict=True):
+                column.append(value)
+    return Batch(indices, *_padded(waveforms, np.float32), *_padded(tokens, np.int64), unreadable)
+
+
+def _padded(rows: Sequence[np.ndarray | list[int]], kind: type) -> tuple[Tensor, Tensor]:
+    """(rows, longest) with zeros behind each, and their lengths.
+
+    By numpy: PyTorch would copy with threads of its own in each thread that calls it, which then wait busily and take
+    the cores from the training.
+    """
+    lengths = [len(row) for row in rows]
+    out = np.zeros((len(rows), max(lengths, default=0)), kind)
+    for padded, row in zip(out, rows, strict=True):
+        padded[: len(row)] = row
+    return torch.from_numpy(out), torch.tensor(lengths, dtype=torch.long)
 
 
 def read_utterance(utterance: Utterance, sample_rate: int) -> np.ndarray:

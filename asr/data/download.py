@@ -24,6 +24,7 @@ TRIES = 4  # in a row that bring nothing
 PAUSE_S = 1.0  # before the second try, then twice as long each time
 LONGEST_PAUSE_S = 300.0  # that a server may ask for
 TIMEOUT_S = 60
+SIZE_TIMEOUT_S = 10  # for an answer that can be done without
 BLOCK = 2**20
 AGENT = {"User-Agent": f"asr/{__version__}"}
 OPENSLR = (
@@ -101,13 +102,13 @@ def gigabytes(archive: Archive, mirror: str | None) -> float:
         return _size(home / archive.path) / 1e9 or published
     if mirror is None:
         return published
-    request = urllib.request.Request(_in_mirror(archive, mirror), method="HEAD", headers=AGENT)
     try:
-        with urllib.request.urlopen(request, timeout=TIMEOUT_S) as response:
+        request = urllib.request.Request(_in_mirror(archive, mirror), method="HEAD", headers=AGENT)
+        with urllib.request.urlopen(request, timeout=SIZE_TIMEOUT_S) as response:
             length = response.headers.get("Content-Length", "")
-    except (OSError, ValueError, http.client.HTTPException):  # what is wrong there is said when the archive is fetched
+        return (int(length) / 1e9 if length.isdecimal() else 0.0) or published
+    except (OSError, ValueError, OverflowError, http.client.HTTPException):  # said when the archive is fetched
         return published
-    return int(length) / 1e9 if length.isdecimal() else published
 
 
 def fetch(archive: Archive, folder: Path, mirror: str | None, verify: bool, say: Say) -> Path:

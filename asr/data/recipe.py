@@ -192,7 +192,10 @@ def _identity(source: str) -> str:
 def _given(source: str) -> Archive:
     """An archive by its URL or its path."""
     if "://" in source:
-        return Archive(Path(unquote(urlsplit(source).path)).name or "archive", (source,))
+        try:
+            return Archive(Path(unquote(urlsplit(source).path)).name or "archive", (source,))
+        except ValueError as error:
+            raise DownloadError(f"--from {source}: {error}") from None
     if not Path(source).is_file():
         raise DownloadError(f"--from {source}: neither a folder nor an archive nor a URL")
     return Archive(str(Path(source).absolute()))

@@ -51,9 +51,9 @@ class BeamSettings:
     closed: bool = False
 
     def __post_init__(self) -> None:
-        for name in ("beam", "most_tokens"):
-            if not 1 <= getattr(self, name) <= 1_000_000:
-                raise ConfigError(f"{name} is {getattr(self, name)}: expected 1 to 1,000,000")
+        for name, most in (("beam", 10_000), ("most_tokens", 1_000_000)):
+            if not 1 <= getattr(self, name) <= most:
+                raise ConfigError(f"{name} is {getattr(self, name)}: expected 1 to {most:,}")
         for name in ("beam_threshold", "token_threshold"):
             if not 0 <= getattr(self, name) <= 1e9:
                 raise ConfigError(f"{name} is {getattr(self, name)}: expected a number of nats, 0 to 1e9")

@@ -82,5 +82,10 @@ def timed_words(recognizer: Recognizer, hypothesis: Hypothesis, samples: np.ndar
     starts = np.maximum(firsts - recognizer.lead_s, np.append(0.0, lasts[:-1]))
     starts, ends = word_edges(samples, recognizer.sample_rate, starts, lasts)
     texts = [recognizer.tokenizer.decode(hypothesis.tokens[first:end]) for first, end in spans]
+    # As the caller counts it: the sum of two times may be rounded up beyond it.
+    over_s = (round(start_s * recognizer.sample_rate) + len(samples)) / recognizer.sample_rate
     rows = zip(texts, starts.tolist(), ends, hypothesis.confidence, strict=True)
-    return [Word(text, start_s + start, start_s + end, confidence) for text, start, end, confidence in rows]
+    return [
+        Word(text, min(start_s + start, over_s), min(start_s + end, over_s), confidence)
+        for text, start, end, confidence in rows
+    ]

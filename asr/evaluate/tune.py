@@ -86,7 +86,8 @@ def compute(recognizer: Recognizer, manifest: Manifest, utterances: Iterable[Utt
             made.references.append(normalise(utterance.text, recognizer.text.normaliser))
         made.log_probs += decode_waveforms(recognizer, waveforms, _rows)
     if not any(made.references):
-        raise ManifestError(f"{manifest.path}: no words to compare with")
+        unread = f"; {len(made.failed)} could not be read, such as {made.failed[0]}" if made.failed else ""
+        raise ManifestError(f"{manifest.path}: no words to compare with{unread}")
     return made
 
 

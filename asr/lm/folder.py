@@ -92,10 +92,12 @@ def load_folder(folder: Path) -> tuple[Tables, list[str], dict[str, Any]]:
         tuned |= {name: float(tuned[name]) for name in WEIGHTS if name in tuned}
         if "confidence_map" in tuned:
             slope, offset = map(float, tuned["confidence_map"])
-            if not math.isfinite(slope + offset):
+            if not (0 <= slope <= 1e3 and abs(offset) <= 1e3):
                 raise ValueError(f"confidence_map is {slope}, {offset}")
             tuned["confidence_map"] = slope, offset
-    except (OSError, KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
+        if not all(abs(tuned[name]) <= 1000 for name in WEIGHTS if name in tuned):
+            raise ValueError(f"tuned is {tuned}")
+    except (OSError, KeyError, TypeError, ValueError, OverflowError, AttributeError, IndexError) as error:
         raise ModelError(f"{folder}: a damaged language model: {error}") from None
     return tables, words, about
 

@@ -154,7 +154,7 @@ class Recognizer(nn.Module):
             recognizer.lead_s = float(raw.get("lead_s", LEAD_S))
             if not (0 <= recognizer.lead_s <= 10 and 0 <= slope <= 1e3 and abs(offset) <= 1e3):
                 raise ModelError(f"lead_s is {recognizer.lead_s}, confidence_map {slope}, {offset}")
-        except (KeyError, TypeError, AttributeError, ValueError) as error:
+        except (KeyError, TypeError, AttributeError, ValueError, OverflowError) as error:
             raise ModelError(f"{path}: damaged: {error!r}") from None
         except AsrError as error:
             raise ModelError(f"{path}: damaged: {error}") from None

@@ -151,7 +151,10 @@ class TrainingData:
         return self.recognizer.output_frames((durations * self.recognizer.sample_rate).astype(np.int64))
 
     def plans(self, epoch: int) -> Plans:
-        """The epoch's utterances, each at its own speed; those that CTC could not learn are left out."""
+        """The epoch's utterances, each at its own speed; those that CTC could not learn are left out.
+
+        Raises TrainError when that leaves none.
+        """
         rng = np.random.default_rng((self.config.train.seed, epoch))
         if self.joining:
             joins = self.config.join
@@ -163,16 +166,16 @@ class TrainingData:
         # Between two texts CTC needs one frame more: the space, or the blank if they end and begin alike.
         needed = plans.total(self.needed) + plans.lengths - 1
         kept = plans.kept(needed <= self._output_frames(plans.durations(self.part.durations)))
+        if not kept:
+            raise TrainError(
+                f"{self.part.manifest.path}: no utterance of epoch {epoch + 1} has the frames that CTC needs for its"
+                " text; lower model.subsampling"
+            )
         return replace(kept, rows=self.part.rows[kept.rows])
 
     def batches(self, epoch: int, first: int = 0) -> tuple[int, Iterator[Batch]]:
         """The number of batches in the epoch, and those from number `first` on."""
         plans = self.plans(epoch)
-        if not plans:
-            raise TrainError(
-                f"{self.part.manifest.path}: no utterance of epoch {epoch + 1} has the frames that CTC needs for its"
-                " text; lower model.subsampling"
-            )
         durations = plans.durations(self.part.manifest.durations)
         rng = np.random.default_rng((self.config.train.seed, epoch, 1))
         groups = duration_batches(durations, self.config.train.batch_s, rng)

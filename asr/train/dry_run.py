@@ -6,6 +6,7 @@ import time
 
 from asr.config import Config
 from asr.data.batches import duration_batches, padding_share
+from asr.errors import TrainError
 from asr.model.ctc import frames_needed
 from asr.train.log import duration_text
 from asr.train.loop import make_optimizer
@@ -19,7 +20,10 @@ def dry_run(config: Config, say: Say) -> list[tuple[str, str]]:
     recognizer, _, _, data = prepare(config, say)
     config = data.config
     count, batches = data.batches(0)
-    batch = next(batches).to(recognizer.device)
+    batch = next(batches)
+    if not batch.indices:
+        raise TrainError(batch.unreadable[0])
+    batch = batch.to(recognizer.device)
     loss, optimizer = make_loss(recognizer, config), make_optimizer(recognizer, config.train)
     recognizer.train()
     log_probs, lengths = recognizer(batch.waveforms, batch.waveform_lengths)

@@ -17,7 +17,7 @@ from asr.model.recognizer import Recognizer
 
 SHARE = 0.4  # of the free memory for what is kept for the backward pass; the passes themselves need as much again
 LEAST_STEPS = 200  # an epoch: larger batches teach a small corpus too little
-LARGEST_S = 1200.0  # no device gains speed beyond it
+LARGEST_S = 1200.0  # of one process: no device gains speed beyond it
 
 
 def find_batch_s(
@@ -25,21 +25,23 @@ def find_batch_s(
     loss: Callable[[Batch, int, int], Loss],
     durations: Tensor,
     free: Callable[[torch.device], int] | None = None,
+    processes: int = 1,
 ) -> float:
     """Seconds of audio in a batch that are safe on the recogniser's device. durations: of all utterances of an epoch.
 
-    free: tells the bytes that are free. Raises TrainError when not even the longest utterance fits.
+    free: tells the bytes that are free. processes: so many share a batch, each on a GPU of its own or all on the CPU.
+    Raises TrainError when not even the longest utterance fits.
     """
     longest, total = float(durations.max()), float(durations.sum())
     kept = kept_for_backward(recognizer, loss, longest)
-    room = SHARE * (free or free_memory)(recognizer.device)
+    room = SHARE * (free or free_memory)(recognizer.device) / (processes if recognizer.device.type == "cpu" else 1)
     safe = room / kept * longest
     if safe < longest:
         raise TrainError(
             f"train.batch_s = auto: the longest utterance ({longest:.1f} s) needs {kept / SHARE / 2**30:.1f} GB,"
             f" {room / SHARE / 2**30:.1f} GB are free; leave it out, or make the model smaller"
         )
-    return float(int(max(longest + 1, min(safe, total / LEAST_STEPS, LARGEST_S))))
+    return float(int(max(longest + 1, min(processes * min(safe, LARGEST_S), total / LEAST_STEPS))))
 
 
 def kept_for_backward(recognizer: Recognizer, loss: Callable[[Batch, int, int], Loss], seconds: float) -> int:

@@ -185,8 +185,8 @@ def prepare(config: Config, say: Say, ranks: Ranks = ALONE) -> tuple[Recognizer,
     data = TrainingData(train_part, recognizer, config, ranks)
     if config.train.batch_s == AUTO:
         durations = torch.from_numpy(data.plans(0).durations(train_part.manifest.durations))
-        batch_s = find_batch_s(recognizer, make_loss(recognizer, config), durations)
-        data.config = with_batch_s(config, min(ranks.gather([batch_s])) * ranks.count)
+        batch_s = find_batch_s(recognizer, make_loss(recognizer, config), durations, processes=ranks.count)
+        data.config = with_batch_s(config, min(ranks.gather([batch_s])))
         say(f"train.batch_s = auto: {data.config.train.batch_s:g}")
     say(
         f"{len(train_part)} training utterances ({train_part.durations.sum() / 3600:.2f} h),"

@@ -10,5 +10,15 @@ source "$(dirname "${BASH_SOURCE[0]}")/../options.sh"
 run=${RUN:-runs/$config}
 
 asr data prepare "$recipe" "${options[@]}"
+if [ "$config" = mini_librispeech ]; then # letters first, then what makes them hard to hear
+    first=$run/first
+    asr train "$recipe/first.yaml" run="$first" data.train="$data/$name/train.jsonl" data.dev="$data/$name/dev.jsonl" \
+        ${settings[@]+"${settings[@]}"}
+    if [ ! -f "$first/model/config.json" ]; then
+        [ "$(grep -c '"kind": "epoch"' "$first/metrics.jsonl")" = 26 ] || exit 0 # it was stopped before
+        asr make-model "$first/checkpoints/best.pt" "$first/model"
+    fi
+    settings+=("train.init=$first/model")
+fi
 train "$config.yaml" train dev
 evaluate test eval

@@ -8,7 +8,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
-from asr.data.download import BLOCK, Archive, fetch, file_sha256, find_in_mirror
+from asr.data.download import BLOCK, Archive, fetch, file_sha256, find_in_mirror, gigabytes
 from asr.errors import DownloadError
 
 CONTENT = bytes(range(256)) * 12_000  # 3 MB: more than one block
@@ -34,6 +34,8 @@ class Handler(BaseHTTPRequestHandler):
         self.server.ranges.append(self.headers.get("Range"))
         answer = self.server.answers.pop(0) if self.server.answers else whole_or_range
         answer(self)
+
+    do_HEAD = do_GET
 
     def reply(self, status, body=b"", length=None, **headers):
         """length: the Content-Length to claim, None for the true one, "" for none."""
@@ -344,3 +346,34 @@ def test_a_pattern_names_the_one_archive_of_a_mirror_folder(tmp_path):
             assert find_in_mirror(pattern, tmp_path.as_uri()).name == "corpus-en"
     with pytest.raises(DownloadError, match="2 files match"):
         find_in_mirror(pattern, str(tmp_path))
+
+
+def telling(length):
+    return lambda request: request.reply(200, length=length)
+
+
+def moved(request):
+    request.reply(302, Location=request.server.url("elsewhere.tar"))
+
+
+def test_a_size_is_asked_for_where_the_archive_will_come_from(server):
+    archive = Archive("home/corpus.tar", gigabytes=7.0)
+    server.answers += [telling(5_000_000_000), moved, telling(6_000_000_000)]
+    assert [gigabytes(archive, mirror) for mirror in (server.url(""), server.url(""), None)] == [5, 6, 7]
+
+
+@pytest.mark.parametrize(
+    "answer", [fail(405), hang_up, moved, *map(telling, ["", 0, -5, "5, 5", "9" * 400, "9" * 5000])]
+)
+def test_without_a_size_that_makes_sense_the_published_one_counts(server, answer):
+    server.answers += [answer] * 20
+    assert gigabytes(Archive("home/corpus.tar", gigabytes=7.0), server.url("")) == 7.0
+
+
+@pytest.mark.parametrize("mirror", ["http://[x", "://x", "http://", "http://127.0.0.1:99999", "ftp://127.0.0.1:1"])
+def test_a_mirror_that_is_no_address_is_one_line(mirror, tmp_path, monkeypatch):
+    monkeypatch.setattr("asr.data.download.PAUSE_S", 0.001)
+    archive = Archive("home/corpus.tar", gigabytes=7.0)
+    assert gigabytes(archive, mirror) == 7.0
+    with pytest.raises(DownloadError):
+        fetch(archive, tmp_path, mirror, True, print)

@@ -92,6 +92,17 @@ def test_words_lie_in_the_audio_and_follow_each_other(untrained, monkeypatch, le
     assert edges == sorted(edges)
 
 
+@pytest.mark.parametrize("samples", range(1, 400, 7))
+def test_the_last_word_ends_with_its_segment_to_the_last_bit(untrained, samples):
+    first = 240_001
+    path = [2] * untrained.output_frames(samples)
+    [found] = with_confidence(lambda *_: [hypothesis_of(path)], untrained)(
+        torch.zeros(1, len(path), 4), torch.tensor([len(path)])
+    )
+    [word] = timed_words(untrained, found, np.ones(samples, np.float32), first / 8000)
+    assert first / 8000 <= word.start <= word.end <= (first + samples) / 8000
+
+
 def test_a_word_begins_lead_s_before_its_first_frame(untrained, monkeypatch):
     samples = np.random.default_rng(0).standard_normal(8000).astype(np.float32)  # no pause
     hypothesis = Hypothesis([2, 1, 3], [5, 9, 15], [6, 10, 16], 0.8, [0.9, 0.9])

@@ -1,6 +1,7 @@
 """`asr lm tune`: the search for weights, what it stores, and that decoding uses it."""
 
 import json
+import os
 import shutil
 
 import numpy as np
@@ -115,6 +116,19 @@ def test_confidences_are_those_the_language_model_was_tuned_to(folder):
     np.testing.assert_allclose((confidences() + 1.0) / 2.0, (by_recognizer - 0.5) / 3.0, atol=1e-6)
 
 
+def test_a_map_of_another_model_is_not_used_and_said(folder):
+    command = ["evaluate", folder / "dev.jsonl", "--model", folder / "model", "--lm", folder / "lm", "--output-dir"]
+    bins = {}
+    for model in ("unnamed", "another"):
+        store_tuned(folder / "lm", {"word_bonus": 3.0, "confidence_map": [0.0, 0.0], "model": model})
+        result = run(*command, folder / model)
+        assert result.exit_code == 0, result.output
+        assert ("was tuned with the model 'another'" in result.stderr) == (model == "another")
+        bins[model] = json.loads((folder / model / "wer.json").read_text())["confidence"]["bins"]
+    assert {each["confidence"] for each in bins["unnamed"]} == {0.5}
+    assert {each["confidence"] for each in bins["another"]} != {0.5}
+
+
 def test_a_map_is_fitted_to_what_the_search_finds(folder):
     recognizer, lm = Recognizer.load(folder / "model"), LanguageModel.load(folder / "lm")
     few = compute(recognizer, Manifest(folder / "dev.jsonl"))
@@ -155,6 +169,23 @@ def test_the_command_stores_the_best_and_decoding_uses_it(folder):
     assert (used["lm_weight"], used["word_bonus"]) == (tuned["lm_weight"], 7)
 
 
+def test_what_was_found_is_told_where_it_cannot_be_stored(folder):
+    (folder / f"lm/.lm.json.{os.getpid()}.part").mkdir()
+    before = (folder / "lm/lm.json").read_text()
+    result = run("lm", "tune", folder / "lm", folder / "dev.jsonl", "--model", folder / "model", "--beam", 2)
+    assert result.exit_code == 1
+    assert sum(line.rstrip().endswith("best") for line in result.stdout.splitlines()) == 1
+    assert "stored" not in result.stderr
+    assert (folder / "lm/lm.json").read_text() == before
+
+
+def test_what_another_process_is_writing_makes_no_other_language_model(folder):
+    command = ["evaluate", folder / "dev.jsonl", "--model", folder / "model", "--lm", folder / "lm", "--beam", 2]
+    assert run(*command, "--output-dir", folder / "eval").exit_code == 0
+    (folder / "lm/.lm.json.1.part").write_text("{")
+    assert "already evaluated" in run(*command, "--output-dir", folder / "eval").stderr
+
+
 def test_weights_stay_with_a_model_that_is_copied_and_are_the_defaults_in_python(folder):
     store_tuned(folder / "lm", {"lm_weight": 0.7, "word_bonus": 1, "unknown_penalty": -3.0, "wer": 0.5})
     assert run("lm", "convert", folder / "lm", "-o", folder / "copy").exit_code == 0
@@ -191,6 +222,7 @@ def test_an_unreadable_recording_is_named_and_the_rest_counts(folder):
     ("spoil", "said"),
     [
         (lambda folder: (folder / "dev.jsonl").write_text(""), "no words to compare"),
+        (lambda folder: [path.unlink() for path in folder.glob("*.wav")], "5 could not be read, such as utterance 0"),
         (lambda folder: (folder / "dev.jsonl").write_text('{"audio": "0.wav", "duration": 0.5}'), "has no text"),
         (lambda folder: shutil.rmtree(folder / "lm"), "No such file"),
         (lambda folder: store_tuned(folder / "lm", {"lm_weight": "much"}), "damaged language model"),

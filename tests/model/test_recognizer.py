@@ -84,6 +84,7 @@ def test_unknown_keys_are_ignored_unknown_versions_refused(recognizer, tmp_path)
         (lambda f: change(f, encoder=None), "damaged"),
         (lambda f: change(f, lead_s=float("nan")), "lead_s is nan"),
         (lambda f: change(f, lead_s=None), "damaged"),
+        (lambda f: change(f, lead_s=10**400), "damaged"),
         (lambda f: change(f, confidence_map=[1.0]), "damaged"),
         (lambda f: change(f, confidence_map=[-1.0, 0.0]), "confidence_map -1"),
         (lambda f: (f / "model.safetensors").unlink(), "model.safetensors"),

@@ -93,8 +93,10 @@ def test_batches_hold_the_seconds_asked_for(tmp_path):
 def test_nothing_left_to_learn_is_an_error(tmp_path):
     with pytest.raises(TrainError, match="every utterance has fewer frames"):
         data(tmp_path, [(3, "a a a")])
-    with pytest.raises(TrainError, match="no utterance of epoch 1"):
-        data(tmp_path, [(1, "a b a b a b")], join={"most": 2, "pause_s": [0.0, 0.0]}).batches(0)
+    joined = data(tmp_path, [(1, "a b a b a b")], join={"most": 2, "pause_s": [0.0, 0.0]})
+    for asked in (joined.plans, joined.batches):
+        with pytest.raises(TrainError, match="no utterance of epoch 1"):
+            asked(0)
 
 
 @pytest.mark.parametrize("kind", ["characters", "words"])

@@ -47,6 +47,22 @@ def test_a_batch_is_what_memory_holds_within_reason():
         found(many, 0.9)
 
 
+def test_processes_share_a_batch_and_on_the_cpu_its_memory():
+    recognizer = make_recognizer()
+    loss = real_loss(recognizer)
+    kept = kept_for_backward(recognizer, loss, 20.0)
+
+    def found(durations, room, processes):
+        return find_batch_s(recognizer, loss, durations, lambda device: int(room * kept / SHARE) + 1, processes)
+
+    many = seconds(20.0, *[10.0] * 1_000_000)
+    assert found(many, 8.0, 1) == found(many, 8.0, 4) == 160
+    assert found(many, 1e9, 4) == 4 * LARGEST_S
+    assert found(seconds(20.0, *[10.0] * 1000), 1e9, 4) == int(10_020 / LEAST_STEPS)  # the steps stay as many
+    with pytest.raises(TrainError, match="the longest utterance"):
+        found(many, 3.0, 4)
+
+
 def test_there_is_memory_here():
     assert 2**20 < free_memory(torch.device("cpu")) < 2**50
 

@@ -302,6 +302,13 @@ def test_dry_run_writes_nothing(corpus, tmp_path):
     assert "40 ms" in rows["log_probs"]
 
 
+def test_dry_run_of_what_cannot_be_read_is_an_error(corpus, tmp_path):
+    lines = [json.loads(line) | {"audio": "gone.wav"} for line in corpus["train"].read_text().splitlines()]
+    (tmp_path / "gone.jsonl").write_text("\n".join(map(json.dumps, lines)))
+    with pytest.raises(TrainError, match=r"gone\.wav: No such file"):
+        dry_run(settings(corpus, tmp_path / "run", f"data.train={tmp_path / 'gone.jsonl'}"), quiet)
+
+
 def test_infeasible_utterances_are_listed_and_left_out(corpus, tmp_path):
     said = []
     manifest = corpus["train"].with_name("infeasible.jsonl")
