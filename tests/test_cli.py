@@ -220,7 +220,7 @@ def test_debug_shows_the_traceback():
 
 
 COMMANDS = (
-    *("transcribe", "align", "train", "evaluate", "models", "make-model", "info", "new-recipe"),
+    *("transcribe", "align", "train", "evaluate", "compare", "models", "make-model", "info", "new-recipe"),
     *("lm train", "lm convert", "bench data"),
     *(f"data {name}" for name in ("download", "prepare", "import", "export", "check", "stats", "split")),
 )

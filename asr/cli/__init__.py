@@ -238,6 +238,23 @@ def models() -> None:
         typer.echo(introduce(name, config.get("training") or {}).removeprefix("model "))
 
 
+@app.command(epilog=examples("asr compare runs/english/eval runs/english/eval_lm"))
+def compare(
+    first: Annotated[Path, typer.Argument(metavar="FOLDER", help="That asr evaluate --output-dir wrote.")],
+    second: Annotated[Path, typer.Argument(metavar="FOLDER", help="Another, of the same manifest.")],
+) -> None:
+    """Whether one evaluation is better than another of the same test set, or it may be chance: a paired test."""
+    from asr.evaluate.compare import compare as run
+
+    found = run(first, second)
+    typer.echo(f"WER {100 * found.first:.2f} % and {100 * found.second:.2f} % of {found.words:,} words")
+    relative = "" if found.relative is None else f" ({100 * found.relative:+.1f} % of the errors)"
+    typer.echo(f"difference {100 * found.difference:+.2f} points{relative}")
+    if found.low is not None and found.high is not None and found.p_value is not None:
+        interval = f"95 % interval {100 * found.low:+.2f} to {100 * found.high:+.2f} points"
+        typer.echo(f"{interval}, p = {found.p_value:.2g}, paired by {found.unit}")
+
+
 @app.command("make-model", epilog=examples("asr make-model runs/digits/checkpoints/epoch-012.pt models/digits-12"))
 def make_model(
     checkpoint: Annotated[Path, typer.Argument(metavar="CHECKPOINT.pt", help="In a run's folder checkpoints.")],
