@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, WrapValidator
 
 from asr.errors import ConfigError
 
@@ -100,7 +100,9 @@ class AugmentConfig(Section):
 
 
 Momentum = Annotated[float, Field(ge=0, lt=1)]
-AutoSeconds = Annotated[float, BeforeValidator(lambda value: AUTO if value == "auto" else value), Field(ge=0)]
+AutoSeconds = Annotated[
+    float, Field(gt=0), WrapValidator(lambda value, check: AUTO if value == "auto" else check(value))
+]
 
 
 class TrainConfig(Section):

@@ -249,7 +249,8 @@ def import_corpus(
     typer.echo(f"{output}: {len(manifest)} utterances, {hours:.2f} h, {len(speakers - {None})} speakers")
     if not all(texts):
         say(f"without text, to be transcribed but not trained on: {texts.count(False)}")
-    say(f"next: asr data check {output}; asr data split {output}")
+    if any(texts):
+        say(f"next: asr data check {output}; asr data split {output}")
     failures.end()
 
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
 import typer
 
 from asr.cli.console import say
+from asr.errors import ModelError
 
 if TYPE_CHECKING:
     from asr.decode.batch import Decoder
@@ -92,6 +93,8 @@ class Decoding:
     def _settings(self) -> BeamSettings:
         from asr.decode.beam import BeamSettings
 
+        if self.lm is not None and not self.lm.exists():
+            raise ModelError(f"--lm {self.lm}: is not there; asr lm train makes a language model from a text")
         # An ARPA file holds no weights; only a search needs it to be read.
         tuned = self._lm.weights if self.lm is not None and self.lm.is_dir() else {}
         options = {name: getattr(self, name) for name in ("beam", "lm_weight", "word_bonus", "unknown_penalty")}

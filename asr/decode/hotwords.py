@@ -38,7 +38,7 @@ class HotWords(NamedTuple):
 def parse_hot_words(items: Iterable[str]) -> dict[str, float]:
     """NAME, NAME:weight, or a file with one of them a line -> weights in nats a token.
 
-    Raises TextError for what is neither, and OSError for a file that cannot be read.
+    Raises TextError for what is neither, and for a file that cannot be read.
     """
     weights: dict[str, float] = {}
     for item in items:
@@ -63,6 +63,8 @@ def parse_hot_words(items: Iterable[str]) -> dict[str, float]:
 def _lines(path: Path) -> list[tuple[str, str]]:
     try:
         lines = path.read_text(encoding="utf-8-sig").splitlines()
+    except OSError as error:
+        raise TextError(f"{path}: {error.strerror}; --hotword @FILE names a file of hot words, one a line") from None
     except (UnicodeDecodeError, ValueError):
         raise TextError(f"{path}: a file of hot words must be text in UTF-8, one a line") from None
     return [(line, f"{path}, line {i}") for i, line in enumerate(lines, 1) if line.strip()]

@@ -49,7 +49,7 @@ def rate_interval(
     if len(e) == 1:
         return Interval(0.0, max(1.0, float(e[0] / w[0])), "none possible (one utterance)", unit)
     interval = _cluster_robust(e, w, unit) if len(e) < FEWEST_UNITS else _bootstrap(e, w, unit, seed)
-    few = e.sum() < FEW_ERRORS or len(e) < FEWEST_UNITS
+    few = e.sum() < FEW_ERRORS or len(e) < FEWEST_UNITS or interval.low == interval.high
     return _no_narrower_than_binomial(interval, e.sum(), w.sum()) if few else interval
 
 

@@ -33,7 +33,7 @@ from asr.train.corpus import (
 from asr.train.lock import run_lock
 from asr.train.log import NoLog, RunLog
 from asr.train.loop import Task, fit
-from asr.train.memory import find_batch_s, with_batch_s
+from asr.train.memory import LEAST_STEPS, find_batch_s, with_batch_s
 from asr.train.model_folder import export_best, read_run_config
 from asr.train.optimizer import freeze
 from asr.train.ranks import ALONE, Ranks, joined_ranks
@@ -187,7 +187,8 @@ def prepare(config: Config, say: Say, ranks: Ranks = ALONE) -> tuple[Recognizer,
         durations = torch.from_numpy(data.plans(0).durations(train_part.manifest.durations))
         batch_s = find_batch_s(recognizer, make_loss(recognizer, config), durations, processes=ranks.count)
         data.config = with_batch_s(config, min(ranks.gather([batch_s])))
-        say(f"train.batch_s = auto: {data.config.train.batch_s:g}")
+        found = f"{data.config.train.batch_s:g} s, as memory holds or for {LEAST_STEPS} steps an epoch"
+        say(f"train.batch_s = auto: {found}")
     say(
         f"{len(train_part)} training utterances ({train_part.durations.sum() / 3600:.2f} h),"
         f" {len(dev_part)} for development, {len(tokenizer)} tokens;"
@@ -197,6 +198,8 @@ def prepare(config: Config, say: Say, ranks: Ranks = ALONE) -> tuple[Recognizer,
     )
     for warning in symbol_warnings(tokenizer, {"train": train_part, "dev": dev_part}):
         say(f"warning: {warning}")
+    if config.augment.noise is not None and not config.augment.noise_share:
+        say("warning: augment.noise is not used: augment.noise_share, how many utterances get noise, is 0")
     if len(data.infeasible) and not data.joining:
         say(f"warning: {data.describe_infeasible()}")
     return recognizer, train_part, dev_part, data
