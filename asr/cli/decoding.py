@@ -27,7 +27,7 @@ class Decoding:
     """What the options say; None where they are silent. Each field is an option, see `decodes`."""
 
     beam: Annotated[
-        int | None, typer.Option(min=1, help="Beam search with so many prefixes; default: greedy, 32 with --lm.")
+        int | None, typer.Option(min=1, help="Beam search with so many prefixes; default: greedy, 128 with --lm.")
     ] = None
     lm: Annotated[Path | None, typer.Option(metavar="LM", help="A language model: a folder or an ARPA file.")] = None
     lm_weight: Annotated[

@@ -99,7 +99,7 @@ def tune(
     lm: Annotated[Path, typer.Argument(metavar="LM", help="A language model's folder.")],
     manifest: Annotated[Path, typer.Argument(metavar="MANIFEST", help="Utterances with texts, not those of a test.")],
     model: Annotated[str, typer.Option(help="A model folder, a run folder or a built-in model's name.")],
-    beam: Annotated[int, typer.Option(min=1, help="Prefixes kept.")] = 32,
+    beam: Annotated[int, typer.Option(min=1, help="Prefixes kept.")] = 128,
     closed: Annotated[bool, typer.Option("--closed", help="Only words of the language model are heard.")] = False,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
 ) -> None:

@@ -41,7 +41,7 @@ class BeamSettings:
     unknown_penalty: for words the language model lacks, beside its own score of them. closed: there are none.
     """
 
-    beam: int = 32
+    beam: int = 128
     beam_threshold: float = 16.0
     most_tokens: int = 64
     token_threshold: float = 5.0
