@@ -36,7 +36,7 @@ def test_evaluate_records_the_decoder_and_measures_again_when_it_changes(folder)
     beam = [*command, "--lm", folder / "basic", "--lm-weight", 0.7, "--hotword", "ab:2"]
     assert "already evaluated" not in run(*beam).output
     decoder = json.loads((folder / "eval/wer.json").read_text())["decoder"]
-    assert (decoder["kind"], decoder["beam"], decoder["hotwords"]) == ("beam", 32, {"ab": 2.0})
+    assert (decoder["kind"], decoder["beam"], decoder["hotwords"]) == ("beam", 128, {"ab": 2.0})
     assert decoder["weights"]["lm_weight"] == 0.7
     assert len(decoder["lm"]["sha256"]) == 64
     assert "already evaluated" in run(*beam).output
