@@ -178,12 +178,10 @@ class Examples:
 def collate(examples: list[tuple[int, np.ndarray, list[int]] | str]) -> Batch:
     """A batch of what could be read; without indices where that is nothing."""
     unreadable = tuple(example for example in examples if isinstance(example, str))
-    indices, waveforms, tokens = [], [], []
-    for example in examples:
-        if not isinstance(example, str):
-            for column, value in zip((indices, waveforms, tokens), example, strict=True):
-                column.append(value)
-    return Batch(indices, *_padded(waveforms, np.float32), *_padded(tokens, np.int64), unreadable)
+    readable = [example for example in examples if not isinstance(example, str)]
+    waveforms = _padded([waveform for _, waveform, _ in readable], np.float32)
+    tokens = _padded([symbols for _, _, symbols in readable], np.int64)
+    return Batch([index for index, _, _ in readable], *waveforms, *tokens, unreadable)
 
 
 def _padded(rows: Sequence[np.ndarray | list[int]], kind: type) -> tuple[Tensor, Tensor]:

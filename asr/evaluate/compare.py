@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from asr.errors import AsrError
-from asr.evaluate.interval import FEWEST_SPEAKERS
+from asr.evaluate.interval import FEWEST_SPEAKERS, linearised_ratio
 from asr.evaluate.score import Pair, score
 
 LINE = re.compile(r"(.*?) ?\(([^()\s]+)\)")  # of a trn file: text (id)
@@ -42,8 +41,8 @@ class Comparison:
 def compare(first: Path, second: Path) -> Comparison:
     """first, second: folders that `asr evaluate --output-dir` wrote.
 
-    Paired by speaker, or by utterance with fewer than four speakers: the linearised ratio's t-test (Cochran 1977,
-    section 6.3) on the differences in errors. Raises AsrError for folders without texts, or of other test sets.
+    Paired by speaker, or by utterance with fewer than four speakers: the linearised ratio's t-test on the differences
+    in errors. Raises AsrError for folders without texts, or of other test sets.
     """
     ours, theirs = read_pairs(first), read_pairs(second)
     if {pair.id: pair.reference for pair in ours.values()} != {pair.id: pair.reference for pair in theirs.values()}:
@@ -85,15 +84,10 @@ def _reference(pairs: dict[str, Pair], name: str) -> str | None:
 
 def _paired(change: np.ndarray, words: np.ndarray) -> tuple[float | None, float | None, float | None]:
     """95 % interval of sum(change) / sum(words), and the two-sided p-value of its being 0."""
-    from scipy.special import stdtr, stdtrit
+    from scipy.special import stdtr
 
-    count = len(change)
-    if count < 2:
+    if len(change) < 2:
         return None, None, None
-    rate = change.sum() / words.sum()
-    residuals = change - rate * words
-    deviation = math.sqrt(count / (count - 1) * float(np.square(residuals).sum())) / words.sum()
-    if deviation == 0.0:
-        return float(rate), float(rate), float(rate == 0.0)
-    reach = float(stdtrit(count - 1, 0.975)) * deviation
-    return float(rate - reach), float(rate + reach), float(2.0 * stdtr(count - 1, -abs(rate) / deviation))
+    rate, deviation, reach = linearised_ratio(change, words)
+    p_value = float(2.0 * stdtr(len(change) - 1, -abs(rate) / deviation)) if deviation else float(rate == 0.0)
+    return rate - reach, rate + reach, p_value

@@ -74,11 +74,16 @@ def _bootstrap(e: np.ndarray, w: np.ndarray, unit: str, seed: int) -> Interval:
 
 
 def _cluster_robust(e: np.ndarray, w: np.ndarray, unit: str) -> Interval:
+    rate, _, reach = linearised_ratio(e, w)
+    return Interval(max(0.0, rate - reach), rate + reach, f"cluster-robust, t({len(e) - 1})", unit)
+
+
+def linearised_ratio(e: np.ndarray, w: np.ndarray) -> tuple[float, float, float]:
+    """sum(e) / sum(w) over two units or more, its standard deviation (Cochran 1977, section 6.3), and how far its 95 %
+    interval reaches, by Student's t."""
     from scipy.special import stdtrit
 
     count = len(e)
-    rate = e.sum() / w.sum()
-    residuals = e - rate * w  # linearised ratio, Cochran 1977, section 6.3
-    deviation = math.sqrt(count / (count - 1) * float(np.square(residuals).sum())) / w.sum()
-    reach = float(stdtrit(count - 1, 0.975)) * deviation
-    return Interval(max(0.0, rate - reach), rate + reach, f"cluster-robust, t({count - 1})", unit)
+    rate = float(e.sum() / w.sum())
+    deviation = math.sqrt(count / (count - 1) * float(np.square(e - rate * w).sum())) / float(w.sum())
+    return rate, deviation, float(stdtrit(count - 1, 0.975)) * deviation
