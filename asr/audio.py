@@ -7,7 +7,7 @@ import os
 import re
 import shutil
 import subprocess
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -128,7 +128,7 @@ def find_audio(folder: Path) -> list[Path]:
     """All audio files below a folder, by extension, sorted by name. Raises AudioError when there is none."""
     found = sorted(p for p in walk(folder) if p.suffix.lower() in AUDIO_SUFFIXES and p.is_file())
     if not found:
-        raise AudioError(f"{folder}: no audio files in this folder (looked for {_list(sorted(AUDIO_SUFFIXES))})")
+        raise AudioError(f"{folder}: no audio files in this folder (looked for {' '.join(sorted(AUDIO_SUFFIXES))})")
     return found
 
 
@@ -301,7 +301,3 @@ def _reason(error: soundfile.LibsndfileError) -> str:
     text = error.error_string.strip().rstrip(".").lower()
     # The file was opened before: for damaged mp3 libsndfile reports an error that means something else.
     return "damaged" if not text or "does not exist" in text else text
-
-
-def _list(words: Iterable[str]) -> str:
-    return " ".join(words)

@@ -77,35 +77,34 @@ def telephone_band(samples: np.ndarray, sample_rate: int, rng: np.random.Generat
     return sosfilt(sections, samples).astype(np.float32)
 
 
-def through_codec(samples: np.ndarray, sample_rate: int, codec: str) -> np.ndarray:
-    """Encode and decode by one of CODECS at a telephone's 8 kHz, its peak 3 dB below full scale; the length stays."""
+def through_file(
+    samples: np.ndarray, sample_rate: int, form: str, subtype: str, level: float | None = None
+) -> np.ndarray:
+    """Encode and decode as libsndfile does, in memory; the length stays. level: of compression, 0 to 1."""
     import soundfile
 
+    file = io.BytesIO()
+    soundfile.write(file, samples, sample_rate, format=form, subtype=subtype, compression_level=level)
+    file.seek(0)
+    return soundfile.read(file, len(samples), dtype="float32", fill_value=0.0)[0]
+
+
+def through_codec(samples: np.ndarray, sample_rate: int, codec: str) -> np.ndarray:
+    """Encode and decode by one of CODECS at a telephone's 8 kHz, its peak 3 dB below full scale; the length stays."""
     if sample_rate != TELEPHONE_HZ:
         narrow = through_codec(resample(samples, sample_rate, TELEPHONE_HZ), TELEPHONE_HZ, codec)
         wide = resample(narrow, TELEPHONE_HZ, sample_rate)[: len(samples)]
         return np.pad(wide, (0, len(samples) - len(wide)))
-
     peak = max(float(np.abs(samples).max(initial=0.0)), 1e-9)
-    file = io.BytesIO()
-    soundfile.write(file, samples / peak * 0.7, sample_rate, format="WAV", subtype=CODECS[codec])
-    file.seek(0)
-    decoded = soundfile.read(file, len(samples), dtype="float32", fill_value=0.0)[0]
-    return decoded * np.float32(peak / 0.7)
+    return through_file(samples / peak * 0.7, sample_rate, "WAV", CODECS[codec]) * np.float32(peak / 0.7)
 
 
 def compress(samples: np.ndarray, sample_rate: int, rng: np.random.Generator) -> np.ndarray:
     """Through one of COMPRESSIONS at a random quality, at 16 kHz of about 20 to 70 kbit/s; the length stays."""
-    import soundfile
-
     kind = str(rng.choice(list(COMPRESSIONS))) if sample_rate in MP3_RATES else "vorbis"
-    form, subtype = COMPRESSIONS[kind]
     beyond = np.float32(max(float(np.abs(samples).max(initial=0.0)), 1.0))  # full scale
     level = rng.uniform(0.3, 0.99)
-    file = io.BytesIO()
-    soundfile.write(file, samples / beyond, sample_rate, format=form, subtype=subtype, compression_level=level)
-    file.seek(0)
-    return beyond * soundfile.read(file, len(samples), dtype="float32", fill_value=0.0)[0]
+    return beyond * through_file(samples / beyond, sample_rate, *COMPRESSIONS[kind], level)
 
 
 def clip(samples: np.ndarray, share_of_peak: float) -> np.ndarray:

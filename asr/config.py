@@ -160,6 +160,10 @@ RANGES = {
     "augment.noise_snr_db": (-200.0, 200.0),
 }
 
+# Settings that hold a text or a path, whatever it looks like.
+TEXTS = ("run", "device", "description", "licence", "data.train", "data.dev", "data.heldout", "augment.noise")
+TEXTS += ("train.init",)
+
 # A run may be resumed with other values of these: they do not change what is learned.
 RESUMABLE = ("run", "device", "description", "licence", "data.workers", "data.cache_mb")
 RESUMABLE += ("data.max_unreadable", "train.keep_checkpoints")
@@ -179,27 +183,24 @@ def load_config(path: str | Path, overrides: Iterable[str] = ()) -> Config:
 
 def parse_config(raw: dict[str, Any], name: str) -> Config:
     """Validate nested keys and values; `name` is what errors call the source."""
-    try:
-        config = Config.model_validate(raw)
-    except ValidationError as error:
-        raise ConfigError("; ".join(_explain(e, name) for e in error.errors())) from None
-    if not config.model.bidirectional and config.features.normalise == "utterance":
-        raise ConfigError(
-            f"{name}: model.bidirectional=false is causal, but features.normalise=utterance needs the whole utterance;"
-            " set features.normalise=global"
-        )
-    if not config.model.bidirectional and config.features.range_db is not None:
-        raise ConfigError(
-            f"{name}: model.bidirectional=false is causal, but features.range_db needs the whole utterance's loudest"
-            " moment; set features.range_db=null"
-        )
+    config = _validated(Config, raw, name)
+    features = config.features
+    for given, setting, remedy in (
+        (features.normalise == "utterance", "normalise=utterance", "normalise=global"),
+        (features.range_db is not None, "range_db", "range_db=null"),
+    ):
+        if given and not config.model.bidirectional:
+            raise ConfigError(
+                f"{name}: model.bidirectional=false is causal, but features.{setting} needs the whole utterance;"
+                f" set features.{remedy}"
+            )
+    values = flatten(config)
     for key, (lowest, highest) in RANGES.items():
-        low, high = flatten(config)[key]
+        low, high = values[key]
         if not lowest <= low <= high <= highest:
             raise ConfigError(
                 f"{name}: {key} is [lowest, highest] within {lowest:g} to {highest:g}, not [{low}, {high}]"
             )
-    features = config.features
     highest = min(features.high_hz or features.sample_rate / 2, features.sample_rate / 2)
     if features.low_hz >= highest:
         raise ConfigError(f"{name}: features.low_hz = {features.low_hz}: must be below {highest} Hz, the highest kept")
@@ -210,9 +211,12 @@ def lenient(section: type[Section], raw: dict[str, Any], name: str) -> Any:
     """A section from a stored model: keys this version does not know are ignored, wrong values are still errors."""
     if not isinstance(raw, dict):
         raise ConfigError(f"{name}: must hold keys and values, holds {type(raw).__name__}")
-    known = {key: value for key, value in raw.items() if key in section.model_fields}
+    return _validated(section, {key: value for key, value in raw.items() if key in section.model_fields}, name)
+
+
+def _validated(section: type[Section], raw: dict[str, Any], name: str) -> Any:
     try:
-        return section.model_validate(known)
+        return section.model_validate(raw)
     except ValidationError as error:
         raise ConfigError("; ".join(_explain(e, name) for e in error.errors())) from None
 
@@ -272,10 +276,10 @@ def _apply(raw: dict[str, Any], override: str) -> None:
     try:
         value = _number(yaml.safe_load(text)) if text else None
     except (yaml.YAMLError, ValueError, RecursionError):
-        if key not in _text_keys():
+        if key not in TEXTS:
             raise ConfigError(f"{key}: '{text}' is not a YAML value") from None
         value = text
-    if key in _text_keys() and value is not None and not (isinstance(value, str) and text[0] in "'\""):
+    if key in TEXTS and value is not None and not (isinstance(value, str) and text[0] in "'\""):
         value = text  # speaker 1089, run 2024, a description with a colon: as they were typed
     node = raw
     *parents, leaf = key.split(".")
@@ -300,28 +304,12 @@ def _number(value: Any) -> Any:
 def _explain(error: Any, name: str) -> str:
     key = ".".join(str(part) for part in error["loc"])
     if error["type"] == "extra_forbidden":
-        leaf = key.rpartition(".")[2]
-        nearest = [known for known in _known_keys() if known.endswith(f".{leaf}")]
-        nearest = nearest or difflib.get_close_matches(key, _known_keys(), n=1, cutoff=0.5)
+        leaf, keys = key.rpartition(".")[2], [*_sections(), *flatten(Config())]
+        nearest = [known for known in keys if known.endswith(f".{leaf}")]
+        nearest = nearest or difflib.get_close_matches(key, keys, n=1, cutoff=0.5)
         return f"{name}: unknown key {key}" + (f"; did you mean {nearest[0]}?" if nearest else "")
     return f"{name}: {key} = {error['input']!r}: {error['msg'][0].lower()}{error['msg'][1:]}"
 
 
-def _known_keys() -> list[str]:
-    return [*_sections(), *flatten(Config())]
-
-
 def _sections() -> list[str]:
     return [key for key, value in Config.model_fields.items() if isinstance(value.default, BaseModel)]
-
-
-def _text_keys() -> list[str]:
-    """The keys that hold a text or a path, whatever it looks like."""
-    types = (str, Path, str | None, Path | None)
-    owners = {"": Config} | {f"{name}.": type(Config.model_fields[name].default) for name in _sections()}
-    return [
-        prefix + key
-        for prefix, section in owners.items()
-        for key, field in section.model_fields.items()
-        if field.annotation in types
-    ]

@@ -1,10 +1,12 @@
-"""What lies below a folder."""
+"""What lies below a folder, and files that are written whole."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import BinaryIO
 
 
 def walk(folder: str | Path, pattern: str = "*") -> Iterator[Path]:
@@ -28,3 +30,23 @@ def walk(folder: str | Path, pattern: str = "*") -> Iterator[Path]:
             for path in (Path(place, name) for name in sorted(names) if not name.startswith("._")):
                 if pattern == "*" or path.relative_to(folder).match(pattern):
                     yield path
+
+
+@contextmanager
+def written(path: Path) -> Iterator[BinaryIO]:
+    """A file to write to, called `path.part` until the block ends, and nothing is left of it where the block fails.
+    The folders above it are made."""
+    part = path.with_name(path.name + ".part")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        with part.open("wb") as file:
+            yield file
+        part.replace(path)
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def write_whole(path: Path, contents: str | bytes) -> None:
+    """Write a file: all of it or nothing."""
+    with written(path) as file:
+        file.write(contents.encode() if isinstance(contents, str) else contents)

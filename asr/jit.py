@@ -44,6 +44,13 @@ def bare(function: Callable[..., Any]) -> Any:
     return jit(function, _nrt=False)
 
 
+def is_compiled(function: Any) -> bool:
+    """Whether the machine code of a `jit` function need not be made any more."""
+    folder = function.stats.cache_path
+    stored = folder is not None and any(Path(folder).glob(f"*.{function.__name__}-*.nbi"))
+    return stored or bool(function.signatures)
+
+
 @lru_cache(maxsize=1)
 def cache_folder() -> Path | None:
     """Where machine code is kept: below NUMBA_CACHE_DIR or the user's cache, by version and source; None: nowhere.

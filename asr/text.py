@@ -109,6 +109,11 @@ class Tokenizer:
         separator = " " if self.kind == "words" else ""
         return " ".join(separator.join(self.tokens[n] for n in numbers if n != 0).split())
 
+    @property
+    def space(self) -> int:
+        """The token between words, -1 where there is none."""
+        return self._index.get(" ", -1)
+
     def unknown(self, text: str) -> list[str]:
         """The symbols of a normalised text that have no token, in order, with repeats."""
         return [symbol for symbol in symbols_of(self.kind, text) if symbol not in self._index]
@@ -147,3 +152,9 @@ def symbols_of(kind: str, text: str) -> Sequence[str]:
 def _counts(counter: Counter[str], most: int = 20) -> str:
     shown = ", ".join(f"{symbol!r} × {count}" for symbol, count in counter.most_common(most))
     return shown + (f" and {len(counter) - most} more" if len(counter) > most else "")
+
+
+def listed(names: Iterable[str], most: int = 12) -> str:
+    """Names for people: quoted, each once, the first few of many."""
+    kept = list(dict.fromkeys(names))
+    return ", ".join(map(repr, kept[:most])) + (f" and {len(kept) - most} more" if len(kept) > most else "")

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from torch import Tensor
@@ -70,17 +69,6 @@ class Job:
         return read_audio(self.source, sample_rate, start=self.start, duration=self.duration, channel=self.channel)
 
 
-@dataclass
-class _Pending:
-    """A recording whose segments are being decoded."""
-
-    job: Job
-    audio: Audio | None = None
-    error: AsrError | None = None
-    bounds: list[tuple[int, int]] = field(default_factory=list)
-    hypotheses: list[Hypothesis] = field(default_factory=list)
-
-
 class Transcriber:
     """A recogniser with everything around it. Made by `asr.load`.
 
@@ -123,42 +111,38 @@ class Transcriber:
     def transcribe_all(self, jobs: Iterable[Job]) -> Iterator[tuple[Job, Transcript | AsrError]]:
         """Transcribe many recordings, batched, results in the order of the jobs. A bad one gives its error and the rest
         goes on."""
-        waiting: list[_Pending] = []
+        read: list[tuple[Job, Audio | AsrError]] = []
         seconds = 0.0
         for job in jobs:
-            pending = _Pending(job)
             try:
-                pending.audio = job.read(self.sample_rate)
-                pending.bounds = cut_at_silences(pending.audio.samples, self.sample_rate)
-                seconds += pending.audio.duration
+                audio = job.read(self.sample_rate)
+                seconds += audio.duration
+                read.append((job, audio))
             except AsrError as error:
-                pending.error = error
-            waiting.append(pending)
-            if seconds >= QUEUE_S or len(waiting) >= 256:
-                yield from self._finish(waiting)
-                waiting, seconds = [], 0.0
-        yield from self._finish(waiting)
+                read.append((job, error))
+            if seconds >= QUEUE_S or len(read) >= 256:
+                yield from self._decode(read)
+                read, seconds = [], 0.0
+        yield from self._decode(read)
 
-    def _finish(self, waiting: list[_Pending]) -> Iterator[tuple[Job, Transcript | AsrError]]:
-        pieces = [p.audio.samples[a:b] for p in waiting if p.audio is not None for a, b in p.bounds]
+    def _decode(self, read: Sequence[tuple[Job, Audio | AsrError]]) -> Iterator[tuple[Job, Transcript | AsrError]]:
+        """The segments of all recordings together; then those of each become its transcript."""
+        audios = [audio for _, audio in read if isinstance(audio, Audio)]
+        bounds = [cut_at_silences(audio.samples, self.sample_rate) for audio in audios]
+        pieces = [audio.samples[a:b] for audio, pairs in zip(audios, bounds, strict=True) for a, b in pairs]
         hypotheses = iter(decode_waveforms(self.recognizer, pieces, with_confidence(self.decoder, self.recognizer)))
-        for pending in waiting:
-            if pending.audio is None:
-                assert pending.error is not None
-                yield pending.job, pending.error
-            else:
-                pending.hypotheses = [next(hypotheses) for _ in pending.bounds]
-                yield pending.job, self._stitch(pending)
+        cuts = iter(bounds)
+        for job, audio in read:
+            yield job, self._stitch(audio, next(cuts), hypotheses) if isinstance(audio, Audio) else audio
 
-    def _stitch(self, pending: _Pending) -> Transcript:
-        assert pending.audio is not None
+    def _stitch(self, audio: Audio, bounds: Sequence[tuple[int, int]], hypotheses: Iterator[Hypothesis]) -> Transcript:
         segments = []
-        for (first, end), hypothesis in zip(pending.bounds, pending.hypotheses, strict=True):
+        for (first, end), hypothesis in zip(bounds, islice(hypotheses, len(bounds)), strict=True):
             start_s, end_s = first / self.sample_rate, end / self.sample_rate
-            spoken = timed_words(self.recognizer, hypothesis, pending.audio.samples[first:end], start_s)
+            spoken = timed_words(self.recognizer, hypothesis, audio.samples[first:end], start_s)
             segments.append(Segment(start_s, end_s, self.recognizer.tokenizer.decode(hypothesis.tokens), spoken))
         text = " ".join(segment.text for segment in segments if segment.text)
-        return Transcript(text, segments, pending.audio.duration, self.recognizer.name, pending.audio.notes)
+        return Transcript(text, segments, audio.duration, self.recognizer.name, audio.notes)
 
 
 def cut_at_silences(samples: np.ndarray, sample_rate: int) -> list[tuple[int, int]]:
@@ -177,35 +161,3 @@ def cut_at_silences(samples: np.ndarray, sample_rate: int) -> list[tuple[int, in
         bounds.append((first, cut))
         first = cut
     return [*bounds, (first, len(samples))]
-
-
-def to_json(transcript: Transcript, name: str) -> dict[str, Any]:
-    """A transcript as the object that `--format json` writes; times in seconds rounded to the millisecond."""
-    return {
-        "audio": name,
-        "duration": round(transcript.duration, 3),
-        "model": transcript.model,
-        "text": transcript.text,
-        "segments": [
-            {
-                "start": round(segment.start, 3),
-                "end": round(segment.end, 3),
-                "text": segment.text,
-                "words": [
-                    {
-                        "word": word.text,
-                        "start": round(word.start, 3),
-                        "end": round(word.end, 3),
-                        "confidence": round(word.confidence, 4),
-                    }
-                    for word in segment.words
-                ],
-            }
-            for segment in transcript.segments
-        ],
-    }
-
-
-def format_transcript(transcript: Transcript, name: str, form: str) -> str:
-    """One line: the text ("txt") or a JSON object ("json")."""
-    return transcript.text if form == "txt" else json.dumps(to_json(transcript, name), ensure_ascii=False)

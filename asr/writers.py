@@ -1,4 +1,5 @@
-"""Words with times -> the formats of other programs: CTM, TextGrid, SRT, JSON. One function a format, text out."""
+"""Transcripts and alignments -> text, JSON, and the formats of other programs: CTM, TextGrid, SRT. One function a
+format, text out, without a line break at its end."""
 
 from __future__ import annotations
 
@@ -7,6 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from asr.decode.align import Alignment
 from asr.decode.greedy import Word
+from asr.transcribe import Segment, Transcript
 
 SUFFIXES = {"json": ".json", "ctm": ".ctm", "textgrid": ".TextGrid", "srt": ".srt"}
 
@@ -14,8 +16,19 @@ LINE = 42  # characters of a subtitle
 LINGER_S = 0.7  # a longer pause begins a new subtitle
 
 
+def format_transcript(transcript: Transcript, name: str, form: str) -> str:
+    """A line: the text ("txt") or an object ("json"). name: what the recording is called."""
+    if form == "txt":
+        return transcript.text
+    segments = [
+        _times(each) | {"text": each.text, "words": [_word(word, "word", "confidence") for word in each.words]}
+        for each in transcript.segments
+    ]
+    return _json(name, transcript, text=transcript.text, segments=segments)
+
+
 def format_alignment(alignment: Alignment, name: str, form: str) -> str:
-    """An alignment in one of SUFFIXES' formats, without a line break at the end. name: what the recording is called."""
+    """An alignment in one of SUFFIXES' formats; a score is a mean probability, see `AlignedWord`."""
     if form == "ctm":
         return ctm(alignment.words, name)
     if form == "textgrid":
@@ -23,25 +36,24 @@ def format_alignment(alignment: Alignment, name: str, form: str) -> str:
         return textgrid({"words": alignment.words, "tokens": tokens}, alignment.duration)
     if form == "srt":
         return srt(alignment.words)
-    return json.dumps(to_json(alignment, name), ensure_ascii=False)
+    words = [
+        _word(word, "word", "score") | {"tokens": [_word(token, "token", "score") for token in word.tokens]}
+        for word in alignment.words
+    ]
+    return _json(name, alignment, words=words, skipped=alignment.skipped)
 
 
-def to_json(alignment: Alignment, name: str) -> dict[str, object]:
-    """Seconds rounded to the millisecond; score: a mean probability, see `AlignedWord`."""
-    return {
-        "audio": name,
-        "duration": round(alignment.duration, 3),
-        "model": alignment.model,
-        "words": [
-            {**_timed(word, "word"), "tokens": [_timed(t, "token") for t in word.tokens]} for word in alignment.words
-        ],
-        "skipped": list(alignment.skipped),
-    }
+def _json(name: str, result: Transcript | Alignment, **rest: object) -> str:
+    head = {"audio": name, "duration": round(result.duration, 3), "model": result.model}
+    return json.dumps(head | rest, ensure_ascii=False)
 
 
-def _timed(word: Word, key: str) -> dict[str, object]:
-    times = {"start": round(word.start, 3), "end": round(word.end, 3)}
-    return {key: word.text, **times, "score": round(word.confidence, 4)}
+def _times(part: Word | Segment) -> dict[str, object]:
+    return {"start": round(part.start, 3), "end": round(part.end, 3)}
+
+
+def _word(word: Word, kind: str, measure: str) -> dict[str, object]:
+    return {kind: word.text, **_times(word), measure: round(word.confidence, 4)}
 
 
 def ctm(words: Sequence[Word], name: str, channel: str = "1") -> str:

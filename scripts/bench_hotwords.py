@@ -27,7 +27,7 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from asr.bench.data import write_record
+from asr.bench.record import write_record
 from asr.data.download import file_sha256
 from asr.data.manifest import Manifest
 from asr.decode.beam import BeamSearch, prepare

@@ -11,28 +11,21 @@ from __future__ import annotations
 import argparse
 import statistics
 import time
-from collections.abc import Callable
 
 import torch
 from torch import Tensor
-from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
+from asr.bench.train import packed_layers
 from asr.features import length_mask
 from asr.model.recurrent import RecurrentLayer
 
 
-def packed(layer: RecurrentLayer, x: Tensor, lengths: Tensor) -> Tensor:
-    """The usual way."""
-    sequence = pack_padded_sequence(x, lengths, batch_first=True, enforce_sorted=False)
-    return pad_packed_sequence(layer.rnn(sequence)[0], batch_first=True, total_length=x.shape[1])[0]
-
-
-def step_s(layers: list[RecurrentLayer], run: Callable[..., Tensor], x: Tensor, lengths: Tensor) -> float:
+def step_s(layers: list[RecurrentLayer], x: Tensor, lengths: Tensor) -> float:
     """Seconds for a forward and a backward pass through all layers."""
     began = time.perf_counter()
     y = x
     for layer in layers:
-        y = run(layer, y, lengths)
+        y = layer(y, lengths)
     torch.where(length_mask(lengths, y.shape[1]).unsqueeze(-1), y, 0.0).sum().backward()
     return time.perf_counter() - began
 
@@ -51,10 +44,12 @@ def main() -> None:
         x = torch.randn(a.batch, a.frames, 2 * a.width)
         ours, usual = [], []
         for repetition in range(a.repeat + 2):
-            pair = step_s(layers, RecurrentLayer.__call__, x, lengths), step_s(layers, packed, x, lengths)
+            own_s = step_s(layers, x, lengths)
+            with packed_layers(layers):
+                usual_s = step_s(layers, x, lengths)
             if repetition >= 2:  # the first ones warm up
-                ours.append(pair[0])
-                usual.append(pair[1])
+                ours.append(own_s)
+                usual.append(usual_s)
         ratio = statistics.median(b / s for s, b in zip(ours, usual, strict=True))
         medians = " | ".join(f"{1000 * statistics.median(times):.0f} ms" for times in (ours, usual))
         print(f"| {cell} | {medians} | {ratio:.2f} × |")

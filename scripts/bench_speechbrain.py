@@ -48,8 +48,9 @@ from speechbrain.nnet.RNN import LSTM
 from speechbrain.processing.features import InputNormalization
 from torch import Tensor, nn
 
-from asr.bench.data import Say, machine, write_record
-from asr.bench.train import BATCH_S, RATE, SIZES, Epoch, Setup, bare_epoch, data_from, write_corpus
+from asr.bench.corpus import RATE, write_corpus
+from asr.bench.record import Epoch, Say, machine, median_ratio, write_record
+from asr.bench.train import BATCH_S, SIZES, Setup, bare_epoch, data_from
 from asr.config import AugmentConfig, TrainConfig
 from asr.data.dataset import Batch
 from asr.model.ctc import BLANK_INDEX
@@ -173,10 +174,6 @@ def take_turns(epochs: dict[str, Epoch], repeat: int, say: Say) -> dict[str, Tim
     return times
 
 
-def ratio(theirs: list[float], ours: list[float]) -> float:
-    return round(statistics.median(a / b for a, b in zip(theirs, ours, strict=True)), 3)
-
-
 def bench(networks: Sequence[str], minutes: float, repeat: int, threads: int, say: Say) -> dict[str, Any]:
     torch.set_num_threads(threads)
     size = SIZES["cpu"]
@@ -205,8 +202,8 @@ def bench(networks: Sequence[str], minutes: float, repeat: int, threads: int, sa
         record["ways"][way] = {
             "parameters": counts[way],
             "audio_per_s": round(audio_s / statistics.median(seconds), 1),
-            "asr_over_this": ratio(seconds, times[OURS].seconds),
-            "asr_over_this_cpu": ratio(cpu_s, times[OURS].cpu_s),
+            "asr_over_this": median_ratio(seconds, times[OURS].seconds),
+            "asr_over_this_cpu": median_ratio(cpu_s, times[OURS].cpu_s),
             "seconds": [round(value, 4) for value in seconds],
             "cpu_s": [round(value, 4) for value in cpu_s],
         }

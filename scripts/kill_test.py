@@ -12,7 +12,6 @@ from __future__ import annotations
 import argparse
 import json
 import multiprocessing
-import os
 import random
 import sys
 import tempfile
@@ -55,7 +54,7 @@ def start(config: Path, run: Path) -> BaseProcess:
 
 
 def run_training(config: Path, run: Path) -> None:
-    sys.stderr = open(os.devnull, "w")  # noqa: SIM115
+    sys.stderr = open(run.with_suffix(".log"), "w", encoding="utf-8")  # noqa: SIM115
     train(load_config(config, [f"run={run}"]), lambda line: None)
 
 
@@ -70,7 +69,8 @@ def kill_often(config: Path, run: Path, kills: int, longest_s: float, rng: rando
         elif process.exitcode == 0:
             return killed
         else:
-            raise SystemExit(f"a start after {killed} kills ended with status {process.exitcode}")
+            said = run.with_suffix(".log").read_text(encoding="utf-8")
+            raise SystemExit(f"{said}a start after {killed} kills ended with status {process.exitcode}")
     raise AssertionError("the last start is not killed")
 
 

@@ -10,6 +10,7 @@ import torch
 
 from asr.audio import audio_info, write_wav
 from asr.bench import decoding, scale
+from asr.bench.corpus import MADE_UP, write_corpus
 from asr.data.manifest import Manifest, Utterance, write_manifest
 from asr.errors import ManifestError
 
@@ -38,7 +39,7 @@ def test_figures_of_both_kinds(recordings, tmp_path):
     record = json.loads(output.read_text())
     assert record["machine"]["versions"]["torch"] == torch.__version__.partition("+")[0]
     stages = {row["stage"]: row for row in record["scale"]}
-    assert {"imports", "load", "shuffle", "start"} <= stages.keys()
+    assert list(stages) == ["imports", "load", "shuffle", "start", "split", "check"]
     for row in stages.values():
         assert row["status"] == 0
         assert row["per_100k_s"] == pytest.approx(row["cpu_s"] * 250, abs=0.2)
@@ -83,19 +84,24 @@ def test_the_manifest_made_up_for_scale_is_like_librispeech(tmp_path):
     assert len({utterance.speaker for utterance in utterances}) > 1000
 
 
-@pytest.mark.parametrize("stage", ["load", "shuffle", "start"])
+@pytest.mark.parametrize("stage", ["load", "shuffle", "start", "split", "check"])
 def test_a_stage_that_fails_says_so(tmp_path, stage):
     (tmp_path / "train.jsonl").write_text('{"audio": "a"}\n')
-    row = scale.run_stage(stage, 1, [sys.executable, "-m", "asr.bench.scale", stage, str(tmp_path / "train.jsonl")])
+    row = scale.run_stage(stage, tmp_path / "train.jsonl", 1)
     assert row["status"] == 1
     assert row["seconds"] is None
 
 
-@pytest.mark.parametrize("kind", list(decoding.MADE_UP))
-def test_recordings_are_made_in_their_format(tmp_path, kind):
-    manifest = Manifest(decoding.write_recordings(tmp_path, kind, 2, seconds=1.5))
-    assert [kind.upper() in audio_info(utterance.audio).format for utterance in manifest] == [True, True]
-    assert [audio_info(utterance.audio).duration for utterance in manifest] == [1.5, 1.5]
+def test_recordings_are_made_in_their_formats_and_lengths(tmp_path):
+    total = write_corpus(tmp_path, 20.0)
+    assert 20 <= total < 40
+    for kind in MADE_UP:
+        manifest = Manifest(tmp_path / f"{kind}.jsonl")
+        assert manifest.durations.sum() == pytest.approx(total)
+        for utterance in manifest:
+            info = audio_info(utterance.audio)
+            assert kind.upper() in info.format
+            assert info.duration == pytest.approx(utterance.duration, abs=1e-3)
 
 
 @pytest.mark.parametrize("peer", list(decoding.PEERS))

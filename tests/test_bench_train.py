@@ -6,6 +6,7 @@ import torch
 from typer.testing import CliRunner
 
 from asr.bench import train
+from asr.bench.corpus import write_corpus
 from asr.cli import app
 from asr.data.manifest import Manifest
 
@@ -28,11 +29,11 @@ def test_every_way_of_a_cell_has_its_figures(small):
         assert ratio == pytest.approx(seconds["bare"] / seconds[source], rel=0.02)
     for way, rate in figures["audio_per_s"].items():
         assert rate == pytest.approx(record["audio_s"] / seconds[way], rel=0.02)
-    train.print_table(record)
+    train.print_tables(record)
 
 
 def test_the_pipelines_see_the_batches_of_the_bare_steps(small, tmp_path):
-    total = train.write_corpus(tmp_path, 40.0)
+    total = write_corpus(tmp_path, 40.0)
     setup = train.Setup("cpu", ["lstm"], None, 0, 1, 1)
     sources = {source: train.data_from(source, "lstm", setup, tmp_path) for source in train.SOURCES}
     batches = {source: list(data.batches(0)[1]) for source, data in sources.items()}
@@ -49,12 +50,12 @@ def test_the_pipelines_see_the_batches_of_the_bare_steps(small, tmp_path):
 
 @pytest.mark.parametrize("cell", train.CELLS)
 def test_packed_layers_give_the_same_and_only_inside(small, tmp_path, cell):
-    train.write_corpus(tmp_path, 5.0)
+    write_corpus(tmp_path, 5.0)
     recognizer = train.data_from("flac", cell, train.Setup("cpu", [cell], None, 0, 1, 1), tmp_path).recognizer.eval()
     [layer] = recognizer.encoder.layers
     x, lengths = torch.randn(3, 9, 8), torch.tensor([9, 4, 7])
     ours = layer(x, lengths)
-    with train.packed_layers(recognizer):
+    with train.packed_layers([layer]):
         packed = layer(x, lengths)
     for length, a, b in zip(lengths, ours, packed, strict=True):
         torch.testing.assert_close(a[:length], b[:length])

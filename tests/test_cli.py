@@ -243,5 +243,5 @@ def test_help_imports_neither_torch_nor_numpy():
 def test_info_names_versions_and_model(model):
     done = asr("info", "--model", model)
     assert done.returncode == 0
-    for word in ("torch ", "torchaudio ", "cuda ", "parameters "):
+    for word in ("torch ", "torchaudio ", "cuda ", "encoder ", "mels=", "| parameters |"):
         assert word in done.out

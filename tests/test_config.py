@@ -6,6 +6,7 @@ import pytest
 
 from asr.config import (
     RESUMABLE,
+    TEXTS,
     Config,
     FeatureConfig,
     ModelConfig,
@@ -101,6 +102,15 @@ def test_wrong_values_name_file_key_and_value(load):
 def test_overrides(load, override, value):
     config = load("train: {max_minutes: 3}\ndata: {heldout: theo, dev: d.jsonl}", override)
     assert flatten(config)[override.partition("=")[0]] == value
+
+
+def test_every_text_is_taken_as_it_was_typed():
+    values = {
+        f"{prefix}{key}": field.annotation
+        for prefix, section in {"": Config, **{f"{k}.": type(v) for k, v in Config()}}.items()
+        for key, field in getattr(section, "model_fields", {}).items()
+    }
+    assert {key for key, kind in values.items() if kind in (str, Path, str | None, Path | None)} == set(TEXTS)
 
 
 def test_the_last_override_counts_and_sections_may_be_given_whole(load):

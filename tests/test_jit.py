@@ -6,9 +6,11 @@ import sys
 
 PROGRAM = """
 import sys
-from asr.jit import cache_folder, jit
+from asr.jit import cache_folder, is_compiled
 import functions
-print(functions.double(21), cache_folder(), sum(functions.double.stats.cache_hits.values()))
+cold = not is_compiled(functions.double)
+print(functions.double(21), cache_folder(), sum(functions.double.stats.cache_hits.values()), cold)
+assert is_compiled(functions.double)
 """
 
 
@@ -26,11 +28,11 @@ def run(tmp_path, cache):
 def test_code_is_compiled_once(tmp_path):
     cache = tmp_path / "cache"
     first, second = run(tmp_path, cache), run(tmp_path, cache)
-    assert (first[0], first[2]) == ("42", "0")
-    assert (second[0], second[2]) == ("42", "1")
+    assert (first[0], *first[2:]) == ("42", "0", "True")
+    assert (second[0], *second[2:]) == ("42", "1", "False")
     assert second[1].startswith(str(cache))
 
 
 def test_without_a_folder_it_is_compiled_every_time(tmp_path):
     (tmp_path / "file").write_text("not a folder")
-    assert run(tmp_path, tmp_path / "file") == ["42", "None", "0"]
+    assert run(tmp_path, tmp_path / "file") == ["42", "None", "0", "True"]

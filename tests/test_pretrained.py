@@ -1,11 +1,13 @@
 """The built-in models: small, whole, described, and able to read the samples."""
 
+import re
 from pathlib import Path
 
 import pytest
 
 from asr import pretrained
 from asr.data.manifest import Manifest
+from asr.errors import ModelError
 from asr.evaluate.run import evaluate_manifest
 from asr.model.recognizer import Recognizer
 from asr.train.card import model_card
@@ -41,6 +43,14 @@ def test_digits_reads_the_samples():
     )
     assert not evaluation.failed
     assert evaluation.score().errors <= 1
+
+
+def test_what_is_no_model_is_told_from_what_is_not_there(tmp_path):
+    for model, problem in ((tmp_path, "holds no config.json"), (tmp_path / "none", "nothing of that name")):
+        with pytest.raises(
+            ModelError, match=rf"^{re.escape(str(model))}: neither .* \(digits\): .*{problem}.*RUN/model"
+        ):
+            pretrained.find_model(model)
 
 
 def test_samples_are_small_and_their_page_has_their_texts():

@@ -1,18 +1,16 @@
 """A manifest of many lines, from disk to the first batch: seconds and memory of each stage, each in its own process.
 
 python -m asr.bench.scale STAGE MANIFEST     one stage; prints its seconds by the clock and of the processor, loading of
-                                             modules excluded
+                                             modules excluded, and the peak of the process's memory in MB
 """
 
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -78,7 +76,26 @@ def start(path: Path) -> Work:
     return work
 
 
-STAGES: dict[str, Callable[[Path], Work]] = {"imports": imports, "load": load, "shuffle": shuffle, "start": start}
+def split(path: Path) -> Work:
+    return _command("split", str(path), "--output-dir", str(path.parent / "parts"))
+
+
+def check(path: Path) -> Work:
+    return _command("check", str(path), "--no-audio")
+
+
+def _command(*arguments: str) -> Work:
+    """`asr data`."""
+    from asr.cli import app
+
+    def work() -> None:
+        if status := app(["data", *arguments], standalone_mode=False):
+            sys.exit(status)
+
+    return work
+
+
+STAGES = {"imports": imports, "load": load, "shuffle": shuffle, "start": start, "split": split, "check": check}
 
 
 def measure(lines: int, folder: Path) -> Iterator[dict[str, Any]]:
@@ -87,35 +104,32 @@ def measure(lines: int, folder: Path) -> Iterator[dict[str, Any]]:
     path = folder / "train.jsonl"
     write_lines(path, lines)
     for stage in STAGES:
-        yield run_stage(stage, lines, [sys.executable, "-m", "asr.bench.scale", stage, str(path)])
-    commands = {"split": ["split", str(path), "--output-dir", str(folder / "parts")]}
-    commands["check"] = ["check", str(path), "--no-audio"]
-    for command, arguments in commands.items():
-        if find_spec(f"asr.data.{command}") is not None:
-            yield run_stage(command, lines, [sys.executable, "-m", "asr", "data", *arguments])
+        yield run_stage(stage, path, lines)
 
 
-def run_stage(stage: str, lines: int, command: list[str]) -> dict[str, Any]:
-    began = time.perf_counter()
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
-    out, status, peak_mb, cpu = process.stdout.read(), None, None, None
-    if hasattr(os, "wait4"):
-        _, code, usage = os.wait4(process.pid, 0)
-        status = process.returncode = os.waitstatus_to_exitcode(code)
-        cpu = usage.ru_utime + usage.ru_stime
-        peak_mb = round(usage.ru_maxrss / (2**20 if sys.platform == "darwin" else 2**10), 1)
-    else:
-        status = process.wait()
-    wall = time.perf_counter() - began
-    row = {"stage": stage, "seconds": None, "cpu_s": None, "per_100k_s": None, "peak_mb": peak_mb, "status": status}
-    if status == 0:
-        seconds, cpu = map(float, out.split()) if stage in STAGES else (wall, wall if cpu is None else cpu)
-        row |= {"seconds": round(seconds, 3), "cpu_s": round(cpu, 3), "per_100k_s": round(cpu / lines * 100_000, 3)}
+def run_stage(stage: str, path: Path, lines: int) -> dict[str, Any]:
+    command = [sys.executable, "-m", "asr.bench.scale", stage, str(path)]
+    done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, check=False)
+    row: dict[str, Any] = {"stage": stage, "status": done.returncode, "seconds": None, "cpu_s": None}
+    row |= {"per_100k_s": None, "peak_mb": None}
+    if done.returncode == 0:
+        seconds, cpu_s, peak_mb = json.loads(done.stdout.splitlines()[-1])
+        row |= {"seconds": seconds, "cpu_s": cpu_s, "per_100k_s": round(cpu_s / lines * 100_000, 3), "peak_mb": peak_mb}
     return row
+
+
+def peak_mb() -> float | None:
+    """Of this process up to now; None on Windows."""
+    try:
+        import resource
+    except ImportError:
+        return None
+    kilobytes = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (2**10 if sys.platform == "darwin" else 1)
+    return round(kilobytes / 2**10, 1)
 
 
 if __name__ == "__main__":
     work = STAGES[sys.argv[1]](Path(sys.argv[2]))
     began, used = time.perf_counter(), time.process_time()
     work()
-    print(time.perf_counter() - began, time.process_time() - used)
+    print(json.dumps([round(time.perf_counter() - began, 3), round(time.process_time() - used, 3), peak_mb()]))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import statistics
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -13,20 +13,14 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-import numpy as np
-import soundfile
 import torch
-from rich import box
-from rich.console import Console
-from rich.table import Table
 from torch import Tensor
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
-from asr.bench.data import Say, machine
-from asr.bench.decoding import MADE_UP, made_up_voice
+from asr.bench.corpus import MADE_UP, write_corpus
+from asr.bench.record import Epoch, Say, machine, median_ratio, print_table, take_turns
 from asr.config import Config, parse_config
 from asr.data.dataset import Batch
-from asr.data.manifest import Utterance, write_manifest
 from asr.device import resolve_device
 from asr.evaluate.score import Pair, Scores, score
 from asr.model.recognizer import Recognizer
@@ -40,13 +34,11 @@ from asr.version import __version__
 
 FORMAT = "asr-bench-train-1"
 CELLS = ("rnn", "lstm", "gru")
-RATE = 16_000
 SOURCES = {"cache": "flac", "flac": "flac", "opus": "opus"}  # where the pipeline's audio comes from -> files
+WAYS = ("bare", "packed", *SOURCES)
 SIZES = {"cpu": {"layers": 3, "width": 256}, "cuda": {"layers": 5, "width": 512}}
 BATCH_S = {"cpu": 60.0, "cuda": 600.0}
 MINUTES = {"cpu": 6.0, "cuda": 90.0}
-
-Epoch = Callable[[], float]  # trains on all audio once -> seconds
 
 
 @dataclass(frozen=True)
@@ -91,29 +83,6 @@ def bench(setup: Setup, say: Say) -> dict[str, Any]:
     return record
 
 
-def write_corpus(folder: Path, seconds: float) -> float:
-    """Manifests flac.jsonl and opus.jsonl of the same voices: 1 to 20 s, 12 on average, 15 letters a second, as in
-    LibriSpeech. Returns their seconds.
-    """
-    rng = np.random.default_rng(0)
-    letters = np.array(list("etaoinshrdlucmfwypvbgkjqxz'"))
-    utterances: dict[str, list[Utterance]] = {suffix: [] for suffix in MADE_UP}
-    total = 0.0
-    while total < seconds:
-        number = len(utterances["flac"])
-        duration = round(float(np.clip(rng.gamma(6.0, 2.05), 1.0, 20.0)), 2)
-        words = ["".join(rng.choice(letters, rng.integers(2, 8))) for _ in range(round(2.7 * duration))]
-        samples = made_up_voice(number, duration, RATE)
-        for suffix, (form, subtype) in MADE_UP.items():
-            path = folder / f"{number}.{suffix}"
-            soundfile.write(path, samples, RATE, format=form, subtype=subtype)
-            utterances[suffix].append(Utterance(path.stem, path, duration, " ".join(words)))
-        total += duration
-    for suffix, written in utterances.items():
-        write_manifest(folder / f"{suffix}.jsonl", written)
-    return total
-
-
 def ways(cell: str, setup: Setup, folder: Path) -> dict[str, Epoch]:
     """Every way to train on the corpus once: the same model from the same weights, the same batches."""
     sources = {source: data_from(source, cell, setup, folder) for source in SOURCES}
@@ -153,7 +122,7 @@ def bare_epoch(recognizer: Recognizer, config: Config, batches: list[Batch]) -> 
 
 
 def packed_epoch(bare: Epoch, recognizer: Recognizer) -> float:
-    with packed_layers(recognizer):
+    with packed_layers(recognizer.encoder.layers):
         return bare()
 
 
@@ -178,14 +147,14 @@ def pipeline_epoch(data: TrainingData) -> float:
 
 
 @contextmanager
-def packed_layers(recognizer: Recognizer) -> Iterator[None]:
+def packed_layers(layers: Iterable[RecurrentLayer]) -> Iterator[None]:
     """The recurrent layers the usual way, as packed sequences through their own nn.LSTM, GRU or RNN."""
-    for layer in recognizer.encoder.layers:
+    for layer in layers:
         layer.forward = partial(_packed, layer)
     try:
         yield
     finally:
-        for layer in recognizer.encoder.layers:
+        for layer in layers:
             del layer.forward
 
 
@@ -202,35 +171,20 @@ def now(device: torch.device) -> float:
 
 
 def measure(epochs: dict[str, Epoch], audio_s: float, repeat: int) -> dict[str, Any]:
-    """Medians over repetitions in which the ways take turns, now in this order and now in that, so that a busy machine
-    slows all alike; a ratio is the median of the ratios within repetitions.
-    """
-    times: dict[str, list[float]] = {way: [] for way in epochs}
-    for epoch in epochs.values():
-        epoch()
-    for repetition in range(repeat):
-        for way, epoch in list(epochs.items())[:: -1 if repetition % 2 else 1]:
-            times[way].append(epoch())
-
-    def ratio(way: str, other: str) -> float:
-        pairs = zip(times[way], times[other], strict=True)
-        return round(statistics.median(theirs / own for own, theirs in pairs), 3)
-
+    """Medians over repetitions in which the ways take turns; a ratio is the median of the ratios within repetitions."""
+    times = take_turns(epochs, repeat)
     return {
         "audio_per_s": {way: round(audio_s / statistics.median(seconds), 1) for way, seconds in times.items()},
-        "pipeline_over_bare": {source: ratio(source, "bare") for source in SOURCES},
-        "bare_over_packed": ratio("bare", "packed"),
+        "pipeline_over_bare": {source: median_ratio(times["bare"], times[source]) for source in SOURCES},
+        "bare_over_packed": median_ratio(times["packed"], times["bare"]),
         "seconds": {way: [round(value, 4) for value in seconds] for way, seconds in times.items()},
     }
 
 
-def print_table(record: dict[str, Any]) -> None:
+def print_tables(record: dict[str, Any]) -> None:
     title = f"{record['layers']} × {record['width']} bidirectional, {record['device']}, {record['threads']} threads"
-    table = Table("", *record["cells"], title=title, title_justify="left", box=box.SIMPLE)
     cells = record["cells"].values()
-    for way in next(iter(cells))["audio_per_s"]:
-        table.add_row(f"{way}, audio s / s", *[f"{cell['audio_per_s'][way]:.0f}" for cell in cells])
-    for source in SOURCES:
-        table.add_row(f"{source} over bare", *[f"{cell['pipeline_over_bare'][source]:.2f}" for cell in cells])
-    table.add_row("bare over packed", *[f"{cell['bare_over_packed']:.2f}" for cell in cells])
-    (Console() if Console().is_terminal else Console(width=120)).print(table)
+    rows = [[f"{way}, audio s / s", *[f"{x['audio_per_s'][way]:.0f}" for x in cells]] for way in WAYS]
+    rows += [[f"{source} over bare", *[f"{x['pipeline_over_bare'][source]:.2f}" for x in cells]] for source in SOURCES]
+    rows += [["bare over packed", *[f"{x['bare_over_packed']:.2f}" for x in cells]]]
+    print_table(title, ["", *record["cells"]], rows)

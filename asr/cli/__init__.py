@@ -8,8 +8,7 @@ from __future__ import annotations
 import io
 import os
 import sys
-from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -17,7 +16,7 @@ import typer
 
 from asr.cli.align import EXAMPLES, align
 from asr.cli.bench import bench_app
-from asr.cli.console import INTERRUPTED, Commands, examples, introduce, safe_name, say, watch, write_output
+from asr.cli.console import INTERRUPTED, Commands, Result, examples, introduce, job_of, put_out, say, watch
 from asr.cli.data import data_app
 from asr.cli.decoding import Decoding, decodes
 from asr.cli.lm import lm_app
@@ -80,7 +79,8 @@ def transcribe(
     if form not in ("txt", "json"):
         raise typer.BadParameter(f"'{form}' is neither txt nor json", param_hint="--format")
     from asr import pretrained
-    from asr.transcribe import Transcriber, format_transcript
+    from asr.transcribe import Transcriber
+    from asr.writers import format_transcript
 
     # By its folder: a folder ./digits of the user's must not pass for it.
     transcriber = Transcriber.load(model or pretrained.HERE / "digits", device)
@@ -88,26 +88,21 @@ def transcribe(
     if model is None:
         say(introduce(transcriber.recognizer.name, transcriber.recognizer.training_record))
     jobs, errors = find_jobs(inputs)
-    recordings, failed = len(jobs) + len(errors), len(errors)
-    for error in errors:
-        say(f"error: {error}")
-    taken: Counter[Path] = Counter()
-    for job, result in watch(transcriber.transcribe_all(jobs), len(jobs), "transcribing"):
-        if isinstance(result, AsrError):
-            failed += 1
-            say(f"error: {result}")
-            continue
-        for note in result.notes:
-            say(f"{job.name}: {note}")
-        line = format_transcript(result, job.name, form)
-        if output_dir is not None:
-            write_output(output_dir, job.output, f".{form}", line, taken)
-        else:
-            typer.echo(f"{job.name}\t{line}" if recordings > 1 and form == "txt" else line)
-    if failed:
-        if recordings > 1:
-            say(f"{failed} of {recordings} failed")
-        raise typer.Exit(1)
+    total = len(jobs) + len(errors)
+    named = total > 1 and form == "txt" and output_dir is None
+
+    def results() -> Iterator[Result]:
+        yield from errors
+        for job, result in watch(transcriber.transcribe_all(jobs), len(jobs), "transcribing"):
+            if isinstance(result, AsrError):
+                yield result
+                continue
+            for note in result.notes:
+                say(f"{job.name}: {note}")
+            line = format_transcript(result, job.name, form)
+            yield job.output, f"{job.name}\t{line}" if named else line
+
+    put_out(results(), total, output_dir, f".{form}")
 
 
 def find_jobs(inputs: Iterable[str]) -> tuple[list[Job], list[AsrError]]:
@@ -120,15 +115,13 @@ def find_jobs(inputs: Iterable[str]) -> tuple[list[Job], list[AsrError]]:
     errors: list[AsrError] = []
     for name in inputs:
         try:
-            if name == "-":
-                jobs.append(Job("stdin", sys.stdin.buffer.read(), Path("stdin")))
-            elif os.path.isdir(name):
+            if os.path.isdir(name):
                 found = find_audio(Path(name))
                 jobs.extend(Job(str(path), path, path.relative_to(name).with_suffix("")) for path in found)
             elif name.endswith(".jsonl"):
-                jobs.extend(Job(u.id, u.audio, safe_name(u.id), u.start, u.duration, u.channel) for u in Manifest(name))
+                jobs.extend(map(job_of, Manifest(name)))
             else:
-                jobs.append(Job(name, name, safe_name(Path(name).stem)))
+                jobs.append(job_of(name))
         except AsrError as error:
             errors.append(error)
     if not jobs and not errors:
@@ -161,15 +154,7 @@ def train(
         return
     from asr.train.run import train as run_training
 
-    outcome = run_training(settings, say)
-    if outcome in ("finished", "already finished"):
-        say(f"{outcome}; the model is in {settings.run / 'model'}")
-    elif outcome == "out of time":
-        limits = settings.train.model_dump(include={"max_minutes", "max_epochs"}, exclude_none=True)
-        shown = " or ".join(f"train.{name}={value:g}" for name, value in limits.items())
-        say(f"stopped after {shown}; the same command goes on from here")
-    else:
-        say("interrupted; the same command goes on from here")
+    if run_training(settings, say) == "interrupted":
         raise typer.Exit(INTERRUPTED)
 
 
@@ -213,6 +198,8 @@ def evaluate(
             say(f"error: {failure}")
         scores = result.score()
         advice = diagnose(scores)
+        if advice and decoding.lm is not None:
+            advice += "; or the language model outweighs the audio: lower --lm-weight, raise --word-bonus"
         record = evaluation.make_record(result, scores, recognizer, folder, manifest, used)
         if output_dir is not None:
             evaluation.write_evaluation(output_dir, result, record)
@@ -309,31 +296,23 @@ def info(
             rows.append((package, "missing"))
     rows.append(("cpu threads", str(torch.get_num_threads())))
     rows.append(("ffmpeg", shutil.which("ffmpeg") or "none (needed only for formats beyond libsndfile's)"))
-    cards = (
-        [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())] if torch.cuda.is_available() else []
-    )
-    rows.append(("cuda", ", ".join(cards) or "none"))
+    devices = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
+    rows.append(("cuda", ", ".join(devices) or "none"))
+    card = ""
     if model is not None:
         from asr.model.recognizer import Recognizer
         from asr.pretrained import find_model
+        from asr.train.card import model_card
 
         folder = find_model(model)
         recognizer = Recognizer.load(folder)
-        rows += [
-            ("model", f"{recognizer.name} in {folder}"),
-            ("parameters", f"{recognizer.parameter_count:,}"),
-            ("encoder", " ".join(f"{key}={value}" for key, value in recognizer.config.model_dump().items())),
-            ("features", " ".join(f"{key}={value}" for key, value in recognizer.features.config.model_dump().items())),
-            ("tokens", f"{len(recognizer.tokenizer)} {recognizer.tokenizer.kind}"),
-        ]
-        record = recognizer.training_record
-        rows += [(key, str(value)) for key, value in record.items() if key not in ("results", "limits")]
-        rows += [("fails on", limit) for limit in record.get("limits", [])]
-        for result in record.get("results", []):
-            measured = f"{result['insertions']} words" if result["wer"] is None else f"WER {100 * result['wer']:.2f} %"
-            rows.append((measured, result["set"]))
+        rows.append(("model", str(folder)))
+        for name, settings in (("encoder", recognizer.config), ("features", recognizer.features.config)):
+            rows.append((name, " ".join(f"{key}={value}" for key, value in settings)))
+        card = f"\n{model_card(recognizer)}"
     for name, value in rows:
         typer.echo(f"{name:16} {value}")
+    typer.echo(card, nl=False)
 
 
 def main() -> None:

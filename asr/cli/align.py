@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 import os
-import sys
-from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from asr.cli.console import examples, introduce, safe_name, say, watch, write_output
+from asr.cli.console import Result, examples, introduce, job_of, put_out, say, watch
 from asr.errors import AsrError, ManifestError, TextError
 
 if TYPE_CHECKING:
-    from asr.data.manifest import Manifest
     from asr.decode.align import AlignedWord, Alignment
     from asr.model.recognizer import Recognizer
     from asr.transcribe import Job
@@ -69,45 +66,40 @@ def align(
     from asr.writers import SUFFIXES, format_alignment
 
     if is_manifest:
-        manifest = Manifest(recording)
-        if len(manifest) == 0:
+        utterances = Manifest(recording)
+        if len(utterances) == 0:
             raise ManifestError(f"{recording}: no utterances")
-        pairs, count = manifest_pairs(manifest), len(manifest)
+        pairs, count = ((job_of(utterance), utterance.text) for utterance in utterances), len(utterances)
     else:
-        pairs, count = iter([recording_pair(recording, text or "")]), 1
+        pairs, count = [(job_of(recording), read_text(text or ""))], 1
     folder = pretrained.find_model(model) if model is not None else pretrained.HERE / "digits"
     recognizer = Recognizer.load(folder, resolve_device(device))
     if model is None:
         say(introduce(recognizer.name, recognizer.training_record))
-    words = failed = 0
-    doubtful: list[tuple[float, str, AlignedWord]] = []
-    taken: Counter[Path] = Counter()
-    for job, said in watch(pairs, count, "aligning"):
-        try:
-            alignment = align_job(recognizer, job, said, skip_unknown)
-        except AsrError as error:
-            failed += 1
-            say(f"error: {error}")
-            continue
-        words += len(alignment.words)
-        doubtful += [(word.confidence, job.name, word) for word in alignment.words if word.confidence < DOUBTFUL]
-        # CTM files name recordings as transcripts do: without folder and ending.
-        name = Path(job.name).stem if form == "ctm" and not is_manifest else job.name
-        output = format_alignment(alignment, name.encode(errors="replace").decode(), form)
-        if output_dir is not None:
-            write_output(output_dir, job.output, SUFFIXES[form], output, taken)
-        else:
-            typer.echo(output)
-    report(doubtful, words)
-    if failed:
-        if count > 1:
-            say(f"{failed} of {count} failed")
-        raise typer.Exit(1)
+
+    def results() -> Iterator[Result]:
+        words = 0
+        doubtful: list[tuple[float, str, AlignedWord]] = []
+        for job, said in watch(pairs, count, "aligning"):
+            try:
+                alignment = align_job(recognizer, job, said, skip_unknown)
+            except AsrError as error:
+                yield error
+                continue
+            words += len(alignment.words)
+            doubtful += [(word.confidence, job.name, word) for word in alignment.words if word.confidence < DOUBTFUL]
+            # CTM files name recordings as transcripts do: without folder and ending.
+            name = Path(job.name).stem if form == "ctm" and not is_manifest else job.name
+            yield job.output, format_alignment(alignment, name.encode(errors="replace").decode(), form)
+        report(doubtful, words)
+
+    put_out(results(), count, output_dir, SUFFIXES[form])
 
 
 def align_job(recognizer: Recognizer, job: Job, said: str | None, skip_unknown: bool) -> Alignment:
     """Read a recording and align it; errors about the text name the recording, as those about audio do."""
-    from asr.decode.align import align, listed
+    from asr.decode.align import align
+    from asr.text import listed
 
     if said is None:
         raise ManifestError(f"{job.name}: no text to align")
@@ -121,21 +113,6 @@ def align_job(recognizer: Recognizer, job: Job, said: str | None, skip_unknown: 
     if alignment.skipped:
         say(f"{job.name}: left out, as the model has no tokens for them: {listed(alignment.skipped)}")
     return alignment
-
-
-def manifest_pairs(manifest: Manifest) -> Iterator[tuple[Job, str | None]]:
-    from asr.transcribe import Job
-
-    for u in manifest:
-        yield Job(u.id, u.audio, safe_name(u.id), u.start, u.duration, u.channel), u.text
-
-
-def recording_pair(recording: str, text: str) -> tuple[Job, str]:
-    from asr.transcribe import Job
-
-    if recording == "-":
-        return Job("stdin", sys.stdin.buffer.read(), Path("stdin")), read_text(text)
-    return Job(recording, recording, safe_name(Path(recording).stem)), read_text(text)
 
 
 def read_text(text: str) -> str:

@@ -39,11 +39,12 @@ def data(
 ) -> None:
     """Seconds and memory from a manifest's lines to the first batch, and decoding next to other readers."""
     from asr.bench import data as measurement
+    from asr.bench.record import write_record
 
     record = measurement.bench(lines, manifest or [], workers, repeat, say)
     measurement.print_tables(record)
     if output is not None:
-        measurement.write_record(output, record)
+        write_record(output, record)
     if any(row["status"] for row in record["scale"]):
         raise typer.Exit(1)
 
@@ -68,14 +69,14 @@ def train(
     output: Annotated[Path | None, typer.Option(help="Also write all figures here (JSON).")] = None,
 ) -> None:
     """Audio a second in training: all of the pipeline, its bare steps, and those with packed sequences."""
-    from asr.bench import data as files
     from asr.bench import train as measurement
+    from asr.bench.record import write_record
 
     chosen = [cell.strip() for cell in cells.split(",")]
     if unknown := sorted(set(chosen) - set(measurement.CELLS)):
         raise typer.BadParameter(f"'{unknown[0]}' is none of {', '.join(measurement.CELLS)}", param_hint="--cells")
     setup = measurement.Setup(device, chosen, minutes, workers, repeat, threads)
     record = measurement.bench(setup, say)
-    measurement.print_table(record)
+    measurement.print_tables(record)
     if output is not None:
-        files.write_record(output, record)
+        write_record(output, record)

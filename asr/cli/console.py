@@ -8,15 +8,21 @@ import sys
 from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import typer
 from typer.core import TyperGroup
 
 from asr.errors import AsrError
+from asr.folders import write_whole
+
+if TYPE_CHECKING:
+    from asr.data.manifest import Utterance
+    from asr.transcribe import Job
 
 INTERRUPTED = 130
 Item = TypeVar("Item")
+Result = AsrError | tuple[Path, str]  # of one recording: where to, without an ending, and what
 
 
 def say(line: str) -> None:
@@ -71,12 +77,36 @@ def safe_name(name: str) -> Path:
     return Path(re.sub(r"[^\w.-]+", "_", name)[:200].lstrip(".") or "recording")
 
 
-def write_output(folder: Path, output: Path, suffix: str, line: str, taken: Counter[Path]) -> None:
-    """Write one result; a second recording of the same name becomes name.2."""
-    taken[output] += 1
-    number = f".{taken[output]}" if taken[output] > 1 else ""
-    target = folder / output.with_name(f"{output.name}{number}{suffix}")
-    target.parent.mkdir(parents=True, exist_ok=True)
-    part = target.with_name(target.name + ".part")
-    part.write_text(line + "\n", encoding="utf-8")
-    part.replace(target)
+def job_of(named: str | Utterance) -> Job:
+    """A manifest's utterance, a file, or stdin (-), as what is to be read."""
+    from asr.transcribe import Job
+
+    if named == "-":
+        return Job("stdin", sys.stdin.buffer.read(), Path("stdin"))
+    if isinstance(named, str):
+        return Job(named, named, safe_name(Path(named).stem))
+    return Job(named.id, named.audio, safe_name(named.id), named.start, named.duration, named.channel)
+
+
+def put_out(results: Iterable[Result], total: int, folder: Path | None, suffix: str) -> None:
+    """Write each of `total` recordings' results into the folder, a second one of the same name as name.2, or to stdout.
+
+    Errors are said as they come; where there were any, the command fails at the end.
+    """
+    taken: Counter[Path] = Counter()
+    failed = 0
+    for result in results:
+        if isinstance(result, AsrError):
+            failed += 1
+            say(f"error: {result}")
+        elif folder is None:
+            typer.echo(result[1])
+        else:
+            output, text = result
+            taken[output] += 1
+            number = f".{taken[output]}" if taken[output] > 1 else ""
+            write_whole(folder / output.with_name(f"{output.name}{number}{suffix}"), f"{text}\n")
+    if failed:
+        if total > 1:
+            say(f"{failed} of {total} failed")
+        raise typer.Exit(1)

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 import os
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from asr.cli.console import examples, say, watch
+from asr.data.wording import as_time, plural
 from asr.errors import AsrError
 
 if TYPE_CHECKING:
@@ -23,8 +23,8 @@ CorpusArgument = Annotated[
 ]
 
 
-DataOption = Annotated[Path, typer.Option(help="Where corpora live.")]
-MirrorOption = Annotated[str | None, typer.Option(help="A folder or URL that holds the archives.")]
+DataOption = Annotated[Path, typer.Option(envvar="DATA", help="Where corpora live.")]
+MirrorOption = Annotated[str | None, typer.Option(envvar="MIRROR", help="A folder or URL that holds the archives.")]
 PartsOption = Annotated[str, typer.Option(help="Archives, by name and with commas; default: those not optional.")]
 SourceOption = Annotated[
     list[str] | None,
@@ -49,10 +49,11 @@ def download(
     verify: VerifyOption = True,
 ) -> None:
     """Fetch a recipe's archives and unpack them. An interrupted transfer goes on where it was."""
-    from asr.data.recipe import download as run
     from asr.data.recipe import find_recipe
+    from asr.data.recipe import prepare as run
 
-    typer.echo(run(find_recipe(recipe), data, mirror, verify, say, split_names(parts), source or ()))
+    folder = find_recipe(recipe)
+    typer.echo(run(folder, data, mirror, verify, say, split_names(parts), source or (), manifests=False))
 
 
 @data_app.command(
@@ -136,10 +137,15 @@ def check(
         typer.echo(json.dumps(report.to_json()))
     else:
         print_report(report)
+    rate, wanted = max(report.rates, default=0), rules.features.sample_rate
+    if 0 < rate < wanted and not rules.named:
+        say(
+            f"no audio is above {rate} Hz: train with features.sample_rate={rate}, or check with the --config that does"
+        )
     kept = 0
     if fix is not None:
         kept = run.fix(manifests, report.dropped, fix)
-        say(f"{fix}: {kept:,} utterances; {len(report.dropped):,} left out")
+        say(f"{fix}: {plural(kept, 'utterance')}; {len(report.dropped):,} left out")
     if report.failed and not kept:
         raise typer.Exit(1)
 
@@ -176,7 +182,7 @@ def stats(
     if png is not None and png.is_dir():
         raise typer.BadParameter(f"{png} is a folder: name a file", param_hint="--png")
     found = corpus.collect(manifests)
-    typer.echo(corpus.format_stats(found, plain=not sys.stdout.isatty()))
+    typer.echo(corpus.format_stats(found))
     if png is not None:
         corpus.write_png(found, png)
         say(f"{png}: written")
@@ -219,37 +225,31 @@ def import_corpus(
 ) -> None:
     """Write a manifest of audio and texts that you have: sidecar .txt files, tables, Kaldi, lhotse, NeMo."""
     from asr.data.layouts import LAYOUTS, checked, detect_layout
-    from asr.data.manifest import Manifest, write_manifest
+    from asr.data.manifest import write_manifest
+    from asr.data.stats import collect
 
     if layout is not None and layout not in LAYOUTS:
         raise typer.BadParameter(f"'{layout}' is none of {', '.join(LAYOUTS)}", param_hint="--layout")
     if output.exists() and not force:
         raise AsrError(f"{output}: is there already; give another --output, or --force to overwrite")
     found, source = detect_layout(path, layout)
-    columns = {"audio": audio, "text": text, "speaker": speaker, "id": id}
-    columns |= {"start": start, "end": end, "duration": duration, "lang": lang}
-    options = {key: value for key, value in columns.items() if value is not None}
-    options |= {} if delimiter is None else {"delimiter": {"tab": "\t", "\\t": "\t"}.get(delimiter, delimiter)}
-    options |= {} if quotes is None else {"quotes": quotes}
-    options |= {} if audio_folder is None else {"audio_folder": audio_folder}
+    options: dict[str, Any] = {"audio": audio, "text": text, "speaker": speaker, "id": id, "start": start, "end": end}
+    options |= {"duration": duration, "lang": lang, "quotes": quotes, "audio_folder": audio_folder}
+    options["delimiter"] = "\t" if delimiter in ("tab", "\\t") else delimiter
+    options = {key: value for key, value in options.items() if value is not None}
     if options and found != "table":
         raise typer.BadParameter(f"only for tables; {source} is read as {found}", param_hint=f"--{next(iter(options))}")
-    say(f"reading {source} as {found}")
+    say(f"reading {source} as {'a manifest' if found == 'nemo' else found}")
     failures = Failures()
-    utterances = LAYOUTS[found][0](source, say=say, failed=failures.add, **options)
-    write_manifest(output, checked(watch(utterances, None, "importing")))
-    speakers, texts = set(), []
-
-    def count(_: int, line: dict[str, Any]) -> None:
-        speakers.add(line.get("speaker"))
-        texts.append("text" in line)
-
-    manifest = Manifest(output, visit=count)
-    hours = manifest.durations.sum() / 3600
-    typer.echo(f"{output}: {len(manifest)} utterances, {hours:.2f} h, {len(speakers - {None})} speakers")
-    if not all(texts):
-        say(f"without text, to be transcribed but not trained on: {texts.count(False)}")
-    if any(texts):
+    reader = LAYOUTS[found][0](source, say=say, failed=failures.add, **options)
+    write_manifest(output, checked(watch(reader, None, "importing")))
+    made = collect([output])
+    utterances, texts, speakers = len(made.durations), len(made.lengths), len(made.speaker_s)
+    length = as_time(made.durations.sum())
+    typer.echo(f"{output}: {plural(utterances, 'utterance')}, {length}, {plural(speakers, 'speaker')}")
+    if texts < utterances:
+        say(f"without text, to be transcribed but not trained on: {utterances - texts}")
+    if texts:
         say(f"next: asr data check {output}; asr data split {output}")
     failures.end()
 
@@ -274,7 +274,7 @@ def export(
         raise typer.BadParameter(f"'{to}' is none of {', '.join(EXPORTS)}", param_hint="--to")
     failures = Failures()
     count = export_manifest(Manifest(manifest), to, output, force, say, failures.add)
-    typer.echo(f"{output}: {count} utterances")
+    typer.echo(f"{output}: {plural(count, 'utterance')}")
     failures.end()
 
 
@@ -304,9 +304,9 @@ def split(
     parts = split_manifest(manifest, {"dev": dev, "test": test}, output_dir, by=by, seed=seed, force=force)
     total = sum(part.seconds for part in parts) or 1.0
     for part in parts:
-        speakers = "" if part.speakers is None else f", {part.speakers} speaker{'s' * (part.speakers != 1)}"
-        hours = f"{part.seconds / 3600:.2f} h ({100 * part.seconds / total:.1f} %)"
-        typer.echo(f"{part.path}: {part.utterances} utterances, {hours}{speakers}")
+        speakers = "" if part.speakers is None else f", {plural(part.speakers, 'speaker')}"
+        share = f"{as_time(part.seconds)} ({100 * part.seconds / total:.1f} %)"
+        typer.echo(f"{part.path}: {plural(part.utterances, 'utterance')}, {share}{speakers}")
     for part in parts[1:]:
         common, different = part.shared
         say(f"{part.path.name}: {common} of its {different} different texts are in train.jsonl too")

@@ -67,7 +67,8 @@ class Decoding:
         if lm is not None and lm.tuned.get("model", recognizer.name) != recognizer.name:
             say(f"note: {self.lm} was tuned with the model '{lm.tuned['model']}': asr lm tune fits it to this one")
             lm.tuned.pop("confidence_map", None)
-        return prepare(recognizer.tokenizer, recognizer.text.normaliser, self._settings(), lm, self._hot_words())
+        search = prepare(recognizer.tokenizer, recognizer.text.normaliser, self._settings(), lm, self._hot_words())
+        return search.warm_up(say)
 
     def record(self) -> dict[str, Any]:
         """The decoder as `wer.json` names it."""

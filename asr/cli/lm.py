@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from asr.cli.console import examples, say, watch
+from asr.data.wording import plural
+from asr.errors import ConfigError, ModelError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -16,11 +18,14 @@ if TYPE_CHECKING:
     from asr.lm.model import LanguageModel
     from asr.lm.trie import Level
 
+FEW_WORDS = 500  # among fewer, one error more or less outweighs what weights change
+
 lm_app = typer.Typer(help="Language models from plain text.", no_args_is_help=True, rich_markup_mode="markdown")
 
 OutputOption = Annotated[
     Path, typer.Option("--output", "-o", help="A folder to be made; or an ARPA file: NAME.arpa, also .gz, .bz2, .xz.")
 ]
+ForceOption = Annotated[bool, typer.Option("--force", help="Replace a language model that was tuned.")]
 BitsOption = Annotated[int, typer.Option(help="Of each stored probability and backoff weight, 2 to 16.")]
 
 
@@ -45,6 +50,7 @@ def train(
     min_count: Annotated[int, typer.Option(help="Keep words that occur at least so often.")] = 1,
     heldout: Annotated[Path | None, typer.Option(metavar="TEXT", help="Measure the perplexity on this text.")] = None,
     bits: BitsOption = 8,
+    force: ForceOption = False,
 ) -> None:
     """Estimate an n-gram model (interpolated modified Kneser-Ney); 4 GB of memory do for a text of 50 million words.
 
@@ -57,6 +63,7 @@ def train(
     from asr.lm.train import LmConfig
     from asr.lm.train import train as run
 
+    _spare_tuned(output, force)
     config = LmConfig(order, unit, normaliser, limits, vocabulary, min_count, bits)
     model, levels = run(texts, config, heldout, say)
     _write(output, model, levels)
@@ -77,17 +84,18 @@ def convert(
     ] = None,
     unit: Annotated[str | None, typer.Option(help="word or character, of an ARPA file.")] = None,
     bits: BitsOption = 8,
+    force: ForceOption = False,
 ) -> None:
     """Turn an ARPA file into a folder, which loads at once and is small, or back."""
     from dataclasses import replace
 
-    from asr.errors import ConfigError
     from asr.lm.arpa import is_arpa
     from asr.lm.model import LanguageModel
     from asr.lm.train import LmConfig
 
     if not model.is_dir() and is_arpa(output):
         raise ConfigError(f"{output}: {model} is an ARPA file already; give a folder's name")
+    _spare_tuned(output, force)
     loaded = LanguageModel.load(model, bits)
     about = LmConfig(unit=unit or loaded.unit, normaliser=normaliser or loaded.normaliser or "none", bits=bits)
     loaded = replace(loaded, unit=about.unit, normaliser=about.normaliser if normaliser else loaded.normaliser)
@@ -112,7 +120,6 @@ def tune(
     from asr.data.manifest import Manifest
     from asr.decode.beam import BeamSettings, prepare
     from asr.device import resolve_device
-    from asr.errors import ModelError
     from asr.evaluate import tune as tuning
     from asr.lm.model import LanguageModel
     from asr.model.recognizer import Recognizer
@@ -123,7 +130,8 @@ def tune(
     language, folder, listed = LanguageModel.load(lm), find_model(model), Manifest(manifest)
     recognizer = Recognizer.load(folder, resolve_device(device))
     settings = BeamSettings(beam=beam, closed=closed)
-    prepare(recognizer.tokenizer, recognizer.text.normaliser, settings, language)  # fails early if they do not fit
+    # Now rather than after the audio: what does not fit fails here.
+    prepare(recognizer.tokenizer, recognizer.text.normaliser, settings, language).warm_up(say)
     development = tuning.compute(recognizer, listed, watch(listed, len(listed), "computing"))
     for failure in development.failed:
         say(f"error: {failure}")
@@ -132,6 +140,11 @@ def tune(
     weighted = replace(settings, **best.weights._asdict())
     confidence_map = tuning.map_confidences(recognizer, language, development, weighted)
     _print_trials(trials, best)  # before what may fail: the search took its time
+    words = sum(len(reference.split()) for reference in development.references)
+    if len({trial[1:] for trial in trials}) == 1:
+        say("note: all weights gave the same errors: those stored are merely the first that were tried")
+    elif words < FEW_WORDS:
+        say(f"note: {plural(words, 'word')} can hardly tell weights apart: use a manifest with {FEW_WORDS} or more")
     tuning.store(lm, best, confidence_map, settings, recognizer, folder, manifest)
     say(f"{lm}: stored; asr evaluate and asr transcribe use these weights with --lm {lm}")
     if development.failed:
@@ -150,6 +163,13 @@ def _print_trials(trials: list[Trial], best: Trial) -> None:
         numbers = [f"{weight:g}" for weight in trial.weights]
         table.add_row(*numbers, f"{100 * trial.wer:.2f} %", f"{100 * trial.cer:.2f} %", "best" if trial is best else "")
     Console().print(table)
+
+
+def _spare_tuned(output: Path, force: bool) -> None:
+    from asr.lm.folder import read_about
+
+    if not force and (output / "lm.json").is_file() and read_about(output).get("tuned"):
+        raise ModelError(f"{output}: holds tuned weights; choose another folder, or --force to replace the model there")
 
 
 def _write(output: Path, model: LanguageModel, levels: Sequence[Level]) -> None:

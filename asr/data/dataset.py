@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict, deque
+from collections import OrderedDict
 from collections.abc import Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from threading import Lock
 from typing import NamedTuple
@@ -19,6 +18,7 @@ from asr.config import AugmentConfig, JoinConfig
 from asr.data.files import require_file
 from asr.data.join import Plan, join_waveforms
 from asr.data.manifest import Manifest, Utterance
+from asr.data.threads import map_ahead
 from asr.errors import AudioError, ManifestError
 from asr.text import Tokenizer, normalise
 
@@ -155,20 +155,10 @@ class Examples:
 
         Decoders and numpy compute outside of Python's lock, so threads do what processes would, and share the cache.
         """
-        if not workers:
+        if workers:
+            yield from map_ahead(self._batch, groups, workers, ahead=2 * workers)
+        else:
             yield from map(self._batch, groups)
-            return
-        pool = ThreadPoolExecutor(workers, thread_name_prefix="data")
-        try:
-            ahead: deque[Future[Batch]] = deque()
-            for group in groups:
-                ahead.append(pool.submit(self._batch, group))
-                if len(ahead) > 2 * workers:
-                    yield ahead.popleft().result()
-            while ahead:
-                yield ahead.popleft().result()
-        finally:
-            pool.shutdown(cancel_futures=True)
 
     def _batch(self, group: list[int]) -> Batch:
         batch = collate([self[index] for index in group])

@@ -14,11 +14,14 @@ import urllib.request
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from asr.errors import DownloadError
 from asr.version import __version__
+
+if TYPE_CHECKING:
+    from rich.progress import Progress
 
 TRIES = 4  # in a row that bring nothing
 PAUSE_S = 1.0  # before the second try, then twice as long each time
@@ -112,12 +115,15 @@ def gigabytes(archive: Archive, mirror: str | None) -> float:
 
 
 def fetch(archive: Archive, folder: Path, mirror: str | None, verify: bool, say: Say) -> Path:
-    """Have the archive in `folder` and return its path; what is there and right is not fetched again.
+    """Have the archive in `folder` and return its path; what is there and right is not fetched again. One whose path is
+    absolute stays where it is.
 
     mirror: a local folder (a published checksum that differs gives a warning: people re-pack corpora) or a URL.
     Raises DownloadError when nothing that passes the checksum can be had.
     """
     target = folder / Path(archive.path).name
+    if Path(archive.path).is_absolute():
+        return Path(archive.path)
     home = mirror_folder(mirror)
     if home is not None:
         local = home / archive.path
@@ -247,10 +253,11 @@ def _transfer(url: str, part: Path) -> None:
             )
         if not resumed:
             _remember(version, response.headers.get("ETag", ""))
-        with part.open("ab" if resumed else "wb") as file, _Bar(part.name, done, expected) as bar:
+        with part.open("ab" if resumed else "wb") as file, _bar() as bar:
+            task = bar.add_task(part.name.removesuffix(".part"), total=expected, completed=done)
             while block := response.read1(BLOCK):  # what came before a connection breaks is not lost
                 file.write(block)
-                bar.advance(len(block))
+                bar.advance(task, len(block))
     if expected is not None and _size(part) < expected:
         raise OSError(f"the connection closed after {_size(part)} of {expected} bytes")
     version.unlink(missing_ok=True)
@@ -268,29 +275,12 @@ def _size(path: Path) -> int:
     return path.stat().st_size if path.is_file() else 0
 
 
-class _Bar:
+def _bar() -> Progress:
     """Bytes, speed and time left, where a person watches."""
+    from rich.console import Console
+    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
+    from rich.progress import TransferSpeedColumn as Speed
 
-    def __init__(self, name: str, done: int, total: int | None) -> None:
-        self.bar = None
-        if sys.stderr.isatty():
-            from rich.console import Console
-            from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
-            from rich.progress import TransferSpeedColumn as Speed
-
-            columns = TextColumn("{task.description}"), BarColumn(), DownloadColumn(), Speed(), TimeRemainingColumn()
-            self.bar = Progress(*columns, console=Console(stderr=True), transient=True)
-            self.task = self.bar.add_task(name.removesuffix(".part"), total=total, completed=done)
-
-    def __enter__(self) -> _Bar:
-        if self.bar is not None:
-            self.bar.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        if self.bar is not None:
-            self.bar.stop()
-
-    def advance(self, count: int) -> None:
-        if self.bar is not None:
-            self.bar.advance(self.task, count)
+    columns = TextColumn("{task.description}"), BarColumn(), DownloadColumn(), Speed(), TimeRemainingColumn()
+    unseen = not sys.stderr.isatty()
+    return Progress(*columns, console=Console(stderr=True), transient=True, disable=unseen)

@@ -7,16 +7,19 @@ import json
 import os
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Sequence
 from itertools import pairwise
 from pathlib import Path
-from typing import Any, BinaryIO, TypeVar
+from typing import Any, TypeVar
 
 from asr.audio import AudioInfo
-from asr.data.layouts.common import Failed, Say, read_headers
+from asr.data.files import read_header
+from asr.data.layouts.common import CHUNK, THREADS, Failed, Say
 from asr.data.manifest import Manifest, Utterance
+from asr.data.threads import map_ahead
+from asr.data.wording import plural
 from asr.errors import AsrError, ManifestError
+from asr.folders import written
 
 Headers = dict[Path, AudioInfo]
 Thing = TypeVar("Thing")
@@ -83,10 +86,9 @@ def export_lhotse(manifest: Manifest, folder: Path, say: Say, failed: Failed) ->
     names = _recording_names(headers)
     recordings, supervisions = (folder / name for name in LHOTSE_FILES)
     _write_lines(recordings, (_lhotse_recording(names[path], path, header) for path, header in headers.items()))
-    return _write_lines(
-        supervisions,
-        (_lhotse_supervision(u, names[u.audio], headers[u.audio].channels) for u in manifest if u.audio in headers),
-    )
+    utterances = [utterance for utterance in manifest if utterance.audio in headers]
+    _write_lines(supervisions, (_lhotse_supervision(u, names[u.audio], headers[u.audio].channels) for u in utterances))
+    return len(utterances)
 
 
 Export = Callable[[Manifest, Path, Say, Failed], int]
@@ -111,8 +113,16 @@ def export_manifest(manifest: Manifest, to: str, folder: Path, force: bool, say:
 
 def _headers(manifest: Manifest, failed: Failed) -> Headers:
     """What the headers of the manifest's files say; files that cannot be read are left out."""
+    paths = list(dict.fromkeys(utterance.audio for utterance in manifest))
     headers: Headers = {}
-    for path, header in read_headers(dict.fromkeys(utterance.audio for utterance in manifest)):
+
+    def read(path: Path) -> AudioInfo | AsrError:
+        try:
+            return read_header(path)
+        except AsrError as error:
+            return error
+
+    for path, header in zip(paths, map_ahead(read, paths, THREADS, ahead=CHUNK), strict=True):
         if isinstance(header, AsrError):
             failed(header)
         else:
@@ -168,12 +178,12 @@ def _kaldi_ids(utterances: Sequence[Utterance]) -> list[tuple[str, str]]:
 def _tell_kaldi(tables: dict[str, dict[str, str]], headers: Headers, say: Say) -> None:
     untold = len(tables["utt2spk"]) - len(tables["text"])
     if untold:
-        say(f"{untold} utterances have no text: they are in wav.scp, not in text")
+        say(f"without text: {plural(untold, 'utterance')}, in wav.scp but not in text")
     encoded = sorted(str(path) for path, header in headers.items() if not header.format.startswith("WAV"))
     if encoded:
         say(
-            f"not wav: {len(encoded)} files, such as {encoded[0]}; Kaldi's own programs, unlike lhotse and ESPnet,"
-            " want a command there: ffmpeg -i FILE -f wav - |"
+            f"not wav: {plural(len(encoded), 'file')}, such as {encoded[0]}; Kaldi's own programs, unlike lhotse and"
+            " ESPnet, want a command there: ffmpeg -i FILE -f wav - |"
         )
     if tables["reco2file_and_channel"]:
         say("single channels: Kaldi's own programs want a command in wav.scp there: sox FILE -t wav - remix CHANNEL |")
@@ -192,7 +202,7 @@ def _write_table(path: Path, table: dict[str, str]) -> None:
     if not table:
         path.unlink(missing_ok=True)
         return
-    with _part_of(path) as file:
+    with written(path) as file:
         for key in sorted(table):  # by code point, which is the order of UTF-8's bytes
             try:
                 file.write(f"{key} {table[key]}".rstrip(" ").encode("utf-8", "surrogateescape") + b"\n")
@@ -232,26 +242,11 @@ def _lhotse_supervision(utterance: Utterance, recording: str, channels: int) -> 
     return {key: value for key, value in line.items() if value is not None}
 
 
-def _write_lines(path: Path, lines: Iterable[dict[str, Any]]) -> int:
-    """Gzipped JSON Lines, the same for the same content. Returns how many."""
-    written = 0
-    with _part_of(path) as file, gzip.GzipFile("", "wb", fileobj=file, mtime=0) as packed:
+def _write_lines(path: Path, lines: Iterable[dict[str, Any]]) -> None:
+    """Gzipped JSON Lines, the same for the same content."""
+    with written(path) as file, gzip.GzipFile("", "wb", fileobj=file, mtime=0) as packed:
         for line in lines:
             packed.write(json.dumps(line).encode() + b"\n")
-            written += 1
-    return written
-
-
-@contextmanager
-def _part_of(path: Path) -> Iterator[BinaryIO]:
-    """The file under a temporary name, renamed when all is written."""
-    part = path.with_name(path.name + ".part")
-    try:
-        with part.open("wb") as file:
-            yield file
-        part.replace(path)
-    finally:
-        part.unlink(missing_ok=True)
 
 
 def _word(name: str) -> str:

@@ -6,7 +6,8 @@ import os
 import stat
 from pathlib import Path
 
-from asr.errors import AsrError
+from asr.audio import AudioInfo, audio_info
+from asr.errors import AsrError, AudioError
 
 
 def require_file(path: str | Path, error: type[AsrError]) -> None:
@@ -18,3 +19,9 @@ def require_file(path: str | Path, error: type[AsrError]) -> None:
         return
     if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):
         raise error(f"{path}: is a pipe or a device; let it be written to a file first")
+
+
+def read_header(path: str | Path) -> AudioInfo:
+    """What the header of an audio file says. Raises AudioError."""
+    require_file(path, AudioError)
+    return audio_info(path)

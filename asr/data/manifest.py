@@ -16,6 +16,7 @@ import numpy as np
 
 from asr.data.files import require_file
 from asr.errors import ManifestError
+from asr.folders import written
 
 
 @dataclass(frozen=True)
@@ -57,7 +58,7 @@ def read_lines(path: str | Path) -> Iterator[tuple[int, dict[str, Any] | Manifes
 
     NeMo's names of keys have become this project's. Raises ManifestError for a file that cannot be read.
     """
-    for number, _, line in _numbered(Path(path)):
+    for number, _, line in numbered_lines(Path(path)):
         try:
             yield number, _parse(line, f"{path}, line {number}")
         except ManifestError as error:
@@ -75,7 +76,7 @@ class Manifest:
     def __init__(self, path: str | Path, visit: Callable[[int, dict[str, Any]], None] | None = None) -> None:
         self.path = Path(path)
         offsets, durations = array("q"), array("d")
-        for number, offset, line in _numbered(self.path):
+        for number, offset, line in numbered_lines(self.path):
             parsed = _parse(line, f"{self.path}, line {number}")
             if visit is not None:
                 visit(len(offsets), parsed)
@@ -129,44 +130,33 @@ def default_id(audio: str, start: float = 0.0) -> str:
 
 
 def write_manifest(path: Path, utterances: Iterable[Utterance]) -> int:
-    """Write utterances, whole or not at all (temporary name, then renamed). Returns how many."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+    """Write utterances, whole or not at all. Returns how many."""
     count = 0
-    part = path.with_name(path.name + ".part")
-    try:
-        with part.open("wb") as file:
-            for utterance in utterances:
-                file.write(_dump(utterance.to_json(path.parent)) + b"\n")
-                count += 1
-        part.replace(path)
-    finally:
-        part.unlink(missing_ok=True)
+    with written(path) as file:
+        for utterance in utterances:
+            file.write(_line(utterance, path.parent))
+            count += 1
     return count
 
 
 def write_manifests(folder: Path, utterances: Iterable[tuple[str, Utterance]]) -> dict[str, tuple[int, float]]:
     """Write (part, utterance) to `folder/PART.jsonl`, all parts or none. Returns how many utterances and seconds each
     part has."""
-    folder.mkdir(parents=True, exist_ok=True)
-    written: dict[str, tuple[int, float]] = {}
+    found: dict[str, tuple[int, float]] = {}
     files: dict[str, BinaryIO] = {}
-    try:
-        with ExitStack() as stack:
-            for part, utterance in utterances:
-                if part not in files:
-                    files[part] = stack.enter_context((folder / f"{part}.jsonl.part").open("wb"))
-                files[part].write(_dump(utterance.to_json(folder)) + b"\n")
-                count, seconds = written.get(part, (0, 0.0))
-                written[part] = count + 1, seconds + utterance.duration
-        for part in files:
-            (folder / f"{part}.jsonl.part").replace(folder / f"{part}.jsonl")
-    finally:
-        for part in files:
-            (folder / f"{part}.jsonl.part").unlink(missing_ok=True)
-    return written
+    with ExitStack() as stack:
+        for part, utterance in utterances:
+            if part not in files:
+                files[part] = stack.enter_context(written(folder / f"{part}.jsonl"))
+            files[part].write(_line(utterance, folder))
+            count, seconds = found.get(part, (0, 0.0))
+            found[part] = count + 1, seconds + utterance.duration
+        for file in files.values():  # a full disk is noticed before the first has its name
+            file.flush()
+    return found
 
 
-def _numbered(path: Path) -> Iterator[tuple[int, int, bytes]]:
+def numbered_lines(path: Path) -> Iterator[tuple[int, int, bytes]]:
     """Number from 1, offset in bytes and content of every line that is not blank."""
     offset = 0
     require_file(path, ManifestError)
@@ -180,11 +170,12 @@ def _numbered(path: Path) -> Iterator[tuple[int, int, bytes]]:
         raise ManifestError(f"{path}: {getattr(error, 'strerror', None) or error}") from None
 
 
-def _dump(line: dict[str, Any]) -> bytes:
+def _line(utterance: Utterance, folder: Path) -> bytes:
+    line = utterance.to_json(folder)
     try:
-        return json.dumps(line, ensure_ascii=False).encode()
+        return json.dumps(line, ensure_ascii=False).encode() + b"\n"
     except UnicodeEncodeError:  # a file name that is not UTF-8: escaped, it finds its file again
-        return json.dumps(line).encode()
+        return json.dumps(line).encode() + b"\n"
 
 
 def speaker_name(name: str) -> str:

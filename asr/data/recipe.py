@@ -18,6 +18,7 @@ from urllib.parse import unquote, urlsplit
 from asr.data.download import SUFFIXES, Archive, fetch, find_in_mirror, gigabytes, mirror_folder
 from asr.data.manifest import write_manifests
 from asr.data.unpack import unpack
+from asr.data.wording import as_time, plural
 from asr.errors import AsrError, DownloadError, ManifestError
 from asr.lock import folder_lock
 
@@ -25,6 +26,19 @@ Say = Callable[[str], None]
 
 PREPARED = "prepared.json"
 TEMPLATE = "custom"
+README = """# {name}
+
+What is spoken, by whom, under which licence, and where it comes from.
+
+    bash recipes/{name}/run.sh
+
+downloads, prepares, trains with [{name}.yaml]({name}.yaml) and prints the WER of the test part: … % (… to …) on …, in …
+minutes. Environment variables are those of [all recipes](../../README.md#run-a-recipe).
+
+## Parts
+
+Utterances, hours and speakers of train, dev (on which the checkpoint is chosen) and test, and whose split that is.
+"""
 
 
 def find_recipe(name: str) -> Path:
@@ -46,32 +60,40 @@ def prepare(
     parts: Sequence[str] = (),
     sources: Sequence[str] = (),
     again: bool = False,
+    manifests: bool = True,
 ) -> Path:
-    """Download, unpack and write manifests below `data/<recipe>`; returns that folder. Done work is not done again,
-    unless `again` asks for the manifests to be written anew.
+    """Have a recipe's archives unpacked in `data/<recipe>/corpus`, each in a folder of its name, and write manifests to
+    `data/<recipe>`; returns that folder, or the corpus's where no manifests are wanted. Done work is not done again:
+    what was unpacked once is not fetched even where the archive is gone; `again` writes the manifests anew.
+
+    parts: the archives' names; none: all that are not optional. sources: the corpus from somewhere else, as one folder
+    in which it lies unpacked (it is used in place), as archives, or as their URLs. Raises AsrError.
 
     prepare.py defines ARCHIVES, a list of `Archive`, and `utterances(corpus, made)`, which yields (part, Utterance):
     `corpus` is the folder with the unpacked archives, `made` one for audio the recipe makes itself.
-    parts, sources: see `download`. Raises AsrError.
     """
     recipe = recipe.resolve()
     module = load(recipe / "prepare.py")
     home = data / recipe.name
     written = hashlib.sha256((recipe / "prepare.py").read_bytes()).hexdigest()
     given = [_identity(source) for source in sources]
-    wanted = [archive.name for archive in _choose(module.ARCHIVES, parts)] if not sources else []
-    with folder_lock(home, _busy(home), say):
+    chosen = [] if sources else _choose(module.ARCHIVES, parts)
+    busy = DownloadError(f"{home}: another process is preparing it; wait for that one")
+    with folder_lock(home, busy, say):
         stamp = _stamp(home)
         if (
-            not again
+            manifests
+            and not again
             and stamp.get("prepare.py") == written
             and stamp.get("from", []) == given
-            and all(fnmatch.filter(stamp.get("archives", [name]), name) for name in wanted)
+            and all(fnmatch.filter(stamp.get("archives", [archive.name]), archive.name) for archive in chosen)
             and all((home / f"{part}.jsonl").is_file() for part in stamp["parts"])
         ):
             say(f"{home}: already prepared")
             return home
-        corpus = _have(recipe, home, mirror, verify, say, parts, sources)
+        corpus = _have(chosen, sources, home, mirror, verify, say)
+        if not manifests:
+            return corpus
         (home / PREPARED).unlink(missing_ok=True)  # from here on the manifests are neither the old nor the new
         found = write_manifests(home, module.utterances(corpus, home / "made"))
         if not found:
@@ -79,43 +101,21 @@ def prepare(
         for part in set(stamp.get("parts", [])) - set(found):
             (home / f"{part}.jsonl").unlink(missing_ok=True)
         for part, (count, seconds) in found.items():
-            say(f"{home / part}.jsonl: {count} utterances, {seconds / 3600:.2f} h")
+            say(f"{home / part}.jsonl: {plural(count, 'utterance')}, {as_time(seconds)}")
+        for use in ("train", "dev", "test"):
+            if not any(part.startswith(use) for part in found):
+                say(f"warning: {home}: nothing for {use} in what is there")
         unpacked = sorted(folder.name for folder in corpus.glob("*")) if not sources else []
         stamp = {"prepare.py": written, "parts": list(found), "archives": unpacked, "from": given}
         (home / PREPARED).write_text(json.dumps(stamp), encoding="utf-8")
     return home
 
 
-def download(
-    recipe: Path,
-    data: Path,
-    mirror: str | None,
-    verify: bool,
-    say: Say,
-    parts: Sequence[str] = (),
-    sources: Sequence[str] = (),
-) -> Path:
-    """Have a recipe's archives in `data/<recipe>/corpus`, each in the folder of its name; returns the corpus's folder.
-    What was unpacked once is not fetched again, even where the archive is gone.
-
-    parts: the archives' names; none: all that are not optional. sources: the corpus from somewhere else, as one folder
-    in which it lies unpacked (it is used in place), as archives, or as their URLs. Raises DownloadError.
-    """
-    home = data / recipe.resolve().name
-    with folder_lock(home, _busy(home), say):
-        return _have(recipe.resolve(), home, mirror, verify, say, parts, sources)
-
-
-def _busy(home: Path) -> DownloadError:
-    return DownloadError(f"{home}: another process is preparing it; wait for that one")
-
-
 def _have(
-    recipe: Path, home: Path, mirror: str | None, verify: bool, say: Say, parts: Sequence[str], sources: Sequence[str]
+    archives: list[Archive], sources: Sequence[str], home: Path, mirror: str | None, verify: bool, say: Say
 ) -> Path:
     """The corpus's folder, with everything in it that was asked for."""
-    in_place = [source for source in sources if Path(source).is_dir() or _is_list(source)]
-    if in_place:
+    if any(Path(source).is_dir() or _is_list(source) for source in sources):
         if len(sources) > 1:
             raise DownloadError(f"--from {' '.join(sources)}: give one folder that holds the whole corpus, or archives")
         return Path(sources[0]).absolute()
@@ -123,28 +123,25 @@ def _have(
         # Apart from the recipe's own archives, and from what was given another time.
         names = "\n".join(map(_identity, sources))
         corpus = home / "given" / hashlib.sha256(names.encode("utf-8", "surrogateescape")).hexdigest()[:12]
-        archives = [_given(source) for source in sources]
-    else:
+        archives, mirror = [_given(source) for source in sources], None
+    elif archives:
         corpus = home / "corpus"
-        chosen = _choose(load(recipe / "prepare.py").ARCHIVES, parts)
-        archives = [find_in_mirror(archive, mirror) for archive in chosen]
-        if not archives:
-            raise DownloadError(
-                f"{recipe.name}: has no archives of its own; give the corpus's folder with --from, or CORPUS=FOLDER"
-                " before the recipe's command"
-            )
+        archives = [find_in_mirror(archive, mirror) for archive in archives]
+    else:
+        raise DownloadError(
+            f"{home.name}: has no archives of its own; give the corpus's folder with --from, or CORPUS=FOLDER before"
+            " the recipe's command"
+        )
     missing = [archive for archive in archives if not (corpus / archive.name).is_dir()]
     for archive in archives:
         if archive not in missing:
             say(f"{corpus / archive.name}: already there")
-    _refuse_a_full_disk(missing, home, None if sources else mirror)
+    _refuse_a_full_disk(missing, home, mirror)
     for unfinished in corpus.glob("*.part"):  # of an extraction that was interrupted: no part of the corpus
         shutil.rmtree(unfinished)
-    fetched = []  # all before the first is unpacked: what is missing is known early
-    for archive in missing:
-        local = Path(archive.path) if sources and not archive.urls else None
-        fetched.append(local or fetch(archive, home / "archives", None if sources else mirror, verify, say))
-    for archive, path in zip(missing, fetched, strict=True):
+    # All before the first is unpacked: what is missing is known early.
+    paths = [fetch(archive, home / "archives", mirror, verify, say) for archive in missing]
+    for archive, path in zip(missing, paths, strict=True):
         say(f"unpacking {path}")
         unpack(path, corpus / archive.name)
     return corpus
@@ -167,6 +164,7 @@ def new_recipe(name: str, recipes: Path) -> Path:
             target = part / path.name.replace(TEMPLATE, name)
             target.write_text(re.sub(rf"\b{TEMPLATE}\b", name, path.read_text(encoding="utf-8")), encoding="utf-8")
             target.chmod(path.stat().st_mode)
+    (part / "README.md").write_text(README.format(name=name), encoding="utf-8")
     part.replace(folder)
     return folder
 

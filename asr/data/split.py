@@ -16,6 +16,7 @@ import numpy as np
 
 from asr.data.manifest import Manifest, line_id, read_lines
 from asr.errors import ManifestError
+from asr.folders import written
 
 ALIKE = 1.25  # times the shortest: units among which the draw chooses, where each is longer than a part's share
 
@@ -32,29 +33,15 @@ class Part:
     shared: tuple[int, int]
 
 
-class _Columns:
-    """What is needed of every line, as arrays: its unit (what is not divided), its speaker and a hash of its text."""
+class _Names:
+    """A number for each different name, and that of every line; -1 for none."""
 
-    def __init__(self, path: Path, by: str) -> None:
-        self.by = by
-        self.units, self.speakers, self.texts = array("q"), array("q"), array("q")
-        self.unit_codes: dict[str, int] = {}
-        self.speaker_codes: dict[str, int] = {}
-        self.without_speaker: list[int] = []
-        self.durations = Manifest(path, visit=self._add).durations
+    def __init__(self) -> None:
+        self.known: dict[str, int] = {}
+        self.numbers = array("q")
 
-    def _add(self, row: int, line: dict[str, Any]) -> None:
-        speaker = line.get("speaker")
-        if speaker is None:
-            self.without_speaker.append(row)
-            self.speakers.append(-1)
-        else:
-            self.speakers.append(self.speaker_codes.setdefault(str(speaker), len(self.speaker_codes)))
-        if self.by == "utterance":
-            # The start, as parts of one file may share an id; one utterance in the list twice goes to one part.
-            unit = f"{line_id(line)} {float(line.get('start', 0.0))}"
-            self.units.append(self.unit_codes.setdefault(unit, len(self.unit_codes)))
-        self.texts.append(hash(line.get("text") or None))
+    def add(self, name: str | None) -> None:
+        self.numbers.append(-1 if name is None else self.known.setdefault(name, len(self.known)))
 
 
 def split_manifest(
@@ -77,24 +64,36 @@ def split_manifest(
     names = ["train", *(name for name, share in shares.items() if share > 0)]
     files = [folder / f"{name}.jsonl" for name in names]
     _check_files(path, files, force)
-    columns = _Columns(path, by)
-    if by == "speaker" and columns.without_speaker:
+    speakers, texts = _Names(), array("q")
+    units = speakers if by == "speaker" else _Names()  # what is not divided
+
+    def see(_: int, line: dict[str, Any]) -> None:
+        speakers.add(str(line["speaker"]) if "speaker" in line else None)
+        if by == "utterance":
+            # The start, as parts of one file may share an id; one utterance in the list twice goes to one part.
+            units.add(f"{line_id(line)} {float(line.get('start', 0.0))}")
+        texts.append(hash(line.get("text") or None))
+
+    durations = Manifest(path, visit=see).durations
+    if by == "speaker" and -1 in speakers.numbers:
         raise ManifestError(
-            f"{path}: {len(columns.without_speaker)} of {len(columns.durations)} utterances have no speaker; add them,"
-            " or split --by utterance, which tells little about voices the model never heard"
+            f"{path}: {speakers.numbers.count(-1)} of {len(durations)} utterances have no speaker; add them, or split"
+            " --by utterance, which tells little about voices the model never heard"
         )
-    codes, known = (columns.speakers, columns.speaker_codes) if by == "speaker" else (columns.units, columns.unit_codes)
-    units = np.array(codes, dtype=np.int64)
-    if len(known) < len(names):
-        what = "speakers" if by == "speaker" else "utterances"
+    if len(units.known) < len(names):
         advice = "; split --by utterance, or leave a part out (--dev 0)" if by == "speaker" else ""
-        raise ManifestError(f"{path}: {len(known)} {what} cannot make {len(names)} parts{advice}")
+        raise ManifestError(f"{path}: {len(units.known)} {by}s cannot make {len(names)} parts{advice}")
+    rows = np.array(units.numbers)
     # Whole microseconds: sums of fractions would depend on the order of the lines.
-    lengths = np.bincount(units, weights=np.round(1e6 * columns.durations), minlength=len(known))
-    part_of_unit = assign(list(known), lengths.tolist(), [shares[name] for name in names[1:]], seed)
-    parts = np.array(part_of_unit)[units]
+    lengths = np.bincount(rows, weights=np.round(1e6 * durations), minlength=len(units.known))
+    part_of_unit = assign(list(units.known), lengths.tolist(), [shares[name] for name in names[1:]], seed)
+    parts = np.array(part_of_unit)[rows]
     _write_parts(path, files, parts.tolist())
-    return [_summary(file, parts == number, parts == 0, columns) for number, file in enumerate(files)]
+    columns = durations, np.array(speakers.numbers), np.array(texts)
+    training = columns[2][parts == 0]
+    return [
+        _summary(file, training, *(column[parts == number] for column in columns)) for number, file in enumerate(files)
+    ]
 
 
 def assign(units: Sequence[str], lengths: Sequence[float], shares: Sequence[float], seed: int) -> list[int]:
@@ -143,27 +142,21 @@ def _check_files(path: Path, files: Sequence[Path], force: bool) -> None:
 
 
 def _write_parts(path: Path, files: Sequence[Path], parts: Sequence[int]) -> None:
-    """All parts under temporary names, renamed when all are written. Lines stay as they are but for where audio is."""
+    """All parts or none. Lines stay as they are but for where audio is."""
     home, folder = os.path.abspath(path.parent), os.path.abspath(files[0].parent)
-    os.makedirs(folder, exist_ok=True)
     encode = json.JSONEncoder(ensure_ascii=False).encode
-    temporary = [file.with_name(file.name + ".part") for file in files]
-    try:
-        with ExitStack() as stack:
-            writers = [stack.enter_context(part.open("wb")) for part in temporary]
-            for part, (_, line) in zip(parts, read_lines(path), strict=False):
-                if isinstance(line, ManifestError):
-                    raise line
-                if home != folder:
-                    line = {"id": line_id(line)} | line  # as it was, whatever becomes of the path
-                    line["audio"] = _moved(line["audio"], home, folder)
-                # What UTF-8 lacks, of file names that are not in it, is written as JSON's escape.
-                writers[part].write(encode(line).encode("utf-8", "backslashreplace") + b"\n")
-        for part, file in zip(temporary, files, strict=True):
-            part.replace(file)
-    finally:
-        for part in temporary:
-            part.unlink(missing_ok=True)
+    with ExitStack() as stack:
+        writers = [stack.enter_context(written(file)) for file in files]
+        for part, (_, line) in zip(parts, read_lines(path), strict=False):
+            if isinstance(line, ManifestError):
+                raise line
+            if home != folder:
+                line = {"id": line_id(line)} | line  # as it was, whatever becomes of the path
+                line["audio"] = _moved(line["audio"], home, folder)
+            # What UTF-8 lacks, of file names that are not in it, is written as JSON's escape.
+            writers[part].write(encode(line).encode("utf-8", "backslashreplace") + b"\n")
+        for writer in writers:  # a full disk is noticed before the first has its name
+            writer.flush()
 
 
 def _moved(audio: str, home: str, folder: str) -> str:
@@ -173,15 +166,14 @@ def _moved(audio: str, home: str, folder: str) -> str:
     return inside.replace(os.sep, "/")
 
 
-def _summary(file: Path, chosen: np.ndarray, training: np.ndarray, columns: _Columns) -> Part:
-    texts = np.array(columns.texts, dtype=np.int64)
-    spoken = texts != hash(None)
-    own = np.unique(texts[chosen & spoken])
-    speakers = np.unique(np.array(columns.speakers, dtype=np.int64)[chosen])
+def _summary(file: Path, training: np.ndarray, durations: np.ndarray, speakers: np.ndarray, texts: np.ndarray) -> Part:
+    """training: hashes of the training part's texts; the others are of this part's utterances."""
+    own = np.unique(texts[texts != hash(None)])
+    different = np.unique(speakers)
     return Part(
         path=file,
-        utterances=int(chosen.sum()),
-        seconds=float(columns.durations[chosen].sum()),
-        speakers=None if -1 in speakers else len(speakers),
-        shared=(int(np.isin(own, texts[training & spoken]).sum()), len(own)),
+        utterances=len(durations),
+        seconds=float(durations.sum()),
+        speakers=None if -1 in different else len(different),
+        shared=(int(np.isin(own, training).sum()), len(own)),
     )

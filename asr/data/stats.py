@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 import math
-import os
 from array import array
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePath
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from asr.audio import audio_info
-from asr.data.files import require_file
-from asr.data.manifest import read_lines
+from asr.data.files import read_header
+from asr.data.manifest import Manifest
+from asr.data.wording import as_time, plural
 from asr.errors import AudioError, ManifestError
+from asr.folders import written
 from asr.text import normalise
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 HEADERS = 100  # audio headers read, of files spread evenly over the manifests
 MOST_BINS = 14
 SHOWN = 0.995  # quantile up to which bins go; the rest is one more
-EIGHTHS = " ▏▎▍▌▋▊▉█"
+WIDTH = 50  # of the longest bar
 
 
 @dataclass
@@ -46,7 +46,7 @@ class Stats:
         """Name and value of everything but the histograms, for people."""
         rows = [
             ("utterances", f"{len(self.durations):,}"),
-            ("hours", f"{self.durations.sum() / 3600:.2f}"),
+            ("audio", as_time(self.durations.sum())),
             ("duration", _spread(self.durations, "s")),
             ("speakers", f"{len(self.speaker_s):,}" if self.speaker_s else "not given"),
         ]
@@ -75,54 +75,36 @@ def collect(manifests: Sequence[Path]) -> Stats:
 
     Memory is a few bytes an utterance; of audio only some headers are read.
     """
-    durations, lengths, paces = array("d"), array("q"), array("d")
+    lengths, paces = array("q"), array("d")
     stats = Stats(np.empty(0), np.empty(0), np.empty(0))
     speakers: defaultdict[str, float] = defaultdict(float)
-    sample = _Sample()
-    for manifest in manifests:
-        for _, line in read_lines(manifest):
-            if isinstance(line, ManifestError):
-                raise line
-            duration, text = float(line["duration"]), line.get("text")
-            durations.append(duration)
-            if "speaker" in line:
-                speakers[str(line["speaker"])] += duration
-            if text is not None:
-                text = normalise(text, "none")
-                lengths.append(len(text))
-                stats.words += len(text.split())
-                stats.symbols.update(text)
-                if duration > 0:
-                    paces.append(len(text) / max(duration, 1e-3))  # of a mistake: not infinite
-            stats.suffixes[PurePath(line["audio"]).suffix.lower().lstrip(".") or "no suffix"] += 1
-            sample.add(os.path.join(manifest.parent, line["audio"]))
-    if not durations:
+
+    def see(_: int, line: dict[str, Any]) -> None:
+        duration, text = line["duration"], line.get("text")
+        if "speaker" in line:
+            speakers[str(line["speaker"])] += duration
+        if text is not None:
+            text = normalise(text, "none")
+            lengths.append(len(text))
+            stats.words += len(text.split())
+            stats.symbols.update(text)
+            if duration > 0:
+                paces.append(len(text) / max(duration, 1e-3))  # of a mistake: not infinite
+        stats.suffixes[PurePath(line["audio"]).suffix.lower().lstrip(".") or "no suffix"] += 1
+
+    corpora = [Manifest(path, visit=see) for path in manifests]
+    stats.durations = np.concatenate([corpus.durations for corpus in corpora])
+    if not len(stats.durations):
         raise ManifestError(f"{', '.join(map(str, manifests))}: no utterances in it")
-    stats.durations, stats.lengths, stats.paces = np.array(durations), np.array(lengths), np.array(paces)
-    stats.speaker_s = dict(speakers)
-    stats.rates = Counter(map(_header, sample.kept))
+    stats.lengths, stats.paces, stats.speaker_s = np.array(lengths), np.array(paces), dict(speakers)
+    step = len(stats.durations) // HEADERS + 1
+    stats.rates = Counter(_header(corpus[row].audio) for corpus in corpora for row in range(0, len(corpus), step))
     return stats
 
 
-class _Sample:
-    """Every 2^n-th item of a stream of unknown length, at most HEADERS of them."""
-
-    def __init__(self) -> None:
-        self.kept: list[str] = []
-        self.step, self.count = 1, 0
-
-    def add(self, item: str) -> None:
-        if self.count % self.step == 0:
-            self.kept.append(item)
-            if len(self.kept) > HEADERS:
-                self.kept, self.step = self.kept[::2], 2 * self.step
-        self.count += 1
-
-
-def _header(path: str) -> str:
+def _header(path: Path) -> str:
     try:
-        require_file(path, AudioError)
-        info = audio_info(path)
+        info = read_header(path)
     except AudioError:
         return "unreadable"
     return f"{info.sample_rate} Hz {'mono' if info.channels == 1 else f'{info.channels} channels'}"
@@ -142,15 +124,7 @@ def bins(values: np.ndarray) -> list[tuple[str, int]]:
     return shown[first:] if counts[-1] else shown[first:-1]
 
 
-def bar(share: float, width: int, plain: bool) -> str:
-    """A horizontal bar of share × width characters, to an eighth of one, or of whole # where plain."""
-    if plain:
-        return "#" * max(round(share * width), int(share > 0))
-    eighths = max(round(share * width * 8), int(share > 0))
-    return "█" * (eighths // 8) + EIGHTHS[eighths % 8].strip()
-
-
-def format_stats(stats: Stats, plain: bool, width: int = 50) -> str:
+def format_stats(stats: Stats) -> str:
     """Everything as text of several lines."""
     lines = [f"{name:24} {value}" for name, value in stats.rows()]
     for name, values in stats.histograms():
@@ -159,7 +133,8 @@ def format_stats(stats: Stats, plain: bool, width: int = 50) -> str:
         wide = max(len(label) for label, _ in shown)
         lines += ["", name]
         for label, count in shown:
-            lines.append(f"  {label:>{wide}}  {count:>9,}  {bar(count / most, width, plain)}".rstrip())
+            bar = "#" * max(round(WIDTH * count / most), int(count > 0))
+            lines.append(f"  {label:>{wide}}  {count:>9,}  {bar}".rstrip())
     return "\n".join(lines)
 
 
@@ -171,14 +146,9 @@ def write_png(stats: Stats, path: Path) -> None:
     figure = Figure(figsize=(4.5 * len(named), 3.2), layout="constrained")
     for axes, (name, values) in zip(figure.subplots(1, len(named), squeeze=False)[0], named, strict=True):
         _draw(axes, name, values)
-    figure.suptitle(f"{len(stats.durations):,} utterances, {stats.durations.sum() / 3600:.2f} h")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(path.name + ".part")
-    try:
-        figure.savefig(part, format="png", dpi=150)
-        part.replace(path)
-    finally:
-        part.unlink(missing_ok=True)
+    figure.suptitle(f"{plural(len(stats.durations), 'utterance')}, {as_time(stats.durations.sum())}")
+    with written(path) as file:
+        figure.savefig(file, format="png", dpi=150)
 
 
 def _draw(axes: Axes, name: str, values: np.ndarray) -> None:

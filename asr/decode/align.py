@@ -6,20 +6,20 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from math import isqrt
+from typing import NamedTuple
 
 import numpy as np
-import torch
-from torch.nn.utils.rnn import pad_sequence
 
+from asr.data.wording import plural
+from asr.decode.batch import decode_waveforms, log_prob_rows
 from asr.decode.greedy import Word
 from asr.errors import TextError
 from asr.frames import least_frames
 from asr.model.recognizer import Recognizer
-from asr.text import ZERO_WIDTH_SPACE, Tokenizer, normalise
+from asr.text import ZERO_WIDTH_SPACE, Tokenizer, listed, normalise
 
 CHUNK_S = 30.0  # longer audio is computed in chunks
 CONTEXT_S = 2.0  # that see this much of their neighbours
-CHUNKS = 4  # computed at once
 PAUSE_S = 0.12  # as long a quiet ends a word; the stop inside "eight" is shorter
 ONSET_S = 0.25  # no word begins more than this before its frames say
 TAIL_S = 1.0  # no word lasts longer than this beyond its last frame
@@ -49,16 +49,12 @@ class Alignment:
     skipped: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True)
-class Spans:
+class Spans(NamedTuple):
     """(tokens,) arrays: a token's first frame, the frame after its last, and its mean probability in them."""
 
     first: np.ndarray
     end: np.ndarray
     confidence: np.ndarray
-
-    def kept(self, keep: np.ndarray) -> Spans:
-        return Spans(self.first[keep], self.end[keep], self.confidence[keep])
 
 
 def align(recognizer: Recognizer, samples: np.ndarray, text: str, skip_unknown: bool = False) -> Alignment:
@@ -79,20 +75,21 @@ def align(recognizer: Recognizer, samples: np.ndarray, text: str, skip_unknown: 
         )
     if not words:
         raise TextError("no words to align" + (f" but {listed(unknown)}" if unknown else " in the text"))
-    space = _space(recognizer.tokenizer)
-    tokens = [token for _, numbers in words for token in (*numbers, *space)]
-    tokens = tokens[: len(tokens) - len(space)]
+    space = recognizer.tokenizer.space
+    tokens = [token for _, numbers in words for token in (space, *numbers) if token >= 0]
+    if space >= 0:
+        del tokens[0]
     frames, least = recognizer.output_frames(len(samples)), least_frames(tokens)
     if least > frames:
         raise TextError(
-            f"the text is too long for the audio: {len(words)} words need {least} frames of"
+            f"the text is too long for the audio: {plural(len(words), 'word')} of at least {least} frames of"
             f" {1000 * recognizer.frame_s:g} ms ({least * recognizer.frame_s:.2f} s), there are {frames}"
             f" ({len(samples) / recognizer.sample_rate:.2f} s)"
         )
     log_probs = long_log_probs(recognizer, samples)
     spans = token_spans(log_probs, tokens, best_path(log_probs, tokens))
-    in_words = ~np.isin(tokens, space)
-    timed = _time_words(recognizer, samples, words, spans.kept(in_words))
+    in_words = np.array(tokens) != space
+    timed = _time_words(recognizer, samples, words, Spans(*(values[in_words] for values in spans)))
     return Alignment(timed, len(samples) / recognizer.sample_rate, recognizer.name, tuple(unknown))
 
 
@@ -108,11 +105,6 @@ def spell(text: str, tokenizer: Tokenizer, normaliser: str) -> tuple[list[tuple[
     return words, unknown
 
 
-def _space(tokenizer: Tokenizer) -> list[int]:
-    """What stands between words: nothing, or the one token that a model of characters may have for it."""
-    return tokenizer.encode(" ") if tokenizer.kind == "characters" and not tokenizer.unknown(" ") else []
-
-
 def long_log_probs(recognizer: Recognizer, samples: np.ndarray) -> np.ndarray:
     """(samples,) float32 of any length -> (frames, vocabulary) float32 on one grid: frame i is centred on i × frame_s.
 
@@ -120,22 +112,11 @@ def long_log_probs(recognizer: Recognizer, samples: np.ndarray) -> np.ndarray:
     """
     step = recognizer.features.hop * recognizer.config.subsampling
     chunk, context = round(CHUNK_S / recognizer.frame_s), round(CONTEXT_S / recognizer.frame_s)
-    total = recognizer.output_frames(len(samples))
-    log_probs = np.empty((total, len(recognizer.tokenizer)), np.float32)
-    starts = range(0, total, chunk)
-    for group in (starts[i : i + CHUNKS] for i in range(0, len(starts), CHUNKS)):
-        begins = [max(0, start - context) for start in group]
-        pieces = [
-            torch.from_numpy(samples[begin * step : (start + chunk + context) * step])
-            for start, begin in zip(group, begins, strict=True)
-        ]
-        lengths = torch.tensor([len(piece) for piece in pieces], device=recognizer.device)
-        with torch.inference_mode():
-            computed, _ = recognizer(pad_sequence(pieces, batch_first=True).to(recognizer.device), lengths)
-        for start, begin, piece in zip(group, begins, computed.float().cpu().numpy(), strict=True):
-            kept = log_probs[start : start + chunk]
-            kept[:] = piece[start - begin :][: len(kept)]
-    return log_probs
+    starts = range(0, recognizer.output_frames(len(samples)), chunk)
+    begins = [max(0, start - context) for start in starts]
+    pieces = [samples[a * step : (b + chunk + context) * step] for a, b in zip(begins, starts, strict=True)]
+    computed = zip(decode_waveforms(recognizer, pieces, log_prob_rows), begins, starts, strict=True)
+    return np.concatenate([rows[b - a :][:chunk] for rows, a, b in computed])
 
 
 def best_path(log_probs: np.ndarray, tokens: Sequence[int]) -> np.ndarray:
@@ -201,7 +182,7 @@ def token_spans(log_probs: np.ndarray, tokens: Sequence[int], path: np.ndarray) 
     """Where a path of `best_path` through log_probs, (frames, vocabulary), says each token, and how surely."""
     spoken = np.flatnonzero(path >= 0)
     _, begins, counts = np.unique(path[spoken], return_index=True, return_counts=True)
-    probabilities = np.exp(log_probs[spoken, np.asarray(tokens)[path[spoken]]].astype(np.float64))
+    probabilities = np.exp(log_probs[spoken, np.array(tokens, int)[path[spoken]]].astype(np.float64))
     return Spans(spoken[begins], spoken[begins] + counts, np.add.reduceat(probabilities, begins) / counts)
 
 
@@ -209,20 +190,25 @@ def _time_words(
     recognizer: Recognizer, samples: np.ndarray, words: Sequence[tuple[str, list[int]]], spans: Spans
 ) -> list[AlignedWord]:
     """Words and their tokens, and where these tokens are (spaces left out) -> words with seconds."""
-    symbols = [[recognizer.tokenizer.tokens[token] for token in numbers] for _, numbers in words]
-    symbols = [[symbol for symbol in each if symbol != " "] for each in symbols]
+    names = recognizer.tokenizer.tokens
+    symbols = [[names[token] for token in numbers if names[token] != " "] for _, numbers in words]
     edges = np.cumsum([0, *map(len, symbols)])
-    over = (spans.end - 0.5) * recognizer.frame_s
-    # A token begins lead_s early, but not before the one before it is over.
-    starts = np.maximum(spans.first * recognizer.frame_s - recognizer.lead_s, np.append(0.0, over[:-1]))
-    starts[edges[:-1]], ends = word_edges(samples, recognizer.sample_rate, starts[edges[:-1]], over[edges[1:] - 1])
+    starts, lasts = seconds_of(recognizer, spans.first, spans.end)
+    starts[edges[:-1]], ends = word_edges(samples, recognizer.sample_rate, starts[edges[:-1]], lasts[edges[1:] - 1])
     out = []
-    for (word, _), names, a, b, end in zip(words, symbols, edges[:-1], edges[1:], ends, strict=True):
+    for (word, _), spelled, a, b, end in zip(words, symbols, edges[:-1], edges[1:], ends, strict=True):
         bounds, confidence = [*starts[a:b].tolist(), end], spans.confidence[a:b]
-        parts = zip(names, bounds[:-1], bounds[1:], confidence.tolist(), strict=True)
+        parts = zip(spelled, bounds[:-1], bounds[1:], confidence.tolist(), strict=True)
         mean = float(np.average(confidence, weights=(spans.end - spans.first)[a:b]))
         out.append(AlignedWord(word, bounds[0], end, mean, tuple(Word(*part) for part in parts)))
     return out
+
+
+def seconds_of(recognizer: Recognizer, first: np.ndarray, end: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """(n,) first frames, and frames after the last, of tokens or words -> seconds where these begin: lead_s early, but
+    not before the last frame of the one before is over; and seconds where their last frames end."""
+    lasts = (end - 0.5) * recognizer.frame_s
+    return np.maximum(first * recognizer.frame_s - recognizer.lead_s, np.append(0.0, lasts[:-1])), lasts
 
 
 def word_edges(
@@ -259,9 +245,3 @@ def word_edges(
             ends[i] = min(max(last, found[0][0]), end)
     # A word without a pause behind it lasts until the next one, which may have moved to an earlier place.
     return new_starts, np.minimum(ends, np.append(new_starts[1:], np.inf)).tolist()
-
-
-def listed(names: Sequence[str], most: int = 12) -> str:
-    """Names for people: quoted, the first few of many."""
-    kept = list(dict.fromkeys(names))
-    return ", ".join(map(repr, kept[:most])) + (f" and {len(kept) - most} more" if len(kept) > most else "")

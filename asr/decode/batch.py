@@ -39,3 +39,9 @@ def decode_waveforms(
             )
         found.update(zip(batch, decoder(log_probs, frames), strict=True))
     return [found[i] for i in range(len(waveforms))]
+
+
+def log_prob_rows(log_probs: Tensor, lengths: Tensor) -> list[np.ndarray]:
+    """Decodes nothing: (batch, frames, vocabulary) and their lengths -> (frames, vocabulary) float32 of each."""
+    rows = log_probs.detach().float().cpu().numpy()
+    return [row[:n] for row, n in zip(rows, lengths.tolist(), strict=True)]

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import pairwise
@@ -17,17 +17,19 @@ from itertools import pairwise
 import numpy as np
 from torch import Tensor
 
-from asr.decode.align import best_path
+from asr.decode.align import best_path, token_spans
+from asr.decode.batch import log_prob_rows
 from asr.decode.greedy import Hypothesis
 from asr.decode.hotwords import build_hot_words
 from asr.decode.lexicon import Lexicon, build_lexicon
 from asr.decode.prefixes import NODE, Rules
 from asr.decode.search import Limits, search
 from asr.errors import ConfigError, ModelError
+from asr.jit import is_compiled
 from asr.lm.model import LanguageModel
 from asr.lm.trie import Level, build
 from asr.lm.units import END_ID, SPACE, SPECIAL, UNKNOWN_ID
-from asr.text import Tokenizer, normalise
+from asr.text import Tokenizer, listed, normalise
 
 LOWEST = -1e4  # what ln 0 counts as, so that a frame that allows nothing does not end the search
 
@@ -95,11 +97,22 @@ class BeamSearch:
 
     def __call__(self, log_probs: Tensor, lengths: Tensor) -> list[Hypothesis]:
         """log_probs: (batch, frames, vocabulary), lengths: (batch,) -> hypotheses, as `greedy` gives them."""
-        rows = log_probs.detach().float().cpu().numpy()
-        utterances = [_finite(row[:n]) for row, n in zip(rows, lengths.tolist(), strict=True)]
         with ThreadPoolExecutor(os.cpu_count()) as pool:
-            found = pool.map(lambda utterance: self.n_best(utterance)[0], utterances)
-            return [_timed(*pair) for pair in zip(utterances, found, strict=True)]
+            return list(pool.map(self._decode, log_prob_rows(log_probs, lengths)))
+
+    def _decode(self, log_probs: np.ndarray) -> Hypothesis:
+        """The best tokens, with the frames of the best path through them."""
+        log_probs = _finite(log_probs)
+        tokens = self.n_best(log_probs)[0].tokens
+        spans = token_spans(log_probs, tokens, best_path(log_probs, tokens))
+        return Hypothesis(tokens, spans.first.tolist(), spans.end.tolist())
+
+    def warm_up(self, say: Callable[[str], None]) -> BeamSearch:
+        """Itself, its machine code loaded, so that no measurement counts that; compiled where that was never done."""
+        if not is_compiled(search):
+            say("compiling the beam search, once (about 40 s)…")
+        self.n_best(np.zeros((1, len(self.rules.units)), np.float32))
+        return self
 
 
 def prepare(
@@ -108,38 +121,35 @@ def prepare(
     settings: BeamSettings | None = None,
     lm: LanguageModel | None = None,
     hot_words: Mapping[str, float] | None = None,
-    vocabulary: Iterable[str] = (),
 ) -> BeamSearch:
     """Make a search for a model's tokens and normaliser.
 
     settings: where there are none, those that the language model was tuned to.
     hot_words: weights in nats a token; they may be spelled with any language model, and in a closed vocabulary.
-    vocabulary: words known beside the language model's.
 
-    Raises ModelError for a language model that does not fit, TextError for a hot word that cannot be spelled.
+    Raises ModelError, ConfigError for a language model and settings that do not fit the model, TextError for a hot word
+    that cannot be spelled.
     """
     settings = settings or BeamSettings(**(lm.weights if lm else {}))
-    space = tokenizer.encode(" ")[0] if tokenizer.kind == "characters" and not tokenizer.unknown(" ") else -1
+    if settings.closed and tokenizer.kind == "words":
+        raise ConfigError("the recogniser's tokens are words, so it hears no others anyway: leave out --closed")
     if lm is not None:
-        _check_fit(lm, tokenizer, normaliser, space)
-    by_word = tokenizer.kind == "characters" and (space >= 0 if lm is None else lm.unit == "word")
+        _check_fit(lm, tokenizer, normaliser)
+    by_word = tokenizer.kind == "characters" and (tokenizer.space >= 0 if lm is None else lm.unit == "word")
     hot = build_hot_words(hot_words or {}, tokenizer, normaliser)
     known = lm or _no_lm()
-    if by_word:
-        extra = [part for text in (*(hot_words or ()), *vocabulary) for part in normalise(text, normaliser).split()]
-        lexicon = _make_lexicon(known, settings, extra, tokenizer)
-    else:
-        lexicon = build_lexicon([], np.zeros(0, np.int64), np.zeros(0), tokenizer.tokens)
+    extra = [word for text in hot_words or () for word in normalise(text, normaliser).split()]
+    lexicon = _make_lexicon(known if by_word else _no_lm(), settings, extra if by_word else [], tokenizer)
     if lm is not None and by_word:
         _check_spelling(lm, lexicon)
-    if settings.closed and (not by_word or len(lexicon.unit) == 1):
-        raise ConfigError("a closed vocabulary needs a model of characters, and a language model of words")
+    if settings.closed and len(lexicon.unit) == 1:
+        raise ConfigError("a closed vocabulary needs a language model of words (--lm), or hot words")
     penalty = settings.unknown_penalty if lm is not None else 0.0
     most_gain = settings.word_bonus + max(0.0, penalty) + hot.given.max() + hot.pending.max()
     return BeamSearch(
         settings,
         Rules(
-            space=space,
+            space=tokenizer.space,
             by_word=by_word,
             closed=settings.closed,
             scored=lm is not None,
@@ -159,7 +169,7 @@ def prepare(
     )
 
 
-def _check_fit(lm: LanguageModel, tokenizer: Tokenizer, normaliser: str, space: int) -> None:
+def _check_fit(lm: LanguageModel, tokenizer: Tokenizer, normaliser: str) -> None:
     if lm.normaliser is not None and lm.normaliser != normaliser:
         raise ModelError(
             f"the language model's text went through the normaliser '{lm.normaliser}', the recogniser's through"
@@ -167,7 +177,7 @@ def _check_fit(lm: LanguageModel, tokenizer: Tokenizer, normaliser: str, space: 
         )
     if lm.unit == "character" and tokenizer.kind == "words":
         raise ModelError("the recogniser's tokens are words, the language model's units characters: use one of words")
-    if lm.unit == "word" and tokenizer.kind == "characters" and space < 0:
+    if lm.unit == "word" and tokenizer.kind == "characters" and tokenizer.space < 0:
         raise ModelError(
             "the recogniser's tokens hold no space to end a word: use a language model of characters (--unit character)"
         )
@@ -179,14 +189,13 @@ def _check_spelling(lm: LanguageModel, lexicon: Lexicon) -> None:
     mass = np.exp(lm.tables.unigrams[:, 0].astype(np.float64))
     if mass[spelled].sum() < 0.5 * mass[END_ID + 1 :].sum():
         lacking = np.setdiff1d(np.arange(END_ID + 1, len(lm.words)), spelled)
-        words = ", ".join(repr(lm.words[i]) for i in lacking[np.argsort(-mass[lacking], kind="stable")][:3])
-        raise ModelError(f"the recogniser cannot spell most of the language model's words, such as {words}")
+        words = [lm.words[i] for i in lacking[np.argsort(-mass[lacking], kind="stable")][:3]]
+        raise ModelError(f"the recogniser cannot spell most of the language model's words, such as {listed(words)}")
 
 
-def _make_lexicon(lm: LanguageModel, settings: BeamSettings, extra: Iterable[str], tokenizer: Tokenizer) -> Lexicon:
+def _make_lexicon(lm: LanguageModel, settings: BeamSettings, extra: list[str], tokenizer: Tokenizer) -> Lexicon:
     words = lm.words[END_ID + 1 :]
-    listed = set(words)
-    added = [word for word in dict.fromkeys(extra) if word not in listed]
+    added = [word for word in dict.fromkeys(extra) if word not in lm.index]
     units = np.concatenate([np.arange(END_ID + 1, len(lm.words)), np.full(len(added), UNKNOWN_ID)]).astype(np.int64)
     gains = settings.lm_weight * lm.tables.unigrams[units, 0].astype(np.float64)
     return build_lexicon([*words, *added], units, gains, tokenizer.tokens)
@@ -200,19 +209,5 @@ def _no_lm() -> LanguageModel:
 
 
 def _finite(log_probs: np.ndarray) -> np.ndarray:
-    clean = np.nan_to_num(log_probs.astype(np.float32), nan=LOWEST, posinf=-LOWEST, neginf=LOWEST)
-    return np.ascontiguousarray(clean.clip(LOWEST, -LOWEST))
-
-
-def _timed(log_probs: np.ndarray, scored: Scored) -> Hypothesis:
-    """With the frames of the best path through the tokens."""
-    path = best_path(log_probs, scored.tokens)
-    frames = np.flatnonzero(path >= 0)
-    positions = path[frames]
-    starts, lasts = (np.flatnonzero(np.diff(positions, **{side: -1})) for side in ("prepend", "append"))
-    return Hypothesis(
-        tokens=scored.tokens,
-        first=frames[starts].tolist(),
-        end=(frames[lasts] + 1).tolist(),
-        blank_share=float((log_probs.argmax(axis=1) == 0).mean()) if len(log_probs) else 1.0,
-    )
+    clean = np.nan_to_num(log_probs.astype(np.float32), nan=LOWEST, posinf=0.0, neginf=LOWEST)
+    return np.ascontiguousarray(clean.clip(LOWEST, 0.0))

@@ -12,14 +12,12 @@ from torch import Tensor
 class Hypothesis:
     """Tokens of one utterance; token i was read off frames first[i] up to, not including, end[i] of log_probs.
 
-    blank_share: share of frames whose best symbol is the blank. confidence: of each word, in [0, 1], where
-    asr.decode.words.with_confidence has added it.
+    confidence: of each word, in [0, 1], where asr.decode.words.with_confidence has added it.
     """
 
     tokens: list[int]
     first: list[int]
     end: list[int]
-    blank_share: float
     confidence: list[float] = field(default_factory=list)
 
 
@@ -41,11 +39,5 @@ def greedy(log_probs: Tensor, lengths: Tensor) -> list[Hypothesis]:
 
 def _collapse(symbols: Tensor) -> Hypothesis:
     values, runs = torch.unique_consecutive(symbols, return_counts=True)
-    ends = runs.cumsum(0)
-    hypothesis = Hypothesis([], [], [], float((symbols == 0).float().mean()) if len(symbols) else 1.0)
-    for token, run, end in zip(values.tolist(), runs.tolist(), ends.tolist(), strict=True):
-        if token != 0:
-            hypothesis.tokens.append(token)
-            hypothesis.first.append(end - run)
-            hypothesis.end.append(end)
-    return hypothesis
+    ends, spoken = runs.cumsum(0), values != 0
+    return Hypothesis(values[spoken].tolist(), (ends - runs)[spoken].tolist(), ends[spoken].tolist())

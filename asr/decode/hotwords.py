@@ -6,6 +6,7 @@ Aho and Corasick (1975). A word earns its weight token by token, and loses it ag
 from __future__ import annotations
 
 import math
+from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import NamedTuple
@@ -13,7 +14,7 @@ from typing import NamedTuple
 import numpy as np
 
 from asr.errors import TextError
-from asr.text import Tokenizer, normalise
+from asr.text import Tokenizer, listed, normalise
 
 WEIGHT = 0.6  # nats a token, where none is given: more hears words that nobody said, see scripts/bench_hotwords.py
 HEAVIEST = 100.0
@@ -42,30 +43,29 @@ def parse_hot_words(items: Iterable[str]) -> dict[str, float]:
     """
     weights: dict[str, float] = {}
     for item in items:
-        path = Path(item[1:])
-        lines = _lines(path) if item.startswith("@") else [(item, f"hot word '{item}'")]
+        lines = _lines(Path(item[1:])) if item.startswith("@") else [(item, f"hot word '{item}'")]
         for line, where in lines:
             name, colon, number = line.rpartition(":")
-            if not colon:
-                name, number = line, str(WEIGHT)
+            name = (name if colon else line).strip()
             try:
-                weight = float(number)
+                weight = float(number) if colon else WEIGHT
             except ValueError:
                 weight = math.nan
-            if not (name.strip() and 0 < abs(weight) <= HEAVIEST):
+            if not (name and 0 < abs(weight) <= HEAVIEST):
                 raise TextError(
                     f"{where}: expected NAME or NAME:weight, a weight of at most {HEAVIEST:g} nats a letter"
                 )
-            weights[name.strip()] = weight
+            weights[name] = weight
     return weights
 
 
 def _lines(path: Path) -> list[tuple[str, str]]:
+    """Those that are not blank, and what errors call them."""
     try:
         lines = path.read_text(encoding="utf-8-sig").splitlines()
     except OSError as error:
         raise TextError(f"{path}: {error.strerror}; --hotword @FILE names a file of hot words, one a line") from None
-    except (UnicodeDecodeError, ValueError):
+    except ValueError:
         raise TextError(f"{path}: a file of hot words must be text in UTF-8, one a line") from None
     return [(line, f"{path}, line {i}") for i, line in enumerate(lines, 1) if line.strip()]
 
@@ -75,59 +75,47 @@ def build_hot_words(weights: Mapping[str, float], tokenizer: Tokenizer, normalis
 
     Raises TextError naming a word that the model cannot spell.
     """
-    space = tokenizer.encode(" ")[0] if tokenizer.kind == "characters" and not tokenizer.unknown(" ") else -1
-    bounds = [space] if space >= 0 else []
-    children: list[dict[int, int]] = [{}]
-    given, pending = [0.0], [0.0]
+    bounds = (tokenizer.space,) if tokenizer.space >= 0 else ()
+    states: dict[tuple[int, ...], int] = {(): 0}  # by what of a word has been matched
+    children: dict[tuple[int, ...], list[int]] = defaultdict(list)
+    whole: dict[tuple[int, ...], float] = {}
+    lent: dict[tuple[int, ...], float] = defaultdict(float)
     for word, weight in weights.items():
         letters = _spell(word, tokenizer, normaliser)
-        state = 0
-        for place, token in enumerate([*bounds, *letters, *bounds]):
-            if token not in children[state]:
-                children[state][token] = len(children)
-                children.append({})
-                given.append(0.0)
-                pending.append(0.0)
-            state = children[state][token]
-            matched = min(max(place + 1 - len(bounds), 0), len(letters))
-            pending[state] = max(pending[state], weight * matched)
-        given[state] = weight * len(letters)
-    return _automaton(children, np.array(given), np.array(pending), len(tokenizer), space)
+        phrase = (*bounds, *letters, *bounds)
+        for place, token in enumerate(phrase):
+            before, matched = phrase[:place], phrase[: place + 1]
+            if matched not in states:
+                states[matched] = len(states)
+                children[before].append(token)
+            lent[matched] = max(lent[matched], weight * min(max(place + 1 - len(bounds), 0), len(letters)))
+        whole[phrase] = weight * len(letters)
+    known = sorted({token for branches in children.values() for token in branches})
+    column = np.zeros(len(tokenizer), np.int32)
+    column[known] = np.arange(1, len(known) + 1)
+    following = np.zeros((len(states), len(known) + 1), np.int32)
+    given, pending = np.zeros((2, len(states)))
+    for matched in sorted(states, key=len):
+        state = states[matched]
+        if matched:  # where a match breaks, it goes on from the longest end of it that is a state
+            fallback = next(states[end] for end in (matched[i + 1 :] for i in range(len(matched))) if end in states)
+            following[state] = following[fallback]
+            given[state] = whole.get(matched, 0.0) + given[fallback]
+            open_ended = lent[matched] if children[matched] else 0.0  # otherwise it has been given
+            pending[state] = max(open_ended, pending[fallback])
+        for token in children[matched]:
+            following[state, column[token]] = states[(*matched, token)]
+    start = states[bounds] if weights else 0
+    return HotWords(column, following, given, pending, start, tokenizer.space)
 
 
 def _spell(word: str, tokenizer: Tokenizer, normaliser: str) -> list[int]:
     text = normalise(word, normaliser)
     missing = tokenizer.unknown(text)
-    if missing or not text:
-        lacking = (
-            f"the model has no token for {missing[0]!r}" if missing else f"nothing of it is left by '{normaliser}'"
-        )
-        raise TextError(f"hot word '{word}': {lacking}")
+    if not text:
+        raise TextError(f"hot word '{word}': nothing of it is left by '{normaliser}'")
+    if missing and tokenizer.kind == "words":
+        raise TextError(f"hot word '{word}': the model knows {listed(tokenizer.tokens[1:])}, not {missing[0]!r}")
+    if missing:
+        raise TextError(f"hot word '{word}': the model has no token for {missing[0]!r}")
     return tokenizer.encode(text)
-
-
-def _automaton(
-    children: list[dict[int, int]], given: np.ndarray, pending: np.ndarray, tokens: int, space: int
-) -> HotWords:
-    """Add to the tree where to go on from when a match breaks: the longest end of what was matched that is in it."""
-    known = sorted({token for branches in children for token in branches})
-    column = np.zeros(tokens, np.int32)
-    column[known] = np.arange(1, len(known) + 1)
-    following = np.zeros((len(children), len(known) + 1), np.int32)
-    for token, child in children[0].items():
-        following[0, column[token]] = child
-    level = [(child, 0) for child in children[0].values()]
-    while level:
-        deeper = []
-        for state, fallback in level:
-            if not children[state]:
-                pending[state] = 0.0  # nothing is open: what was matched has been given
-            pending[state] = max(pending[state], pending[fallback])
-            given[state] += given[fallback]
-            following[state] = following[fallback]
-            for token, child in children[state].items():
-                deeper.append((child, int(following[fallback, column[token]])))
-                following[state, column[token]] = child
-        level = deeper
-    start = int(following[0, column[space]]) if space >= 0 else 0
-    return HotWords(column, following, given, pending, start, space)

@@ -46,29 +46,18 @@ def build_lexicon(words: Sequence[str], units: np.ndarray, gains: np.ndarray, to
 
 def _tree(letters: np.ndarray, lengths: np.ndarray, units: np.ndarray, gains: np.ndarray) -> Lexicon:
     """Sorted words -> nodes numbered level by level, so that siblings are neighbours."""
-    token, parent, unit = [np.zeros(1, np.int32)], [np.zeros(1, np.int32)], [np.full(1, -1, np.int64)]
-    ahead, nodes = [np.full(1, -np.inf)], 1
-    node = np.zeros(len(letters), np.int32)  # where each word has got to
-    rows = np.arange(len(letters))
-    for depth in range(letters.shape[1]):
-        rows = rows[lengths[rows] > depth]
-        if len(rows) == 0:
-            break
-        above, letter = node[rows], letters[rows, depth]
-        fresh = np.ones(len(rows), bool)
-        fresh[1:] = (above[1:] != above[:-1]) | (letter[1:] != letter[:-1])
-        node[rows] = nodes + np.cumsum(fresh) - 1
-        starts = np.flatnonzero(fresh)
-        token.append(letter[starts])
-        parent.append(above[starts])
-        ahead.append(np.maximum.reduceat(gains[rows], starts))
-        ends = np.full(len(starts), -1, np.int64)
-        whole = lengths[rows] == depth + 1
-        ends[node[rows[whole]] - nodes] = units[rows[whole]]
-        unit.append(ends)
-        nodes += len(starts)
-    children = np.bincount(np.concatenate(parent)[1:], minlength=nodes)
-    first = np.concatenate([[1], 1 + np.cumsum(children)]).astype(np.int32)
-    best = np.concatenate(ahead)
-    best[0] = 0.0  # nothing is known before the first letter
-    return Lexicon(first, np.concatenate(token).astype(np.int32), np.concatenate(unit), best)
+    inside = letters > 0
+    fresh = np.ones(letters.shape, bool)  # the first word with this beginning
+    fresh[1:] = np.logical_or.accumulate(letters[1:] != letters[:-1], axis=1)
+    fresh &= inside
+    node = np.cumsum(fresh.T, dtype=np.int32).reshape(fresh.T.shape).T  # of each beginning of each word
+    depths, rows = np.nonzero(fresh.T)
+    parents = np.where(depths > 0, node[rows, depths - 1], 0)
+    children = np.bincount(parents, minlength=len(rows) + 1)
+    unit = np.full(len(children), -1, np.int64)
+    unit[node[np.arange(len(node)), lengths - 1]] = units
+    ahead = np.full(len(children), -np.inf)
+    np.maximum.at(ahead, node[inside], np.repeat(gains, lengths))
+    ahead[0] = 0.0  # nothing is known before the first letter
+    first = np.cumsum(np.append(1, children)).astype(np.int32)
+    return Lexicon(first, np.append(0, letters[rows, depths]).astype(np.int32), unit, ahead)

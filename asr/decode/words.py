@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.nn.functional import ctc_loss
 from torch.nn.utils.rnn import pad_sequence
 
-from asr.decode.align import word_edges
+from asr.decode.align import seconds_of, word_edges
 from asr.decode.batch import Decoder
 from asr.decode.greedy import Hypothesis, Word
 from asr.model.recognizer import Recognizer
@@ -24,7 +24,7 @@ def word_spans(tokens: list[int], tokenizer: Tokenizer) -> list[tuple[int, int]]
     """A word is tokens[first:end], without the spaces around it."""
     if tokenizer.kind == "words":
         return [(i, i + 1) for i in range(len(tokens))]
-    spaces = [-1, *(i for i, token in enumerate(tokens) if tokenizer.tokens[token] == " "), len(tokens)]
+    spaces = [-1, *(i for i, token in enumerate(tokens) if token == tokenizer.space), len(tokens)]
     return [(a + 1, b) for a, b in pairwise(spaces) if b > a + 1]
 
 
@@ -77,10 +77,9 @@ def timed_words(recognizer: Recognizer, hypothesis: Hypothesis, samples: np.ndar
     spans = word_spans(hypothesis.tokens, recognizer.tokenizer)
     if not spans:
         return []
-    lasts = np.array([(hypothesis.end[end - 1] - 0.5) * recognizer.frame_s for _, end in spans])
-    firsts = np.array([hypothesis.first[first] * recognizer.frame_s for first, _ in spans])
-    starts = np.maximum(firsts - recognizer.lead_s, np.append(0.0, lasts[:-1]))
-    starts, ends = word_edges(samples, recognizer.sample_rate, starts, lasts)
+    firsts = np.array([hypothesis.first[first] for first, _ in spans])
+    ends = np.array([hypothesis.end[end - 1] for _, end in spans])
+    starts, ends = word_edges(samples, recognizer.sample_rate, *seconds_of(recognizer, firsts, ends))
     texts = [recognizer.tokenizer.decode(hypothesis.tokens[first:end]) for first, end in spans]
     # As the caller counts it: the sum of two times may be rounded up beyond it.
     over_s = (round(start_s * recognizer.sample_rate) + len(samples)) / recognizer.sample_rate

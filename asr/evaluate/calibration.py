@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from asr.evaluate.chart import draw
 from asr.evaluate.score import Pair, right_words
 
 BINS = 15  # of equal numbers of words, those of equal confidence together
@@ -63,33 +64,12 @@ def fit_map(confidence: np.ndarray, right: np.ndarray) -> tuple[float, float]:
     return float(slope), float(offset)
 
 
-def draw(measured: dict[str, Any]) -> str:
-    """A reliability diagram, SVG: the share of right words over the mean confidence, a dot a bin."""
-    place = [(40 + 240 * each["confidence"], 250 - 240 * each["right"], each) for each in measured["bins"]]
-    line = " ".join(f"{x:.1f},{y:.1f}" for x, y, _ in place)
-    dots = [
-        f'<circle cx="{x:.1f}" cy="{y:.1f}" r="3.5"><title>{each["words"]} words of confidence'
-        f" {each['confidence']:.3f}: {each['right']:.3f} right</title></circle>"
-        for x, y, each in place
-    ]
-    ticks = [
-        f'<text x="{40 + 240 * tick}" y="266" text-anchor="middle">{tick:g}</text>'
-        f'<text x="34" y="{254 - 240 * tick}" text-anchor="end">{tick:g}</text>'
-        for tick in (0, 0.5, 1)
-    ]
-    return "\n".join(
-        [
-            '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 300 290" font-family="sans-serif" font-size="11">',
-            '<rect width="300" height="290" fill="white"/>',
-            '<path d="M40 10V250H280M40 250L280 10" fill="none" stroke="#bbb"/>',
-            *ticks,
-            f'<polyline points="{line}" fill="none" stroke="#1f6fd0" stroke-width="1.8"/>',
-            f'<g fill="#1f6fd0">{"".join(dots)}</g>',
-            f'<text x="160" y="284" text-anchor="middle">confidence (ECE {100 * measured["ece"]:.1f} %)</text>',
-            '<text x="12" y="130" transform="rotate(-90 12 130)" text-anchor="middle">share of right words</text>',
-            "</svg>\n",
-        ]
-    )
+def diagram(measured: dict[str, Any]) -> str:
+    """A reliability diagram, SVG: the share of right words over the mean confidence of their bin."""
+    bins = np.array([(each["confidence"], each["right"]) for each in measured["bins"]])
+    curves = {"as it should be": np.array([(0.0, 0.0), (1.0, 1.0)]), "share of right words": bins}
+    along = f"confidence (ECE {100 * measured['ece']:.1f} %)"
+    return f"{draw('confidence', along, curves)}\n".replace("<svg", '<svg xmlns="http://www.w3.org/2000/svg"')
 
 
 def _entropy(probability: np.ndarray, right: np.ndarray) -> float:

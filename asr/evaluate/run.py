@@ -6,7 +6,7 @@ import hashlib
 import json
 import re
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -20,15 +20,19 @@ from asr.decode.batch import Decoder, decode_waveforms
 from asr.decode.greedy import greedy
 from asr.decode.words import with_confidence
 from asr.errors import AudioError, ManifestError
-from asr.evaluate.calibration import draw, judged, measure
+from asr.evaluate.calibration import diagram, judged, measure
 from asr.evaluate.score import Pair, Scores, score
+from asr.folders import write_whole
 from asr.model.recognizer import Recognizer
 from asr.text import normalise
 from asr.version import __version__
 
 FORMAT = 1
+SCORES = ("wer", "cer", "ser", "hits", "substitutions", "deletions", "insertions", "words", "utterances")
 GREEDY = {"kind": "greedy", "beam": None, "lm": None, "weights": None}  # of `wer.json`
 CHUNK_S = 600.0  # seconds of audio in memory at once
+
+Example = tuple[Utterance, np.ndarray]
 
 
 @dataclass
@@ -44,20 +48,20 @@ class Evaluation:
         return score(self.pairs)
 
 
-def evaluate(
-    recognizer: Recognizer, examples: Iterable[tuple[Utterance, np.ndarray]], decoder: Decoder = greedy
-) -> Evaluation:
+def evaluate(recognizer: Recognizer, examples: Iterable[Example], decoder: Decoder = greedy) -> Evaluation:
     """Decode utterances with (samples,) float32 waveforms at the model's rate and pair them with their references."""
     result = Evaluation()
-    chunk: list[tuple[Utterance, np.ndarray]] = []
-    seconds = 0.0
-    for utterance, samples in examples:
-        chunk.append((utterance, samples))
-        seconds += len(samples) / recognizer.sample_rate
-        if seconds >= CHUNK_S:
-            _decode(recognizer, chunk, decoder, result)
-            chunk, seconds = [], 0.0
-    _decode(recognizer, chunk, decoder, result)
+    decode = with_confidence(decoder, recognizer)
+    normaliser = recognizer.text.normaliser
+    for chunk in chunks(examples, recognizer.sample_rate):
+        began = time.perf_counter()
+        hypotheses = decode_waveforms(recognizer, [samples for _, samples in chunk], decode)
+        result.compute_s += time.perf_counter() - began
+        for (utterance, samples), hypothesis in zip(chunk, hypotheses, strict=True):
+            result.audio_s += len(samples) / recognizer.sample_rate
+            text = normalise(recognizer.tokenizer.decode(hypothesis.tokens), normaliser)
+            reference = normalise(utterance.text or "", normaliser)
+            result.pairs.append(Pair(utterance.id, reference, text, utterance.speaker, tuple(hypothesis.confidence)))
     return result
 
 
@@ -71,41 +75,40 @@ def evaluate_manifest(
 
     utterances: the manifest's, if they come from an iterator that shows progress.
     """
-    failed: list[str] = []
-
-    def examples() -> Iterable[tuple[Utterance, np.ndarray]]:
-        for utterance in manifest if utterances is None else utterances:
-            if utterance.text is None:
-                raise ManifestError(f"{manifest.path}: utterance {utterance.id} has no text to compare with")
-            try:
-                samples = read_utterance(utterance, recognizer.sample_rate)
-            except AudioError as error:
-                failed.append(f"utterance {utterance.id}: {error}")
-                continue
-            yield utterance, samples
-
     if len(manifest) == 0:
         raise ManifestError(f"{manifest.path}: no utterances")
-    result = evaluate(recognizer, examples(), decoder)
+    failed: list[str] = []
+    result = evaluate(recognizer, readable(manifest, utterances, recognizer.sample_rate, failed), decoder)
     result.failed = failed
     return result
 
 
-def _decode(
-    recognizer: Recognizer, chunk: list[tuple[Utterance, np.ndarray]], decoder: Decoder, result: Evaluation
-) -> None:
-    if not chunk:
-        return
-    began = time.perf_counter()
-    waveforms = [samples for _, samples in chunk]
-    hypotheses = decode_waveforms(recognizer, waveforms, with_confidence(decoder, recognizer))
-    result.compute_s += time.perf_counter() - began
-    normaliser = recognizer.text.normaliser
-    for (utterance, samples), hypothesis in zip(chunk, hypotheses, strict=True):
-        result.audio_s += len(samples) / recognizer.sample_rate
-        text = normalise(recognizer.tokenizer.decode(hypothesis.tokens), normaliser)
-        reference = normalise(utterance.text or "", normaliser)
-        result.pairs.append(Pair(utterance.id, reference, text, utterance.speaker, tuple(hypothesis.confidence)))
+def readable(
+    manifest: Manifest, utterances: Iterable[Utterance] | None, sample_rate: int, failed: list[str]
+) -> Iterator[Example]:
+    """The manifest's utterances (see `evaluate_manifest`) with their waveforms; why others have none goes to `failed`.
+
+    Raises ManifestError for an utterance without text.
+    """
+    for utterance in manifest if utterances is None else utterances:
+        if utterance.text is None:
+            raise ManifestError(f"{manifest.path}: utterance {utterance.id} has no text to compare with")
+        try:
+            yield utterance, read_utterance(utterance, sample_rate)
+        except AudioError as error:
+            failed.append(f"utterance {utterance.id}: {error}")
+
+
+def chunks(examples: Iterable[Example], sample_rate: int) -> Iterator[list[Example]]:
+    """What is in memory at once: CHUNK_S of audio, or a little more."""
+    chunk: list[Example] = []
+    for example in examples:
+        chunk.append(example)
+        if sum(len(samples) for _, samples in chunk) >= CHUNK_S * sample_rate:
+            yield chunk
+            chunk = []
+    if chunk:
+        yield chunk
 
 
 def make_record(
@@ -120,15 +123,7 @@ def make_record(
     interval = scores.interval
     return {
         "format": FORMAT,
-        "wer": scores.wer,
-        "cer": scores.cer,
-        "ser": scores.ser,
-        "hits": scores.hits,
-        "substitutions": scores.substitutions,
-        "deletions": scores.deletions,
-        "insertions": scores.insertions,
-        "words": scores.words,
-        "utterances": scores.utterances,
+        **{name: getattr(scores, name) for name in SCORES},
         "failed": len(evaluation.failed),
         "wer_ci95": [interval.low, interval.high] if interval else None,
         "ci_method": interval.method if interval else None,
@@ -159,10 +154,8 @@ def write_evaluation(folder: Path, evaluation: Evaluation, record: dict[str, Any
         lines = [f"{text} ({_trn_id(pair)})\n" for text, pair in zip(texts, evaluation.pairs, strict=True)]
         (folder / name).write_text("".join(lines), encoding="utf-8")
     if record["confidence"]:
-        (folder / "confidence.svg").write_text(draw(record["confidence"]), encoding="utf-8")
-    part = folder / "wer.json.part"
-    part.write_text(json.dumps(record, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-    part.replace(folder / "wer.json")
+        (folder / "confidence.svg").write_text(diagram(record["confidence"]), encoding="utf-8")
+    write_whole(folder / "wer.json", json.dumps(record, indent=2, ensure_ascii=False) + "\n")
 
 
 def stored_evaluation(

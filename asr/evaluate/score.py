@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
+
 from asr.evaluate.interval import Interval, rate_interval
 
 
@@ -47,36 +49,32 @@ class Scores:
 
 def score(pairs: Sequence[Pair], seed: int = 0) -> Scores:
     """Word and character errors of a test set. An empty reference costs one insertion a word of its hypothesis."""
-    import jiwer
-
-    hits = substitutions = deletions = insertions = 0
-    errors, words = [], []
-    for pair in pairs:
-        if pair.reference:
-            counts = jiwer.process_words(pair.reference, pair.hypothesis)
-            hits += counts.hits
-            substitutions += counts.substitutions
-            deletions += counts.deletions
-            insertions += counts.insertions
-            errors.append(counts.substitutions + counts.deletions + counts.insertions)
-        else:
-            insertions += len(pair.hypothesis.split())
-            errors.append(len(pair.hypothesis.split()))
-        words.append(len(pair.reference.split()))
-    total = sum(words)
+    counts = np.array([_counts(pair) for pair in pairs], dtype=int).reshape(-1, 4)
+    hits, substitutions, deletions, insertions = counts.sum(0).tolist()
+    errors, words = counts[:, 1:].sum(1).tolist(), counts[:, :3].sum(1).tolist()
     return Scores(
         utterances=len(pairs),
-        words=total,
+        words=sum(words),
         hits=hits,
         substitutions=substitutions,
         deletions=deletions,
         insertions=insertions,
         wrong_utterances=sum(count > 0 for count in errors),
-        wer=sum(errors) / total if total else None,
+        wer=sum(errors) / sum(words) if sum(words) else None,
         cer=_cer(pairs),
         interval=rate_interval(errors, words, [pair.speaker for pair in pairs], seed),
         empty_hypotheses=sum(not pair.hypothesis for pair in pairs),
     )
+
+
+def _counts(pair: Pair) -> tuple[int, int, int, int]:
+    """Hits, substitutions, deletions, insertions."""
+    import jiwer
+
+    if not pair.reference:
+        return 0, 0, 0, len(pair.hypothesis.split())
+    found = jiwer.process_words(pair.reference, pair.hypothesis)
+    return found.hits, found.substitutions, found.deletions, found.insertions
 
 
 def right_words(pair: Pair) -> list[bool]:

@@ -17,16 +17,17 @@ def print_table(record: dict[str, Any], expect: float | None = None) -> None:
     wer = _percent(record["wer"])
     if record["wer_ci95"]:
         low, high = record["wer_ci95"]
-        wer += f"   95 % interval {_percent(low)} to {_percent(high)} ({record['ci_method']}, by {record['ci_unit']})"
+        if low <= 0 and high >= 1:
+            wer += "   95 % interval 0 to 100 % or more: too few words to tell"
+        else:
+            how = f"{record['ci_method']}, by {record['ci_unit']}"
+            wer += f"   95 % interval {_percent(low)} to {_percent(high)} ({how})"
     table.add_row("WER", wer)
     if expect is not None:
         table.add_row("expected", f"{_percent(expect)} or less")
-    errors = record["substitutions"] + record["deletions"] + record["insertions"]
-    table.add_row(
-        "errors",
-        f"{errors} in {record['words']} words: {record['substitutions']} substitutions,"
-        f" {record['deletions']} deletions, {record['insertions']} insertions",
-    )
+    errors = {kind: record[f"{kind}s"] for kind in ("substitution", "deletion", "insertion")}
+    kinds = ", ".join(_counted(count, kind) for kind, count in errors.items())
+    table.add_row("errors", f"{sum(errors.values())} in {_counted(record['words'], 'word')}: {kinds}")
     table.add_row("CER", _percent(record["cer"]))
     table.add_row("wrong utterances", f"{_percent(record['ser'])} of {record['utterances']}")
     if confidence := record.get("confidence"):
@@ -41,3 +42,7 @@ def print_table(record: dict[str, Any], expect: float | None = None) -> None:
 
 def _percent(fraction: float | None) -> str:
     return "–" if fraction is None else f"{100 * fraction:.2f} %"
+
+
+def _counted(number: int, what: str) -> str:
+    return f"{number} {what}" if number == 1 else f"{number} {what}s"

@@ -18,15 +18,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from asr.data.dataset import read_utterance
 from asr.data.download import file_sha256
 from asr.data.manifest import Manifest, Utterance
 from asr.decode.batch import decode_waveforms
 from asr.decode.beam import BeamSettings, prepare
 from asr.decode.words import with_confidence
-from asr.errors import AudioError, ManifestError
+from asr.errors import ManifestError
 from asr.evaluate.calibration import fit_map, judged
-from asr.evaluate.run import CHUNK_S, model_sha256
+from asr.evaluate.run import chunks, model_sha256, readable
 from asr.evaluate.score import Pair, score
 from asr.lm.folder import store_tuned
 from asr.lm.model import LanguageModel
@@ -73,18 +72,11 @@ def compute(recognizer: Recognizer, manifest: Manifest, utterances: Iterable[Utt
     Raises ManifestError for utterances without text, and where no words remain.
     """
     made = Development()
-    for chunk in _chunks(manifest if utterances is None else utterances):
-        waveforms = []
-        for utterance in chunk:
-            if utterance.text is None:
-                raise ManifestError(f"{manifest.path}: utterance {utterance.id} has no text to compare with")
-            try:
-                waveforms.append(read_utterance(utterance, recognizer.sample_rate))
-            except AudioError as error:
-                made.failed.append(f"utterance {utterance.id}: {error}")
-                continue
-            made.references.append(normalise(utterance.text, recognizer.text.normaliser))
-        made.log_probs += decode_waveforms(recognizer, waveforms, _rows)
+    normaliser = recognizer.text.normaliser
+    examples = readable(manifest, utterances, recognizer.sample_rate, made.failed)
+    for chunk in chunks(examples, recognizer.sample_rate):
+        made.references += [normalise(utterance.text or "", normaliser) for utterance, _ in chunk]
+        made.log_probs += decode_waveforms(recognizer, [samples for _, samples in chunk], _rows)
     if not any(made.references):
         unread = f"; {len(made.failed)} could not be read, such as {made.failed[0]}" if made.failed else ""
         raise ManifestError(f"{manifest.path}: no words to compare with{unread}")
@@ -183,14 +175,3 @@ def store(
 
 def _rows(log_probs: Tensor, lengths: Tensor) -> list[np.ndarray]:
     return [row[:n] for row, n in zip(log_probs.float().cpu().numpy(), lengths.tolist(), strict=True)]
-
-
-def _chunks(utterances: Iterable[Utterance]) -> Iterator[list[Utterance]]:
-    chunk, seconds = [], 0.0
-    for utterance in utterances:
-        chunk.append(utterance)
-        seconds += utterance.duration
-        if seconds >= CHUNK_S:
-            yield chunk
-            chunk, seconds = [], 0.0
-    yield chunk

@@ -6,8 +6,8 @@ import math
 import re
 from array import array
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
@@ -21,15 +21,6 @@ LEAST = -99.0  # log10, of what never happens
 MOST_ORDERS = 10
 _BLOCK = 100_000
 _BACKSLASH = ord("\\")
-
-
-@dataclass
-class Section:
-    """N-grams of one order in the order of a file. ids: (n-grams, order) numbers of their words."""
-
-    ids: np.ndarray
-    log_probs: np.ndarray
-    log_backoffs: np.ndarray
 
 
 def is_arpa(path: Path) -> bool:
@@ -73,52 +64,44 @@ def _columns(words: Sequence[str], levels: Sequence[Level], rows: np.ndarray) ->
 def read_arpa(path: Path) -> tuple[list[str], list[Level]]:
     """Words by number, <unk>, <s> and </s> first, and the n-grams of each order; the file may be packed.
 
-    Sections may be in any order; backoff weights may be missing, and so may the n-grams that others begin or end with.
-    Raises ModelError naming the file and the line.
+    The special words, backoff weights and n-grams that others begin with may be missing.
+    Raises ModelError naming the file, and the line where one is wrong.
     """
     index, sections = _read_sections(path)
     try:
-        words = [word.decode() for word in index.words]
+        words = [word.decode() for word in index]
     except UnicodeDecodeError as error:
         raise ModelError(f"{path}: {error.object!r} is not UTF-8; convert the file first") from None
-    levels = [_all_words(sections[0], index, path)]
-    for n in range(2, len(sections) + 1):
-        levels.append(_level(levels, sections[n - 1], len(words)))
-        missing = [section.ids[:, :n] for section in sections[n:]]
-        missing = [ids[_locate(levels, ids) < 0] for ids in missing]
+    levels: list[Level] = []
+    for n, ngrams in enumerate(sections, 1):
+        level = _level(levels, ngrams)
+        missing = [above.ids[:, :n] for above in sections[n:]]
+        missing = [ids[_locate([*levels, level], ids) < 0] for ids in missing]
         if any(map(len, missing)):
-            sections[n - 1] = _with_missing(levels[:-1], sections[n - 1], np.unique(np.concatenate(missing), axis=0))
-            levels[-1] = _level(levels[:-1], sections[n - 1], len(words))
-        if len(levels[-1]) < len(sections[n - 1].ids):
+            ngrams = _with_missing(levels, ngrams, np.unique(np.concatenate(missing), axis=0))
+            level = _level(levels, ngrams)
+        if len(level) < len(ngrams.ids):
             raise ModelError(f"{path}: some {n}-grams are listed twice")
+        levels.append(level)
     return words, levels
 
 
-class _Index(dict[bytes, int]):
-    """Word -> number; a new word gets the next one. lines: where each was first seen, 0 for the special ones."""
+class Ngrams(NamedTuple):
+    """Those of one order in the order of a file. ids: (n-grams, order) numbers of their words."""
 
-    def __init__(self) -> None:
-        self.words = [word.encode() for word in SPECIAL]
-        self.lines = [0] * len(SPECIAL)
-        self.line = 0
-        super().__init__({word: number for number, word in enumerate(self.words)})
-        self[b"<UNK>"] = 0
-
-    def __missing__(self, word: bytes) -> int:
-        self[word] = number = len(self.words)
-        self.words.append(word)
-        self.lines.append(self.line)
-        return number
+    ids: np.ndarray
+    log_probs: np.ndarray
+    log_backoffs: np.ndarray
 
 
-class _Reader:
+class _Section:
     """The lines of one section, each checked as it comes."""
 
-    def __init__(self, order: int, index: _Index) -> None:
-        self.order, self.index = order, index
+    def __init__(self, order: int) -> None:
+        self.order = order
         self.ids, self.log_probs, self.log_backoffs = array("i"), array("d"), array("d")
 
-    def add(self, fields: list[bytes]) -> None:
+    def add(self, fields: list[bytes], index: dict[bytes, int]) -> None:
         n = self.order
         if not n + 1 <= len(fields) <= n + 2:
             raise ValueError(f"{len(fields)} fields; a {n}-gram has {n + 1}, or {n + 2} with its backoff weight")
@@ -127,76 +110,70 @@ class _Reader:
             raise ValueError(f"a log10 probability of {log_prob:g}; it must not be above 0")
         if not log_backoff <= -LEAST:
             raise ValueError(f"a log10 backoff weight of {log_backoff:g}")
-        self.ids.extend(map(self.index.__getitem__, fields[1 : n + 1]))
+        if n == 1:
+            index.setdefault(fields[1], len(index))
+        self.ids.extend(map(index.__getitem__, fields[1 : n + 1]))
         self.log_probs.append(min(log_prob, 0.0))
         self.log_backoffs.append(log_backoff)
 
-    def section(self) -> Section:
+    def ngrams(self) -> Ngrams:
         log_probs, log_backoffs = (np.maximum(log10, LEAST) * LN10 for log10 in (self.log_probs, self.log_backoffs))
-        return Section(np.array(self.ids, np.int64).reshape(-1, self.order), log_probs, log_backoffs)
+        return Ngrams(np.array(self.ids, np.int64).reshape(-1, self.order), log_probs, log_backoffs)
 
 
-def _read_sections(path: Path) -> tuple[_Index, list[Section]]:
-    index = _Index()
+def _read_sections(path: Path) -> tuple[dict[bytes, int], list[Ngrams]]:
+    """The number of each word, and the n-grams of each order."""
+    index = {word.encode(): number for number, word in enumerate(SPECIAL)}
     declared: dict[int, int] = {}
-    readers: dict[int, _Reader] = {}
-    reader: _Reader | None = None
+    sections: list[_Section] = []
     begun = ended = False
     for number, line in enumerate(read_lines(path, ModelError), 1):
-        index.line = number
-        fields = line.split()
+        fields = line.replace(b"<UNK>", b"<unk>").split()
         try:
-            if not fields or ended:
+            if not fields or not (begun or fields[0] == b"\\data\\"):
                 continue
-            if fields[0][0] == _BACKSLASH:
-                begun, ended = begun or fields[0] == b"\\data\\", fields[0] == b"\\end\\"
-                if begun and (match := re.fullmatch(rb"\\(\d{1,9})-grams:", fields[0])):
-                    order = int(match[1])
-                    if order not in declared or order in readers:
-                        raise ValueError(f"\\{order}-grams: " + ("comes twice" if order in readers else "not declared"))
-                    reader = readers[order] = _Reader(order, index)
-            elif reader is not None:
-                reader.add(fields)
-            elif begun:
+            if fields[0] == b"\\end\\":
+                ended = True
+                break
+            if not begun:
+                begun = True
+            elif fields[0][0] == _BACKSLASH:
+                sections.append(_Section(len(sections) + 1))
+                if fields[0] != b"\\%d-grams:" % len(sections):
+                    raise ValueError(f"\\{len(sections)}-grams: is expected here")
+            elif sections:
+                sections[-1].add(fields, index)
+            else:
                 match = re.fullmatch(rb"ngram\s+(\d{1,9})\s*=\s*(\d{1,18})", line.strip())
                 if not match or not 1 <= int(match[1]) <= MOST_ORDERS:
                     raise ValueError(f"'ngram ORDER=COUNT' is expected here, ORDER 1 to {MOST_ORDERS}")
                 declared[int(match[1])] = int(match[2])
-        except ValueError as error:
+        except (KeyError, ValueError) as error:
+            unknown = isinstance(error, KeyError)
+            what = f"{error.args[0].decode(errors='replace')!r} is not among the 1-grams" if unknown else error
             shown = line.decode(errors="replace").strip()[:60]
-            raise ModelError(f"{path}: line {number}: {error}: {shown!r}") from None
+            raise ModelError(f"{path}: line {number}: {what}: {shown!r}") from None
     if not begun:
         raise ModelError(f"{path}: neither a language model's folder nor an ARPA file (no \\data\\ line)")
-    for order in range(1, max(declared, default=1) + 1):
-        found = len(readers[order].log_probs) if order in readers else 0
-        if found != declared.get(order, 0) or (order == 1 and not found):
-            raise ModelError(f"{path}: {found} {order}-grams, {declared.get(order, 0)} declared; damaged or cut off")
+    for n in range(1, max(len(sections), *declared, 1) + 1):
+        found = len(sections[n - 1].log_probs) if n <= len(sections) else 0
+        if found != declared.get(n, 0) or (n == 1 and not found):
+            raise ModelError(f"{path}: {found} {n}-grams, {declared.get(n, 0)} declared; damaged or cut off")
     if not ended:
         raise ModelError(f"{path}: no \\end\\ line; cut off")
-    order = max(order for order, reader in readers.items() if len(reader.log_probs))
-    return index, [readers[n].section() if n in readers else _Reader(n, index).section() for n in range(1, order + 1)]
+    for special in set(range(len(SPECIAL))).difference(sections[0].ids):
+        sections[0].add([b"%g" % LEAST, SPECIAL[special].encode()], index)
+    order = max(section.order for section in sections if section.log_probs)
+    return index, [section.ngrams() for section in sections[:order]]
 
 
-def _all_words(section: Section, index: _Index, path: Path) -> Level:
-    """Level 1: every word once, in order. The special words may be missing in the file, others not."""
-    numbers = section.ids[:, 0]
-    times = np.bincount(numbers, minlength=len(index.words))
-    times[: len(SPECIAL)] = np.maximum(times[: len(SPECIAL)], 1)
-    wrong = np.flatnonzero(times != 1)
-    if len(wrong):
-        word, line = index.words[wrong[0]].decode(errors="replace"), index.lines[wrong[0]]
-        what = "is not among the 1-grams" if times[wrong[0]] == 0 else "is listed twice among the 1-grams"
-        raise ModelError(f"{path}: {f'line {line}: ' if line else ''}{word!r} {what}")
-    log_probs, log_backoffs = np.full(len(times), LEAST * LN10), np.zeros(len(times))
-    log_probs[numbers], log_backoffs[numbers] = section.log_probs, section.log_backoffs
-    return Level(np.arange(len(times)), np.zeros(len(times), np.int64), log_probs, log_backoffs)
-
-
-def _level(below: list[Level], section: Section, size: int) -> Level:
+def _level(below: list[Level], ngrams: Ngrams) -> Level:
     """N-grams whose beginnings the orders below have: sorted, each once."""
-    parents, words = _locate(below, section.ids[:, :-1]), section.ids[:, -1]
-    _, first = np.unique(parents * size + words, return_index=True)
-    return Level(words[first], parents[first], section.log_probs[first], section.log_backoffs[first])
+    words, parents = ngrams.ids[:, -1], np.zeros(len(ngrams.ids), np.int64)
+    if below:
+        parents = _locate(below, ngrams.ids[:, :-1])
+    _, first = np.unique(parents * len(below[0] if below else words) + words, return_index=True)
+    return Level(words[first], parents[first], ngrams.log_probs[first], ngrams.log_backoffs[first])
 
 
 def _locate(levels: list[Level], ids: np.ndarray) -> np.ndarray:
@@ -210,13 +187,10 @@ def _locate(levels: list[Level], ids: np.ndarray) -> np.ndarray:
     return rows
 
 
-def _with_missing(below: list[Level], section: Section, ids: np.ndarray) -> Section:
+def _with_missing(below: list[Level], ngrams: Ngrams, ids: np.ndarray) -> Ngrams:
     """The n-grams and those of `ids`, with the probabilities that the orders below give them."""
-    return Section(
-        np.concatenate([section.ids, ids]),
-        np.concatenate([section.log_probs, _backed_off(below, ids)]),
-        np.concatenate([section.log_backoffs, np.zeros(len(ids))]),
-    )
+    added = Ngrams(ids, _backed_off(below, ids), np.zeros(len(ids)))
+    return Ngrams(*map(np.concatenate, zip(ngrams, added, strict=True)))
 
 
 def _backed_off(levels: list[Level], ids: np.ndarray) -> np.ndarray:

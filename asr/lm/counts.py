@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from array import array
+from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -46,17 +47,10 @@ class Counts:
         return len(self.words)
 
 
-class _Numbers(dict[str, int]):
-    """Word -> number; a new word gets the next one."""
-
-    def __missing__(self, word: str) -> int:
-        self[word] = number = len(self)
-        return number
-
-
 def read_corpus(paths: Sequence[Path], unit: str, normaliser: str, say: Callable[[str], None]) -> Corpus:
     """Texts, one sentence a line. Raises TextError naming the file and the line."""
-    index = _Numbers({word: number for number, word in enumerate(SPECIAL)})
+    index = defaultdict[str, int](None, {word: number for number, word in enumerate(SPECIAL)})
+    index.default_factory = index.__len__  # a new word gets the next number
     numbers = array("i")
     sentences, told = 0, 10_000_000
     for path in paths:

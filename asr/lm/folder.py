@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 import os
 import shutil
 from collections.abc import Sequence
@@ -13,12 +12,12 @@ from typing import Any
 import numpy as np
 
 from asr.errors import ModelError
+from asr.folders import write_whole
 from asr.lm.trie import Tables, shapes
 from asr.version import __version__
 
 FORMAT_VERSION = 1
 WEIGHTS = ("lm_weight", "word_bonus", "unknown_penalty")  # of a search, see asr.decode.beam; lm.json may hold them
-_KINDS = {"I64": np.int64, "U32": np.uint32, "F32": np.float32}  # as safetensors calls them
 
 
 def save_folder(folder: Path, tables: Tables, words: Sequence[str], about: dict[str, Any]) -> None:
@@ -66,19 +65,19 @@ def read_about(folder: Path) -> dict[str, Any]:
 
 def store_tuned(folder: Path, tuned: dict[str, Any]) -> None:
     """Put weights, and where they come from, into a model's lm.json; nothing else in the folder changes."""
-    about = read_about(folder) | {"tuned": tuned}
-    part = folder / f".lm.json.{os.getpid()}.part"
-    try:
-        part.write_text(_json(about), encoding="utf-8")
-        part.replace(folder / "lm.json")
-    finally:
-        part.unlink(missing_ok=True)
+    write_whole(folder / "lm.json", _json(read_about(folder) | {"tuned": tuned}))
 
 
 def load_folder(folder: Path) -> tuple[Tables, list[str], dict[str, Any]]:
     """Map a model: its arrays stay on the disk until they are asked. Raises ModelError naming the file at fault."""
-    about = read_about(folder)
-    arrays = _map_arrays(folder / "ngrams.safetensors")
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file  # maps the file; the one for numpy copies it
+
+    about, path = read_about(folder), folder / "ngrams.safetensors"
+    try:
+        arrays = {name: tensor.numpy() for name, tensor in load_file(path).items()}
+    except (OSError, SafetensorError) as error:
+        raise ModelError(f"{path}: unreadable or damaged: {error}") from None
     try:
         numbers = {name: int(value) for name, value in about.pop("packing").items()}
         tables = Tables(**{name: value for name, value in (arrays | numbers).items() if name in Tables._fields})
@@ -104,23 +103,3 @@ def load_folder(folder: Path) -> tuple[Tables, list[str], dict[str, Any]]:
 
 def _json(about: dict[str, Any]) -> str:
     return json.dumps(about, indent=2, ensure_ascii=False) + "\n"
-
-
-def _map_arrays(path: Path) -> dict[str, np.ndarray]:
-    """The arrays of a safetensors file, on the disk: its own reader copies them."""
-    try:
-        mapped = np.memmap(path, np.uint8, "r")
-        size = int.from_bytes(mapped[:8].tobytes(), "little")
-        header = json.loads(mapped[8 : 8 + size].tobytes())
-        arrays = {}
-        for name, entry in header.items():
-            if name == "__metadata__":
-                continue
-            begin, end = (8 + size + offset for offset in entry["data_offsets"])
-            kind, shape = _KINDS[entry["dtype"]], tuple(entry["shape"])
-            if end > len(mapped) or end - begin != math.prod(shape) * np.dtype(kind).itemsize:
-                raise ValueError(f"{name} is cut off")
-            arrays[name] = np.asarray(mapped)[begin:end].view(kind).reshape(shape)
-        return arrays
-    except (OSError, KeyError, TypeError, ValueError, AttributeError, RecursionError, OverflowError) as error:
-        raise ModelError(f"{path}: unreadable or damaged: {error}") from None

@@ -117,24 +117,14 @@ class LanguageModel:
 
     def perplexity(self, texts: Iterable[str]) -> Perplexity:
         """Of sentences, which go through the model's normaliser first; empty ones are left out."""
-        total = known = 0.0
-        count = unknown = sentences = 0
-        for text in texts:
-            ids = self.ids(units_of(self.unit, normalise(text, self.normaliser or "none")))
-            if len(ids) == 0:
-                continue
-            ids = np.append(ids, END_ID)
-            log_probs = trie.score_words(self.tables, self.start_state, ids)
-            missing = ids == UNKNOWN_ID
-            total += log_probs.sum()
-            known += log_probs[~missing].sum()
-            count += len(ids)
-            unknown += int(missing.sum())
-            sentences += 1
-        if not count:
+        sentences = (units_of(self.unit, normalise(text, self.normaliser or "none")) for text in texts)
+        ids = [np.append(self.ids(units), END_ID) for units in sentences if units]
+        if not ids:
             return Perplexity(math.nan, math.nan, 0, 0, 0)
-        means = -total / count, -known / (count - unknown)
-        return Perplexity(*np.exp(means).tolist(), count - sentences, unknown, sentences)
+        log_probs = np.concatenate([trie.score_words(self.tables, self.start_state, each) for each in ids])
+        known = np.concatenate(ids) != UNKNOWN_ID
+        means = -log_probs.mean(), -log_probs[known].mean()
+        return Perplexity(*np.exp(means).tolist(), len(known) - len(ids), int((~known).sum()), len(ids))
 
     def levels(self) -> list[Level]:
         """The n-grams by their order, for writing them elsewhere."""

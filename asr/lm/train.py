@@ -7,13 +7,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from asr.data.download import file_sha256
+from asr.data.wording import plural
 from asr.errors import ConfigError
 from asr.lm.counts import count_ngrams, limit_vocabulary, read_corpus
 from asr.lm.kneser_ney import estimate
 from asr.lm.model import LanguageModel
 from asr.lm.textfile import read_lines
 from asr.lm.trie import Level, build
-from asr.lm.units import UNITS
+from asr.lm.units import SPECIAL, UNITS
 from asr.text import NORMALISERS
 
 
@@ -31,17 +32,13 @@ class LmConfig:
     bits: int = 8
 
     def __post_init__(self) -> None:
-        for name, value, known in (("unit", self.unit, UNITS), ("normaliser", self.normaliser, tuple(NORMALISERS))):
-            if value not in known:
-                raise ConfigError(f"{name}={value}: there are {', '.join(known)}")
-        for name, value, least, most in (
-            ("order", self.order, 1, 10),
-            ("bits", self.bits, 2, 16),
-            ("min_count", self.min_count, 1, None),
-            ("vocabulary", self.vocabulary, 1, None),
-        ):
-            if value is not None and not least <= value <= (most or value):
-                raise ConfigError(f"{name}={value}: must be at least {least}" + (f", at most {most}" if most else ""))
+        for name, known in (("unit", UNITS), ("normaliser", NORMALISERS)):
+            if getattr(self, name) not in known:
+                raise ConfigError(f"{name}={getattr(self, name)}: there are {', '.join(known)}")
+        for name, least, most in (("order", 1, 10), ("bits", 2, 16), ("min_count", 1, 10**9), ("vocabulary", 1, 10**9)):
+            value = getattr(self, name)
+            if value is not None and not least <= value <= most:
+                raise ConfigError(f"{name}={value}: expected {least} to {most:,}")
 
 
 def train(
@@ -53,7 +50,8 @@ def train(
     Raises TextError, ConfigError.
     """
     corpus = read_corpus(texts, config.unit, config.normaliser, say)
-    say(f"{corpus.units:,} {config.unit}s in {corpus.sentences:,} sentences, {len(corpus.words) - 3:,} different ones")
+    different = len(corpus.words) - len(SPECIAL)
+    say(f"{plural(corpus.units, config.unit)} in {plural(corpus.sentences, 'sentence')}, {different:,} different")
     sources = [{"file": path.name, "sha256": file_sha256(path)} for path in texts]
     record = {"sources": sources, "sentences": corpus.sentences, "units": corpus.units, "prune": config.prune}
     corpus = limit_vocabulary(corpus, config.vocabulary, config.min_count)

@@ -158,36 +158,30 @@ def _log_backoff(tables: Tables, node: int) -> float:
 
 
 @jit
-def _pack(values: np.ndarray, width: int, stream: np.ndarray) -> None:
+def stream_length(count: int, width: int) -> int:
+    """One more than is filled, so that every value can be read as part of two."""
+    return (count * width + 31) // 32 + 1
+
+
+@jit
+def packed(values: np.ndarray, width: int) -> np.ndarray:
+    """(values,) non-negative integers below 2 ** width as a stream."""
+    stream = np.zeros(stream_length(len(values), width), np.uint32)
     for i in range(len(values)):
         bit = i * width
         slot = bit >> 5
         pair = np.int64(values[i]) << (bit & 31)
         stream[slot] |= np.uint32(pair & 0xFFFFFFFF)
         stream[slot + 1] |= np.uint32(pair >> 32)
-
-
-@jit
-def _unpack(stream: np.ndarray, width: int, values: np.ndarray) -> None:
-    for i in range(len(values)):
-        values[i] = _value(stream, width, i)
-
-
-def stream_length(count: int, width: int) -> int:
-    """One more than is filled, so that every value can be read as part of two."""
-    return (count * width + 31) // 32 + 1
-
-
-def packed(values: np.ndarray, width: int) -> np.ndarray:
-    """(values,) non-negative integers below 2 ** width as a stream."""
-    stream = np.zeros(stream_length(len(values), width), np.uint32)
-    _pack(values, width, stream)
     return stream
 
 
+@jit
 def unpacked(stream: np.ndarray, width: int, count: int) -> np.ndarray:
+    """The first `count` values of a stream, int64."""
     values = np.empty(count, np.int64)
-    _unpack(stream, width, values)
+    for i in range(count):
+        values[i] = _value(stream, width, i)
     return values
 
 
@@ -218,12 +212,14 @@ def build(levels: list[Level], bits: int) -> Tables:
     """Pack the n-grams. bits: of the codes, 2 to 16; each order has its own 2 ** bits probabilities and weights."""
     starts = np.cumsum([0, *(len(level) for level in levels)])
     higher = levels[1:]
-    children = np.cumsum(np.append(0, _joined(_child_counts(levels))))
+    child_counts = [np.bincount(above.parents, minlength=len(below)) for below, above in pairwise(levels)]
+    children = np.cumsum(np.append(0, _joined(child_counts)))
     prob_codes, log_probs = _coded([level.log_probs for level in higher], bits)
     backoff_codes, log_backoffs = _coded([level.log_backoffs for level in higher[:-1]], bits)
     log_backoffs = np.pad(log_backoffs, ((0, len(higher) - len(log_backoffs)), (0, 0)))
-    widths = [int(top).bit_length() for top in (starts[1], children[-1], starts[-2])]
-    words_width, children_width, suffixes_width = widths
+    words_width, children_width, suffixes_width = (
+        int(top).bit_length() for top in (starts[1], children[-1], starts[-2])
+    )
     tables = Tables(
         starts=starts.astype(np.int64),
         unigrams=np.stack([levels[0].log_probs, levels[0].log_backoffs], axis=1).astype(np.float32),
@@ -241,9 +237,7 @@ def build(levels: list[Level], bits: int) -> Tables:
     )
     suffixes = np.zeros(0, np.int64)
     for start, level in zip(starts[1:], levels[2:-1], strict=False):  # those of an order lead to those of the next
-        found = np.empty(len(level), np.int64)
-        _find_suffixes(tables, level.parents + start, level.words, found)
-        suffixes = np.append(suffixes, found)
+        suffixes = np.append(suffixes, _find_suffixes(tables, level.parents + start, level.words))
         tables = tables._replace(suffixes=packed(suffixes, suffixes_width))
     return tables
 
@@ -285,7 +279,8 @@ def shapes(tables: Tables) -> dict[str, tuple[int, ...]]:
 
 
 @jit
-def _find_suffixes(tables: Tables, parents: np.ndarray, words: np.ndarray, suffixes: np.ndarray) -> None:
+def _find_suffixes(tables: Tables, parents: np.ndarray, words: np.ndarray) -> np.ndarray:
+    suffixes = np.empty(len(words), np.int64)
     for i in range(len(words)):
         context = _suffix(tables, parents[i])
         node = _child(tables, context, words[i])
@@ -293,10 +288,7 @@ def _find_suffixes(tables: Tables, parents: np.ndarray, words: np.ndarray, suffi
             context = _suffix(tables, context)
             node = _child(tables, context, words[i])
         suffixes[i] = node
-
-
-def _child_counts(levels: list[Level]) -> list[np.ndarray]:
-    return [np.bincount(above.parents, minlength=len(below)) for below, above in pairwise(levels)]
+    return suffixes
 
 
 def _coded(values: list[np.ndarray], bits: int) -> tuple[np.ndarray, np.ndarray]:

@@ -12,8 +12,10 @@ from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
 from asr.config import FeatureConfig, ModelConfig, TextConfig, lenient
+from asr.device import set_precision
 from asr.errors import AsrError, ModelError
 from asr.features import FeatureExtractor
+from asr.folders import write_whole
 from asr.frames import output_frames
 from asr.model.ctc import CTCHead
 from asr.model.encoder import Encoder
@@ -69,7 +71,7 @@ class Recognizer(nn.Module):
         return output_frames(samples, self.features.config, self.config)
 
     def set_precision(self, precision: str) -> None:
-        """Precision of the recurrent layers on CUDA: fp32, tf32 or bf16."""
+        """Precision of the recurrent layers on CUDA: fp32, tf32 (auto) or bf16."""
         for layer in self.encoder.layers:
             layer.precision = precision
 
@@ -93,7 +95,6 @@ class Recognizer(nn.Module):
 
     def save(self, folder: Path, card: str) -> None:
         """Write a model folder: model.safetensors, config.json and the model card."""
-        folder.mkdir(parents=True, exist_ok=True)
         config = {
             "format_version": FORMAT_VERSION,
             "asr_version": __version__,
@@ -116,13 +117,9 @@ class Recognizer(nn.Module):
         }
         weights = {name: tensor.detach().cpu().contiguous() for name, tensor in self.state_dict().items()}
         # The config goes last: a folder without one is not taken for a model.
-        part = folder / "model.safetensors.part"
-        part.write_bytes(save(weights, metadata={"format": "pt"}))
-        part.replace(folder / "model.safetensors")
-        (folder / "README.md").write_text(card, encoding="utf-8")
-        part = folder / "config.json.part"
-        part.write_text(json.dumps(config, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-        part.replace(folder / "config.json")
+        write_whole(folder / "model.safetensors", save(weights, metadata={"format": "pt"}))
+        write_whole(folder / "README.md", card)
+        write_whole(folder / "config.json", json.dumps(config, indent=2, ensure_ascii=False) + "\n")
 
     @classmethod
     def load(cls, folder: str | Path, device: torch.device | str = "cpu") -> Recognizer:
@@ -154,10 +151,8 @@ class Recognizer(nn.Module):
             recognizer.lead_s = float(raw.get("lead_s", LEAD_S))
             if not (0 <= recognizer.lead_s <= 10 and 0 <= slope <= 1e3 and abs(offset) <= 1e3):
                 raise ModelError(f"lead_s is {recognizer.lead_s}, confidence_map {slope}, {offset}")
-        except (KeyError, TypeError, AttributeError, ValueError, OverflowError) as error:
-            raise ModelError(f"{path}: damaged: {error!r}") from None
-        except AsrError as error:
-            raise ModelError(f"{path}: damaged: {error}") from None
+        except (AsrError, KeyError, TypeError, AttributeError, ValueError, OverflowError) as error:
+            raise ModelError(f"{path}: damaged: {error if isinstance(error, AsrError) else repr(error)}") from None
         recognizer.name = str(raw.get("name", folder.name))
         recognizer.training_record = raw.get("training") or {}
         weights = folder / "model.safetensors"
@@ -166,4 +161,6 @@ class Recognizer(nn.Module):
         except (OSError, SafetensorError, RuntimeError) as error:
             first = str(error).strip().splitlines()
             raise ModelError(f"{weights}: does not fit config.json or is damaged: {' '.join(first[:2])}") from None
+        if torch.device(device).type == "cuda":
+            set_precision("auto")
         return recognizer.to(device).eval()

@@ -23,5 +23,8 @@ def find_model(model: str | Path) -> Path:
         return HERE / str(model)
     if (path / "checkpoints").is_dir():
         raise ModelError(f"{model}: this run has not finished; the asr train command that began it goes on")
-    known = ", ".join(names()) or "none"
-    raise ModelError(f"{model}: neither a model folder (config.json, model.safetensors) nor a built-in model ({known})")
+    lacking = "it holds no config.json" if path.exists() else "there is nothing of that name"
+    raise ModelError(
+        f"{model}: neither a model folder nor a built-in model ({', '.join(names())}): {lacking};"
+        " asr train makes RUN/model, a folder with config.json and model.safetensors"
+    )

@@ -90,25 +90,24 @@ def newest_checkpoint(folder: Path) -> tuple[Progress, dict[str, Any], str | Non
     Returns progress, states (empty at the beginning), and what to tell people of a damaged file, which is set aside.
     Raises TrainError when no checkpoint is whole.
     """
-    last, previous = folder / "last.pt", folder / "previous.pt"
-    damage = None
-    if last.exists():
+    damages = []
+    for path in (folder / "last.pt", folder / "previous.pt"):
+        if not path.exists():
+            continue
         try:
-            return *load_checkpoint(last), None
+            progress, states = load_checkpoint(path)
         except DamagedCheckpoint as error:
-            damage = str(error)
-            if not previous.exists():
-                raise TrainError(f"{damage}; delete {folder} to begin again") from None
-    if not previous.exists():
-        return Progress(), {}, None
-    try:
-        progress, states = load_checkpoint(previous)
-    except DamagedCheckpoint as error:
-        raise TrainError(f"{damage or error}; and so is {previous}; delete {folder} to begin again") from None
-    if damage is not None:
-        last.replace(last.with_name("last.pt.damaged"))  # or the next checkpoint would make it the previous one
-        damage += f"; going on from {previous.name}, up to one checkpoint earlier"
-    return progress, states, damage
+            damages.append(str(error))
+            continue
+        if not damages:
+            return progress, states, None
+        (folder / "last.pt").replace(
+            folder / "last.pt.damaged"
+        )  # or the next checkpoint would make it the previous one
+        return progress, states, f"{damages[0]}; going on from {path.name}, up to one checkpoint earlier"
+    if damages:
+        raise TrainError(f"{'; and '.join(damages)}; delete {folder} to begin again")
+    return Progress(), {}, None
 
 
 def restore_rng(states: dict[str, Any]) -> None:

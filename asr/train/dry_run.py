@@ -8,8 +8,9 @@ from asr.config import Config
 from asr.data.batches import duration_batches, padding_share
 from asr.errors import TrainError
 from asr.model.ctc import frames_needed
+from asr.train.gradient import set_gradient
 from asr.train.log import duration_text
-from asr.train.loop import make_optimizer
+from asr.train.optimizer import make_optimizer
 from asr.train.run import Say, make_loss, overfitting, prepare
 
 
@@ -24,19 +25,16 @@ def dry_run(config: Config, say: Say) -> list[tuple[str, str]]:
     if not batch.indices:
         raise TrainError(batch.unreadable[0])
     batch = batch.to(recognizer.device)
-    loss, optimizer = make_loss(recognizer, config), make_optimizer(recognizer, config.train)
+    optimizer = make_optimizer(recognizer, config.train)
     recognizer.train()
     log_probs, lengths = recognizer(batch.waveforms, batch.waveform_lengths)
     spare = lengths - frames_needed(batch.tokens, batch.token_lengths)
-    first = None
+    losses = []
     for _ in range(3):  # the first step warms up kernels and caches
         began = time.perf_counter()
-        result = loss(batch, 0, 0)
-        optimizer.zero_grad(set_to_none=True)
-        (result.total / result.utterances).backward()
+        pieces, _ = set_gradient(recognizer, make_loss(recognizer, config), [(0, batch)], 0, len(batch.indices))
         optimizer.step()
-        value = float(result.total.detach()) / result.utterances  # waits for the device
-        first = value if first is None else first
+        losses.append(sum(float(piece.total) for piece in pieces) / len(batch.indices))  # waits for the device
         step_s = time.perf_counter() - began
     durations = data.plans(0).durations(data.part.manifest.durations)
     padding = padding_share(durations, duration_batches(durations, config.train.batch_s))
@@ -49,7 +47,7 @@ def dry_run(config: Config, say: Say) -> list[tuple[str, str]]:
         ("waveforms", f"{tuple(batch.waveforms.shape)} (batch, samples) at {recognizer.sample_rate} Hz"),
         ("log_probs", f"{tuple(log_probs.shape)} (batch, frames, tokens), a frame is {1000 * recognizer.frame_s:g} ms"),
         ("fewest spare frames", str(int(spare.min()))),
-        ("loss before training", f"{first:.2f} an utterance"),
+        ("loss before training", f"{losses[0]:.2f} an utterance"),
         ("one step", f"{1000 * step_s:.0f} ms, {speed:.0f} × real time"),
         (
             f"{config.train.epochs} epochs",

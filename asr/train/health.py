@@ -17,31 +17,26 @@ from asr.model.recognizer import Recognizer
 from asr.train.checkpoint import Progress
 from asr.train.ranks import Ranks
 
-# What a step adds to the sums of its epoch, besides times.
-MEASURED = ("loss", "utterances", "norm", "skipped", "infeasible", "blank", "symbols", "steps")
+# What a step adds to the sums of its epoch, besides its norm, times and number: sums over processes.
+MEASURED = ("loss", "utterances", "seen", "skipped", "infeasible", "blank", "symbols")
 MEASURED += ("samples", "padded", "unreadable", "cuts")
-ONCE = ("norm", "skipped", "blank", "symbols", "steps")  # of which a step has one, however many processes take it
 
 
 def measure(losses: Sequence[Loss], norm: Tensor) -> dict[str, float]:
-    """Of a step; a loss or gradient that is not finite counts only as `skipped`. Waits once for the device."""
-    if not losses:  # all of the batch is other processes' share
-        sound = math.isfinite(float(norm))
-        return {"norm": float(norm) if sound else 0.0, "skipped": 0 if sound else 1, "steps": 1}
-    fields = [torch.stack([loss.total, loss.infeasible, loss.blank_share, loss.symbols_per_frame]) for loss in losses]
-    (norm_value, *_), *rows = torch.stack([norm.detach().expand(4), *fields]).tolist()
-    totals, infeasible, blank, symbols = zip(*rows, strict=True)
-    sound = math.isfinite(norm_value) and math.isfinite(sum(totals))
-    return {
-        "loss": sum(totals) if sound else 0.0,
-        "utterances": sum(loss.utterances for loss in losses) if sound else 0,
-        "norm": norm_value if sound else 0.0,
-        "skipped": 0 if sound else 1,
-        "infeasible": sum(infeasible),
-        "blank": sum(blank) / len(losses),
-        "symbols": sum(symbols) / len(losses),
-        "steps": 1,
-    }
+    """Of a step; a loss or gradient that is not finite counts only as `skipped`. Waits once for the device.
+
+    losses: none where all of the batch is other processes' share.
+    """
+    rows = [
+        torch.stack([x.total, x.infeasible, x.utterances * x.blank_share, x.utterances * x.symbols_per_frame])
+        for x in losses
+    ]
+    sums = torch.stack([norm.new_zeros(4), *rows]).double().sum(0)
+    loss, infeasible, blank, symbols, size = torch.cat([sums, norm.detach().double()[None]]).tolist()
+    seen = sum(x.utterances for x in losses)
+    step = {"seen": seen, "infeasible": infeasible, "blank": blank, "symbols": symbols, "steps": 1}
+    sound = math.isfinite(size) and math.isfinite(loss)
+    return step | ({"loss": loss, "utterances": seen, "norm": size} if sound else {"skipped": 1})
 
 
 def measure_audio(batches: Sequence[Batch]) -> dict[str, float]:
@@ -55,28 +50,23 @@ def measure_audio(batches: Sequence[Batch]) -> dict[str, float]:
 
 def over_all(step: Counter[str], ranks: Ranks) -> Counter[str]:
     """A step's measurements over all processes. One that must skip it makes all of them skip it."""
-    if ranks.count == 1:
-        return step
     totals = dict(zip(MEASURED, ranks.total([step[key] for key in MEASURED]), strict=True))
-    for key in MEASURED:
-        totals[key] = totals[key] / ranks.count if key in ONCE else round(totals[key], 6)
-    totals["skipped"] = math.ceil(totals["skipped"])
-    return Counter(totals)
+    return Counter(step | totals | {"skipped": min(totals["skipped"], 1)})
 
 
 def summarise(sums: Counter[str], recognizer: Recognizer, optimizer: torch.optim.Optimizer) -> dict[str, Any]:
-    """Averages over the steps that `sums` add up: per utterance, per step, or shares; None if none was taken."""
-    steps, seconds = max(sums["steps"], 1), max(sums["seconds"], 1e-9)
+    """Averages over the steps that `sums` add up: by utterance, step or time; None if none was taken."""
+    seen, seconds = max(sums["seen"], 1), max(sums["seconds"], 1e-9)
     taken = sums["steps"] - sums["skipped"]
     return {
         "loss": sums["loss"] / sums["utterances"] if sums["utterances"] else None,
         "lr": optimizer.param_groups[0]["lr"],
         "gradient_norm": sums["norm"] / taken if taken else None,
-        "blank_share": sums["blank"] / steps,
-        "symbols_per_frame": sums["symbols"] / steps,
+        "blank_share": sums["blank"] / seen,
+        "symbols_per_frame": sums["symbols"] / seen,
         "infeasible": round(sums["infeasible"]),
         "unreadable": round(sums["unreadable"]),
-        "skipped_steps": sums["skipped"],
+        "skipped_steps": round(sums["skipped"]),
         "cut_batches": round(sums["cuts"]),
         "padding_share": 1.0 - sums["samples"] / max(sums["padded"], 1),
         "data_wait_share": sums["waited"] / seconds,

@@ -5,15 +5,17 @@ from __future__ import annotations
 import json
 import sys
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import Progress
 
 from asr.errors import TrainError
-from asr.train.report import write_report
+from asr.folders import write_whole
+from asr.train.report import read_metrics, write_report
 
 
 class RunLog:
@@ -33,13 +35,7 @@ class RunLog:
         self._events = SummaryWriter(str(folder / "tensorboard"), purge_step=step + 1)
         self._console = Console(stderr=True)
         self._bar = Progress(
-            TextColumn("{task.description}"),
-            BarColumn(),
-            TextColumn("{task.percentage:>3.0f}%"),
-            TimeElapsedColumn(),
-            TextColumn("passed,"),
-            TimeRemainingColumn(),
-            TextColumn("left"),
+            *Progress.get_default_columns(),
             console=self._console,
             disable=not sys.stderr.isatty(),
             transient=True,
@@ -69,7 +65,7 @@ class RunLog:
         """An epoch's record also brings report.html up to date. Raises TrainError when the disk is full."""
         record = {"kind": kind, "step": step, **{k: _rounded(v) for k, v in values.items()}}
         try:
-            self._file.write(json.dumps(record, ensure_ascii=False) + "\n")
+            self._file.write(_line(record))
             self._file.flush()
             for name, value in values.items():
                 if isinstance(value, (int, float)) and name != "epoch":
@@ -91,18 +87,8 @@ class RunLog:
         return duration_text((time.monotonic() - self._began) / done * (total - epochs)) if done > 0 else "?"
 
     def _cut(self, step: int) -> None:
-        if not self.path.exists():
-            return
-        kept = []
-        for line in self.path.read_text(encoding="utf-8").splitlines():
-            try:
-                if json.loads(line)["step"] <= step:
-                    kept.append(line + "\n")
-            except (ValueError, KeyError):  # the line the killed run was writing
-                continue
-        part = self.path.with_name(self.path.name + ".part")
-        part.write_text("".join(kept), encoding="utf-8")
-        part.replace(self.path)
+        kept = [record for record in read_metrics(self.path) if record["step"] <= step]
+        write_whole(self.path, "".join(_line(record) for record in kept))
 
 
 class NoLog:
@@ -114,17 +100,8 @@ class NoLog:
     def __exit__(self, *_: object) -> None:
         pass
 
-    def progress(self, epochs: float) -> None:
-        pass
-
-    def write(self, kind: str, step: int, **values: Any) -> None:
-        pass
-
-    def say(self, line: str) -> None:
-        pass
-
-    def left(self, epochs: float, total: int) -> str:
-        return ""
+    def __getattr__(self, method: str) -> Callable[..., str]:
+        return lambda *_, **__: ""
 
 
 def duration_text(seconds: float) -> str:
@@ -134,6 +111,10 @@ def duration_text(seconds: float) -> str:
     if hours:
         return f"{hours} h {minutes} min"
     return f"{minutes} min {rest} s" if minutes else f"{rest} s"
+
+
+def _line(record: dict[str, Any]) -> str:
+    return json.dumps(record, ensure_ascii=False) + "\n"
 
 
 def _rounded(value: Any) -> Any:

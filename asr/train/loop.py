@@ -62,10 +62,10 @@ def fit(
     log: Callable[[Progress], RunLog | NoLog],
     ranks: Ranks = ALONE,
 ) -> str:
-    """Train until the last epoch, `max_minutes`, or a signal. Checkpoints go to `folder`, from where it also resumes.
+    """Train until the last epoch, `max_epochs`, `max_minutes` or a signal, from where `folder`'s checkpoints end.
 
     Of several processes (`ranks`) each is handed its share of every batch; the first validates and writes.
-    Returns "finished", "out of time" or "interrupted"; in all cases `last.pt` is where the next start goes on.
+    Returns "finished", "out of time", "enough epochs" or "interrupted"; `last.pt` is where the next start goes on.
     """
     optimizer = make_optimizer(recognizer, config)
     averaged = AveragedModel(recognizer, multi_avg_fn=get_ema_multi_avg_fn(config.ema)) if config.ema else None
@@ -92,6 +92,11 @@ def fit(
         if averaged is not None:
             states["averaged"] = averaged.state_dict()
         save_checkpoint(folder / "last.pt", progress, states, previous=folder / "previous.pt")
+
+    def why_to_stop() -> str | None:
+        late = time.monotonic() - began > 60 * (config.max_minutes or math.inf)
+        asked, late = ranks.any(stop.asked, late)
+        return "interrupted" if asked else "out of time" if late else None
 
     began = saved = time.monotonic()
     seconds_before = progress.seconds
@@ -141,13 +146,13 @@ def fit(
                     out.write("step", progress.step, **summarise(step, recognizer, optimizer))
                 tick = now
 
-                asked, out_of_time = ranks.any(stop.asked, now - began > 60 * (config.max_minutes or math.inf))
-                if progress.batch < count and (asked or out_of_time or now - saved > config.save_minutes * 60):
+                why = why_to_stop()
+                if progress.batch < count and (why or now - saved > config.save_minutes * 60):
                     progress.sums = dict(sums)
                     save()
                     saved = now
-                    if asked or out_of_time:
-                        return "interrupted" if asked else "out of time"
+                    if why:
+                        return why
 
             progress.epoch, progress.batch, progress.sums = progress.epoch + 1, 0, {}
             record = summarise(sums, recognizer, optimizer)
@@ -166,12 +171,12 @@ def fit(
             if ranks.first:
                 drop_others(folder, progress)
             saved = time.monotonic()
-            asked, out_of_time = ranks.any(stop.asked, saved - began > 60 * (config.max_minutes or math.inf))
-            if progress.epoch < config.epochs and (asked or out_of_time):
-                return "interrupted" if asked else "out of time"
+            why = why_to_stop()
+            if progress.epoch < config.epochs and why:
+                return why
         if progress.epoch < config.epochs:
             if not out_of_patience(progress, config):
-                return "out of time"
+                return "enough epochs"
             out.say(f"no better development {config.select.upper()} for {config.patience} epochs: this is the end")
         if config.average and ranks.first:
             average_best(folder, progress, recognizer, task.validate, always, config, out)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -73,12 +74,31 @@ def free_memory(device: torch.device) -> int:
     """Bytes that a training may still take."""
     if device.type == "cuda":
         return torch.cuda.mem_get_info(device)[0]
-    free = os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    try:  # Linux counts what it keeps of files as used, and would give it back
-        lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
-        return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable"))
-    except (OSError, StopIteration, ValueError):
-        return free
+    available = _number(Path("/proc/meminfo"), "MemAvailable:")  # with what Linux keeps of files and would give back
+    free = 1024 * available if available is not None else os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    return min(free, left_in_group(Path("/sys/fs/cgroup")))
+
+
+# Of a control group, version 2 or 1: the limit, and what processes use, by file and name; kept files would give way.
+GROUPS = (("memory.max", "memory.stat", "anon"), ("memory/memory.limit_in_bytes", "memory/memory.stat", "total_rss"))
+
+
+def left_in_group(groups: Path) -> int:
+    """Bytes left to a container, whose memory a control group limits; a very large number without a limit."""
+    for limit, use, own in GROUPS:
+        bound, used = _number(groups / limit), _number(groups / use, own)
+        if bound is not None and used is not None:
+            return max(bound - used, 0)
+    return sys.maxsize
+
+
+def _number(path: Path, name: str = "") -> int | None:
+    """The number after a name, in a file of such lines, or a file's only number; None where there is none."""
+    try:
+        words = path.read_text(encoding="ascii").split()
+        return int(words[words.index(name) + 1 if name else 0])
+    except (OSError, ValueError):
+        return None
 
 
 def with_batch_s(config: Config, batch_s: float) -> Config:

@@ -38,9 +38,9 @@ def export_best(
     averaged = folder / "averaged.pt"
     best, states = load_checkpoint(averaged if averaged.exists() else folder / "best.pt")
     recognizer.load_state_dict(states["model"])
-    recognizer.training_record = training_record(config, last, about | states.get("about", {}))
     recognizer.confidence_map = fit_map(*judged(evaluate(recognizer.eval(), dev).pairs))
-    recognizer.training_record |= {"best_epoch": best.best_epoch, **_development(best.best_wer, best.best_cer)}
+    about = about | states.get("about", {})
+    recognizer.training_record = training_record(config, last, about, best.best_epoch, best.best_wer, best.best_cer)
     recognizer.save(run / "model", model_card(recognizer))
     return math.inf if best.best_wer is None else best.best_wer
 
@@ -71,9 +71,8 @@ def make_model(
         recognizer.head.projection.bias[0] += blank_bias
     recognizer.lead_s = lead_s
     recognizer.name = output.resolve().name
-    scores = states.get("dev", {})
-    recognizer.training_record = training_record(config, progress, kept.get("about", {}))
-    recognizer.training_record |= {"best_epoch": progress.epoch, **_development(scores.get("wer"), scores.get("cer"))}
+    about, dev_rates = kept.get("about", {}), [states.get("dev", {}).get(rate) for rate in ("wer", "cer")]
+    recognizer.training_record = training_record(config, progress, about, progress.epoch, *dev_rates)
     if blank_bias:
         recognizer.training_record["blank_bias"] = blank_bias
     if dev is not None:
@@ -85,8 +84,12 @@ def make_model(
     return recognizer
 
 
-def training_record(config: Config, progress: Progress, about: dict[str, Any]) -> dict[str, Any]:
-    """What a model folder says of how the model was made, its scores excluded."""
+def training_record(
+    config: Config, progress: Progress, about: dict[str, Any], epoch: int | None, wer: float | None, cer: float | None
+) -> dict[str, Any]:
+    """What a model folder says of how the model was made. wer, cer: on the development part, of the weights of `epoch`;
+    inf where it has no words."""
+    rates = {"dev_wer": wer, "dev_cer": cer}
     return {
         "description": config.description,
         "licence": config.licence,
@@ -94,6 +97,8 @@ def training_record(config: Config, progress: Progress, about: dict[str, Any]) -
         "epochs": progress.epoch,
         "seed": config.train.seed,
         "minutes": round(progress.seconds / 60, 2),
+        "best_epoch": epoch,
+        **{name: None if rate is None or math.isinf(rate) else rate for name, rate in rates.items()},
     }
 
 
@@ -112,8 +117,3 @@ def _weights(states: dict[str, Any]) -> dict[str, Any]:
     prefix = "module."
     averaged = states.get("averaged", {})
     return {k.removeprefix(prefix): v for k, v in averaged.items() if k.startswith(prefix)} or states["model"]
-
-
-def _development(wer: float | None, cer: float | None) -> dict[str, float | None]:
-    finite = [rate if rate is not None and math.isfinite(rate) else None for rate in (wer, cer)]
-    return {"dev_wer": finite[0], "dev_cer": finite[1]}

@@ -6,7 +6,6 @@ import json
 from collections.abc import Callable
 from contextlib import nullcontext
 from pathlib import Path
-from typing import Any
 
 import torch
 
@@ -17,6 +16,8 @@ from asr.data.download import file_sha256
 from asr.device import resolve_device, set_precision
 from asr.errors import TrainError
 from asr.evaluate.run import evaluate
+from asr.folders import write_whole
+from asr.lock import folder_lock
 from asr.model.ctc import Loss, ctc
 from asr.model.recognizer import Recognizer
 from asr.pretrained import find_model
@@ -30,7 +31,6 @@ from asr.train.corpus import (
     read_part,
     symbol_warnings,
 )
-from asr.train.lock import run_lock
 from asr.train.log import NoLog, RunLog
 from asr.train.loop import Task, fit
 from asr.train.memory import LEAST_STEPS, find_batch_s, with_batch_s
@@ -41,23 +41,32 @@ from asr.train.ranks import ALONE, Ranks, joined_ranks
 Say = Callable[[str], None]
 
 OVERFIT_EPOCHS = 300
+ENDS = {
+    "finished": "finished; the model is in {model}",
+    "already finished": "already finished; the model is in {model}",
+    "out of time": "stopped after train.max_minutes={limits.max_minutes:g}; the same command goes on from here",
+    "enough epochs": "stopped after train.max_epochs={limits.max_epochs}; a larger one, or none, goes on",
+    "interrupted": "interrupted; the same command goes on from here",
+}
 
 
 def train(config: Config, say: Say) -> str:
     """Train as configured, resuming what `config.run` holds; writes the model folder `run/model` at the end.
 
-    Returns "finished", "already finished", "out of time" or "interrupted".
+    Says and returns how it ended, a key of ENDS.
     """
     if config.train.overfit:
         config = overfitting(config)
     with joined_ranks(config) as (ranks, config):
-        return _train_together(config, ranks, say if ranks.first else lambda line: None)
+        first_says = say if ranks.first else lambda line: None
+        end = _train(config, ranks, first_says)
+        first_says(ENDS[end].format(model=config.run / "model", limits=config.train))
+    return end
 
 
-def _train_together(config: Config, ranks: Ranks, say: Say) -> str:
+def _train(config: Config, ranks: Ranks, say: Say) -> str:
     run = config.run
-    config = as_begun(run, config)
-    refuse_other_settings(run, config)
+    config = as_begun(config)
     if ranks.from_first((run / "model" / "config.json").is_file()):
         refuse_other_data(run, config)
         return "already finished"
@@ -68,34 +77,27 @@ def _train_together(config: Config, ranks: Ranks, say: Say) -> str:
     if ranks.first:
         for _ in dev:  # a recording that cannot be read is found now, not when an epoch has been trained
             pass
-    with run_lock(run, say) if ranks.first else nullcontext():
-        if ranks.first:
-            refuse_other_settings(run, config)  # once more: another training may have begun and stopped meanwhile
-            write_settings(run, config)
-        outcome = _train(config, recognizer, train_part, dev, data)
-        if outcome == "finished" and ranks.first:
-            wer = export_best(run, config, recognizer, about(train_part, recognizer), dev)
-            say_what_is_wrong(wer, config, say)
-    return outcome
-
-
-def _train(config: Config, recognizer: Recognizer, train_part: Part, dev: DevelopmentData, data: TrainingData) -> str:
-    run, ranks = config.run, data.ranks
-    trained_on = {"train manifest": train_part.manifest.path, "dev manifest": dev.part.manifest.path}
+    trained_on = {"train manifest": train_part.manifest.path, "dev manifest": dev_part.manifest.path}
     if config.train.init is not None:
         trained_on["train.init"] = find_model(config.train.init) / "model.safetensors"
     if config.augment.noise is not None:
         trained_on["augment.noise"] = config.augment.noise
+    sums = {name: file_sha256(path) for name, path in trained_on.items()}
+    about = {  # what the card of a model says of its training, as far as it is known before it
+        "manifest": train_part.manifest.path.name,
+        "manifest_sha256": sums["train manifest"],
+        "utterances": len(train_part),
+        "hours": round(float(train_part.durations.sum()) / 3600, 4),
+        "device": str(recognizer.device),
+        "torch": str(torch.__version__),
+    }
     task = Task(
         batches=data.batches,
         loss=make_loss(recognizer, config, ranks.rank),
         validate=lambda candidate: evaluate(candidate, dev).score(),
-        keep={
-            "tokens": list(recognizer.tokenizer.tokens),
-            **{name: file_sha256(path) for name, path in trained_on.items()},
-        },
+        keep={"tokens": list(recognizer.tokenizer.tokens), **sums},
         names=data.names,
-        about=about(train_part, recognizer),
+        about=about,
         most_unreadable=int(config.data.max_unreadable * data.per_epoch),
     )
 
@@ -107,7 +109,39 @@ def _train(config: Config, recognizer: Recognizer, train_part: Part, dev: Develo
             log.say(f"resuming at epoch {progress.epoch + 1}, batch {progress.batch + 1}")
         return log
 
-    return fit(recognizer, task, config.train, run / "checkpoints", open_log, ranks)
+    busy = TrainError(
+        f"{run}: another training is running in it; wait for it, or choose another run folder"
+        " (run=DIR, or RUN=DIR before a recipe's command)"
+    )
+    with folder_lock(run, busy, say) if ranks.first else nullcontext():
+        if ranks.first:
+            as_begun(config)  # once more: another training may have begun and stopped meanwhile
+            if not (run / "config.yaml").exists():
+                write_whole(run / "config.yaml", dump_yaml(config))
+        end = fit(recognizer, task, config.train, run / "checkpoints", open_log, ranks)
+        if end == "finished" and ranks.first:
+            wer = export_best(run, config, recognizer, about, dev)
+            say_what_is_wrong(wer, config, say)
+    return end
+
+
+def as_begun(config: Config) -> Config:
+    """The config with what its run found out for itself when it began.
+
+    Raises TrainError when the run was begun with settings that learn something else.
+    """
+    run = config.run
+    if not (run / "config.yaml").exists():
+        return config
+    begun = read_run_config(run)
+    if config.train.batch_s == AUTO:
+        config = with_batch_s(config, begun.train.batch_s)
+    if changed := differing(begun, config):
+        raise TrainError(
+            f"{run} holds a run with other settings: {'; '.join(changed)}."
+            " Choose another run folder (run=DIR, or RUN=DIR before a recipe's command) or delete this one"
+        )
+    return config
 
 
 def refuse_other_data(run: Path, config: Config) -> None:
@@ -120,31 +154,6 @@ def refuse_other_data(run: Path, config: Config) -> None:
             f"{run}: was trained on other data: {manifest} has changed since. Choose another run folder (run=DIR, or"
             " RUN=DIR before a recipe's command) or delete this one"
         )
-
-
-def as_begun(run: Path, config: Config) -> Config:
-    """The config with what the run found out for itself when it began."""
-    if config.train.batch_s != AUTO or not (run / "config.yaml").exists():
-        return config
-    return with_batch_s(config, read_run_config(run).train.batch_s)
-
-
-def write_settings(run: Path, config: Config) -> None:
-    if not (run / "config.yaml").exists():
-        (run / "config.yaml.part").write_text(dump_yaml(config), encoding="utf-8")
-        (run / "config.yaml.part").replace(run / "config.yaml")
-
-
-def about(part: Part, recognizer: Recognizer) -> dict[str, Any]:
-    """What the card of a model says of its training, as far as it is known before it."""
-    return {
-        "manifest": part.manifest.path.name,
-        "manifest_sha256": file_sha256(part.manifest.path),
-        "utterances": len(part),
-        "hours": round(float(part.durations.sum()) / 3600, 4),
-        "device": str(recognizer.device),
-        "torch": str(torch.__version__),
-    }
 
 
 def say_what_is_wrong(wer: float, config: Config, say: Say) -> None:
@@ -165,8 +174,7 @@ def say_what_is_wrong(wer: float, config: Config, say: Say) -> None:
 def prepare(config: Config, say: Say, ranks: Ranks = ALONE) -> tuple[Recognizer, Part, Part, TrainingData]:
     """Read the data, report what will not train, and make the recogniser with its initial weights."""
     device = resolve_device(config.device)
-    precision = "tf32" if config.train.precision == "auto" else config.train.precision
-    set_precision(precision)
+    set_precision(config.train.precision)
     if config.train.threads:
         torch.set_num_threads(config.train.threads)
     train_part = read_part(config.data.train, config, "data.train")
@@ -178,7 +186,7 @@ def prepare(config: Config, say: Say, ranks: Ranks = ALONE) -> tuple[Recognizer,
         start_from(recognizer, Recognizer.load(find_model(config.train.init)), config.train.init)
     freeze(recognizer, config.train.freeze)
     recognizer.name = config.run.name
-    recognizer.set_precision(precision)
+    recognizer.set_precision(config.train.precision)
     if config.features.normalise == "global" and config.train.init is None:
         feature_statistics(recognizer, train_part)
     recognizer.to(device)
@@ -248,15 +256,3 @@ def overfitting(config: Config) -> Config:
     epochs = max(config.train.epochs, OVERFIT_EPOCHS)
     train = config.train.model_copy(update={"epochs": epochs, "validate_every": epochs // 10, "patience": 0})
     return config.model_copy(update={"model": model, "train": train})
-
-
-def refuse_other_settings(run: Path, config: Config) -> None:
-    """Raise TrainError when the run folder was begun with settings that learn something else."""
-    if not (run / "config.yaml").exists():
-        return
-    changed = differing(read_run_config(run), config)
-    if changed:
-        raise TrainError(
-            f"{run} holds a run with other settings: {'; '.join(changed)}."
-            " Choose another run folder (run=DIR, or RUN=DIR before a recipe's command) or delete this one"
-        )

@@ -157,10 +157,7 @@ VALUES = [
     ),
     *(b"", b" ", b'"', b"'", b"\t", b"|", b",", b";", b"\n", b"\n\n", b"\r\n", b"x" * 70_000, b"x" * 300, b"x/" * 3000),
     *(b"..", b".", b"/", b"~", b"/dev/zero", b"/dev/stdin", b"../outside/precious", b"http://127.0.0.1:1/a.wav"),
-    *(
-        b"../odd/" + name
-        for name in (b"pipe.wav", b"pipe", b"loop.wav", b"zero.wav", b"folder.wav", b"empty", b"..wav")
-    ),
+    *(b"../odd/" + name for name in b"pipe.wav pipe loop.wav zero.wav folder.wav empty ..wav".split()),
     *(b"../odd/two\\nlines.wav", rb"../odd/latin\udce9.wav", b"../odd/latin\xe9.wav", b"cat /dev/zero |", b"-"),
     *(b"[" * 100_000, b'{"a":' * 100_000, b'"audio"', b'"duration"', b'"offset": 5', b"0", b"1", b"12-34-0000"),
 ]
@@ -182,17 +179,8 @@ STRINGS = [
     "1_000",
     "x" * 70_000,
 ]
-STRINGS += [
-    "/",
-    "..",
-    "~",
-    "/dev/zero",
-    "/dev/stdin",
-    "../odd/pipe.wav",
-    "../odd/pipe",
-    "../odd/loop.wav",
-    "../odd/..wav",
-]
+STRINGS += ["/", "..", "~", "/dev/zero", "/dev/stdin"]
+STRINGS += [f"../odd/{name}" for name in ("pipe.wav", "pipe", "loop.wav", "..wav")]
 JSON = [
     "NaN",
     "Infinity",
@@ -330,20 +318,8 @@ def add_member(draw: random.Random, tar: tarfile.TarFile, outside: Path) -> None
         "latin\udce9",
         "d" * 240,
     ]
-    targets = [
-        *names,
-        ".",
-        "..",
-        "../..",
-        "../../a",
-        "b/..",
-        "b/../..",
-        up,
-        f"../{up}",
-        "a/../" + up,
-        str(outside),
-        "/",
-    ]
+    targets = [*names, ".", "..", "../..", "../../a", "b/..", "b/../.."]
+    targets += [up, f"../{up}", "a/../" + up, str(outside), "/"]
     if draw.random() < 0.1:
         names = [f"../{outside.name}/new", f"{outside}/new", "a/../../new", "", ".", "..", "/", "a/../b"]
     member = tarfile.TarInfo(draw.choice(names))

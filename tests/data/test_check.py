@@ -4,67 +4,23 @@ import json
 import os
 import subprocess
 import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
 import soundfile
+from spoilt import RATE, WORDS, Corpus, found, noise, rules
 from typer.testing import CliRunner
 
 from asr.cli import app
 from asr.config import parse_config
 from asr.data.check.facts import Rules
-from asr.data.check.kinds import WORST
+from asr.data.check.findings import WORST
 from asr.data.check.run import check, fix
 from asr.data.manifest import Manifest
 from asr.errors import ManifestError
 from asr.model.recognizer import Recognizer
 from asr.text import Tokenizer
 from asr.train.corpus import TrainingData, read_part
-
-RATE = 8000
-WORDS = ["the", "quick", "brown", "fox", "jumps", "over", "a", "lazy", "dog", "while", "seven", "more", "look", "on"]
-
-
-def rules(tokenizer=None, **sections):
-    config = parse_config({"features": {"sample_rate": RATE}, **sections}, "test")
-    made = Rules.of_config(config)
-    return Rules(made.features, made.model, made.normaliser, made.kind, made.fastest, tokenizer)
-
-
-def noise(seconds=1.0, seed=0, rate=RATE, level=0.1):
-    return (level * np.random.default_rng(seed).standard_normal(round(seconds * rate))).clip(-0.9, 0.9)
-
-
-class Corpus:
-    """A manifest whose lines and files a test may spoil before it is written."""
-
-    def __init__(self, folder: Path, utterances: int = 30) -> None:
-        self.folder = folder
-        folder.mkdir()
-        self.lines = []
-        for i in range(utterances):
-            text = " ".join(np.random.default_rng(i).permutation(WORDS)[:3])
-            line = {"id": f"u{i}", "audio": f"{i}.wav", "duration": 1.0, "text": text, "speaker": f"s{i % 3}"}
-            self.lines.append(line)
-            self.write(i, noise(seed=i))
-
-    def write(self, i: int, samples: np.ndarray, rate: int = RATE, **how: str) -> None:
-        soundfile.write(self.folder / self.lines[i]["audio"], samples, rate, **how)
-
-    def manifest(self, *raw: bytes) -> Path:
-        lines = [json.dumps(line).encode() for line in self.lines]
-        (self.folder / "m.jsonl").write_bytes(b"\n".join([*lines, *raw]) + b"\n")
-        return self.folder / "m.jsonl"
-
-
-@pytest.fixture
-def corpus(tmp_path):
-    return Corpus(tmp_path / "corpus")
-
-
-def found(report):
-    return {result.name: result for result in report.results}
 
 
 def no_speech(c):
@@ -107,6 +63,8 @@ def half(c):
 
 
 AT_THE_FASTEST = "too few frames at the fastest speed"
+
+
 DEFECTS = {
     "missing text": lambda c: c.lines[4].pop("text"),
     "empty text": lambda c: c.lines[4].update(text=" ?! "),
@@ -303,79 +261,6 @@ def test_a_low_rate_counts_only_where_a_rate_was_asked_for(corpus):
     assert check([manifest], Rules.of_config(parse_config({}, "test"), named=False)).results == []
 
 
-@pytest.fixture
-def test_part(tmp_path):
-    """Thirty utterances that share nothing with the corpus."""
-    other = Corpus(tmp_path / "test")
-    for i, line in enumerate(other.lines):
-        line.update(id=f"t{i}", text=f"hear {line['text']}", speaker=f"t{i % 3}")
-        other.write(i, noise(seed=1000 + i))
-    return other
-
-
-@pytest.mark.parametrize("audio", [True, False])
-def test_what_train_and_test_share(corpus, test_part, audio):
-    manifest = corpus.manifest()
-    assert check([manifest], rules(), audio=audio, against=[test_part.manifest()]).results == []
-    for key in ("id", "text", "speaker"):
-        test_part.lines[5][key] = corpus.lines[4][key]
-    if audio:
-        soundfile.write(test_part.folder / "6.flac", soundfile.read(corpus.folder / "7.wav")[0], RATE)
-        test_part.lines[6]["audio"] = "6.flac"
-    else:
-        test_part.lines[6]["audio"] = "../corpus/7.wav"
-    report = check([manifest], rules(), audio=audio, against=[test_part.manifest()])
-    assert {name.removesuffix(" shared with --against"): result.level for name, result in found(report).items()} == {
-        "audio": "error",
-        "id": "error",
-        "speaker": "warning",
-        "sentence": "warning",
-    }
-    assert report.dropped == {4: "id shared with --against", 7: "audio shared with --against"}
-    assert found(report)["speaker shared with --against"].examples[0].what == "s1"
-
-
-@pytest.mark.parametrize("audio", [True, False])
-def test_parts_of_one_file_that_overlap_are_shared(corpus, test_part, audio):
-    soundfile.write(corpus.folder / "long.wav", np.stack([noise(60, seed=9), noise(60, seed=8)], axis=1), RATE)
-    (test_part.folder / "link").symlink_to(corpus.folder)
-    (test_part.folder / "alias.wav").symlink_to(corpus.folder / "long.wav")
-    ours = [(0.0, None), (2.0, 0), (4.0, 1), (6.0, None), (8.0, 0), (10.0, None)]
-    theirs = [(0.1, None), (2.0, 1), (4.95, 1), (5.5, 0), (8.5, 0), (11.0, None)]
-    for i, pair in enumerate(zip(ours, theirs, strict=True)):
-        for part, (start, channel), name in zip((corpus, test_part), pair, ("long.wav", None), strict=True):
-            part.lines[i].update(audio=name or ("link/long.wav", "alias.wav")[i % 2], start=start, channel=channel)
-    for manifests in ((corpus, test_part), (test_part, corpus)):
-        first, second = (part.manifest() for part in manifests)
-        report = check([first], rules(), audio=audio, against=[second])
-        assert report.dropped == dict.fromkeys((0, 3, 4), "audio shared with --against")
-
-
-def test_short_parts_are_shared_by_half(corpus, test_part):
-    for part, start in ((corpus, 0.02), (test_part, 0.0)):
-        part.lines[0].update(audio=str(corpus.folder / "0.wav"), start=start, duration=0.06, text="a")
-    dropped = check([corpus.manifest()], rules(), audio=False, against=[test_part.manifest()]).dropped
-    assert dropped == {0: "audio shared with --against"}
-
-
-def test_silence_is_not_shared(corpus, test_part):
-    for part in (corpus, test_part):
-        for i, level in ((4, 0.0), (5, 0.0), (6, 0.001), (7, 0.001)):
-            part.write(i, np.full(RATE, level))
-    assert list(found(check([corpus.manifest()], rules(), against=[test_part.manifest()]))) == ["near silence"]
-
-
-def test_a_speaker_spelt_otherwise_is_shared(corpus, test_part):
-    corpus.lines[4]["speaker"], test_part.lines[7]["speaker"] = "Jos\u00e9", "Jose\u0301 "
-    report = check([corpus.manifest()], rules(), audio=False, against=[test_part.manifest()])
-    assert found(report)["speaker shared with --against"].count == 1
-
-
-def test_the_test_part_must_be_well_formed(corpus, test_part):
-    with pytest.raises(ManifestError, match=r"line 31: not JSON .* check it by itself"):
-        check([corpus.manifest()], rules(), against=[test_part.manifest(b"{")])
-
-
 def test_what_is_fixed_checks_clean_wherever_it_lies(corpus, tmp_path):
     corpus.lines[0]["note"] = {"kept": [1]}
     corpus.lines[1]["audio"] = str(corpus.folder / "1.wav")
@@ -427,8 +312,8 @@ def asr(*arguments):
 def test_the_command(corpus, tmp_path):
     manifest = corpus.manifest()
     done = asr(manifest)
-    assert (done.returncode, done.stderr) == (0, "")
-    assert done.stdout.strip() == "30 utterances, 0.01 h; 0 errors, 0 warnings"
+    assert (done.returncode, done.stdout.strip()) == (0, "30 utterances, 30.0 s; 0 errors, 0 warnings")
+    assert done.stderr.startswith("no audio is above 8000 Hz: train with features.sample_rate=8000")
     corpus.lines[4].update(text="öx \ud800 [bold] 7", audio="nowhere.wav")
     manifest = corpus.manifest()
     done = asr(manifest, "--model", "digits", "--format", "json")

@@ -92,7 +92,7 @@ def test_kaldi_of_whole_files(tmp_path, corpus):
     assert table(folder / "spk2utt") == ["a a-1", "b b-10 b-2"]
     assert table(folder / "utt2lang") == ["a-1 en"]
     [note] = said
-    assert note.startswith(f"not wav: 1 files, such as {tmp_path}/corpus/wav/x 2.flac")
+    assert note.startswith(f"not wav: 1 file, such as {tmp_path}/corpus/wav/x 2.flac")
     assert by_id(read_kaldi(folder)) == by_id(corpus)
 
 
@@ -114,7 +114,7 @@ def test_kaldi_of_parts_of_files(tmp_path, parts):
     assert table(folder / "reco2dur") == [f"{name} 4.000000" for name in ("long", "long-1", "long-2", "mono")]
     assert table(folder / "reco2file_and_channel") == ["long-1 long 1", "long-2 long 2"]
     assert table(folder / "utt2spk") == ["a-1 a", "a-2 a", "lone lone", "z-1 z"]
-    assert "1 utterances have no text: they are in wav.scp, not in text" in said
+    assert "without text: 1 utterance, in wav.scp but not in text" in said
     expected = {name: u for name, u in by_id(parts).items() if u.text is not None}
     expected["a-1"] = Utterance("a-1", tmp_path / "long.wav", 1.234567, "left", "a", 0.1, channel=0)
     assert by_id(read_kaldi(folder)) == expected

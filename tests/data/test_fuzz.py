@@ -156,7 +156,7 @@ def use_manifest(path: Path, target: Path, outcomes: Outcomes) -> None:
         outcomes.of(run.check, [path], Rules.of_config(Config()), audio=False, against=[path])
     statistics = outcomes.of(collect, [path])
     if statistics is not None:
-        outcomes.of(format_stats, statistics, plain=False)
+        outcomes.of(format_stats, statistics)
     outcomes.of(split_manifest, path, {"dev": 0.2, "test": 0.2}, target / "parts", by="utterance")
     outcomes.of(split_manifest, path, {"dev": 0.2}, target / "parts", by="speaker", force=True)
 

@@ -8,9 +8,11 @@ import threading
 from contextlib import contextmanager
 
 import pytest
+from typer.testing import CliRunner
 
+from asr.cli import app
 from asr.data.manifest import Manifest
-from asr.data.recipe import download, prepare
+from asr.data.recipe import prepare
 from asr.errors import AsrError, DownloadError
 from asr.lock import folder_lock
 
@@ -175,7 +177,7 @@ def test_one_process_at_a_time(run, corpus):
 def test_download_alone_gives_the_folder_and_does_nothing_twice(corpus):
     said = []
     for _ in range(2):
-        folder = download(corpus / "talk", corpus / "data", str(corpus / "mirror"), True, said.append)
+        folder = prepare(corpus / "talk", corpus / "data", str(corpus / "mirror"), True, said.append, manifests=False)
     assert sorted(path.name for path in folder.rglob("*.wav")) == ["a.wav", "b.wav", "c.wav"]
     assert said[-1] == f"{folder / 'one'}: already there"
     assert not list((corpus / "data").rglob("*.jsonl"))
@@ -184,4 +186,16 @@ def test_download_alone_gives_the_folder_and_does_nothing_twice(corpus):
 def test_a_recipe_without_archives_wants_a_folder(corpus):
     (corpus / "talk" / "prepare.py").write_text(PREPARE + "\nARCHIVES = []\n")
     with pytest.raises(AsrError, match="talk: has no archives of its own; give the corpus's folder with --from"):
-        download(corpus / "talk", corpus / "data", None, True, print)
+        prepare(corpus / "talk", corpus / "data", None, True, print, manifests=False)
+
+
+def test_the_commands_honour_the_environment_of_run_sh(corpus):
+    environment = {"DATA": str(corpus / "here"), "MIRROR": str(corpus / "mirror")}
+    fetched = CliRunner().invoke(app, ["data", "download", str(corpus / "talk")], env=environment)
+    assert (fetched.exit_code, fetched.stdout) == (0, f"{corpus}/here/talk/corpus\n")
+    done = CliRunner().invoke(app, ["data", "prepare", str(corpus / "talk")], env=environment)
+    assert done.stderr.splitlines()[1:] == [
+        f"{corpus}/here/talk/test.jsonl: 1 utterance, 1.0 s",
+        f"{corpus}/here/talk/train.jsonl: 2 utterances, 2.0 s",
+        f"warning: {corpus}/here/talk: nothing for dev in what is there",
+    ]

@@ -228,6 +228,8 @@ def test_texts_that_cannot_be_aligned(digits, samples):
             align(digits, waveform, empty)
     with pytest.raises(TextError, match="no words to align but 'hello'"):
         align(digits, waveform, "hello", skip_unknown=True)
-    with pytest.raises(TextError, match=r"60 words need 119 frames of 40 ms \(4.76 s\), there are 87 \(3.48 s\)"):
+    with pytest.raises(
+        TextError, match=r"60 words of at least 119 frames of 40 ms \(4.76 s\), there are 87 \(3.48 s\)"
+    ):
         align(digits, waveform, "one " * 60)
     assert len(align(digits, waveform[:10], "one").words) == 1

@@ -58,3 +58,20 @@ def test_what_does_not_fit_is_one_line(folder):
         assert result.exit_code == 1
         assert word in result.output
         assert "Traceback" not in result.output
+
+
+def test_too_much_weight_for_the_language_model_is_suspected(folder):
+    command = ["evaluate", "--model", folder / "model", folder / "list.jsonl", "--lm", folder / "basic"]
+    result = run(*command, "--lm-weight", 1000)
+    assert result.exit_code == 0, result.output
+    assert "every hypothesis is empty" in result.stderr
+    assert "lower --lm-weight" in result.stderr
+
+
+def test_weights_that_a_few_words_cannot_tell_apart_are_called_so(folder, write_audio):
+    command = ["lm", "tune", folder / "basic", folder / "list.jsonl", "--model", folder / "model", "--beam", 4]
+    assert "note: all weights gave the same errors" in run(*command).stderr
+    write_audio("noise.wav", 0.1 * np.random.default_rng(1).standard_normal(40_000), 8000)
+    line = {"id": "1", "audio": "noise.wav", "duration": 5.0, "text": "ab a b bab " * 4}
+    (folder / "list.jsonl").write_text(json.dumps(line) + "\n")
+    assert "note: 16 words can hardly tell weights apart" in run(*command).stderr

@@ -65,6 +65,9 @@ def test_a_word_the_model_cannot_spell_is_named():
         build_hot_words({"Žofie": 1.0}, LETTERS, "basic")
     with pytest.raises(TextError, match="nothing of it is left"):
         build_hot_words({"…": 1.0}, LETTERS, "basic")
+    digits = Tokenizer("words", ("<blank>", "one", "two"))
+    with pytest.raises(TextError, match="the model knows 'one', 'two', not 'three'"):
+        build_hot_words({"one three": 1.0}, digits, "basic")
 
 
 @pytest.mark.parametrize("closed", [False, True])

@@ -2,7 +2,6 @@
 
 import itertools
 
-import pytest
 import torch
 
 from asr.decode.greedy import greedy
@@ -21,7 +20,6 @@ def test_equals_collapse_of_the_best_path():
         path = log_probs[row, : lengths[row]].argmax(-1).tolist()
         assert hypothesis.tokens == [s for s, _ in itertools.groupby(path) if s != 0]
         assert all(a < b for a, b in zip(hypothesis.first, hypothesis.end, strict=True))
-        assert hypothesis.blank_share == pytest.approx(path.count(0) / len(path))
 
 
 def test_repeats_across_a_blank_are_two():
@@ -33,4 +31,3 @@ def test_repeats_across_a_blank_are_two():
 def test_all_blank_is_an_empty_text():
     [hypothesis] = greedy(path_log_probs([0, 0], 4).unsqueeze(0), torch.tensor([2]))
     assert hypothesis.tokens == []
-    assert hypothesis.blank_share == 1.0

@@ -105,7 +105,7 @@ def test_the_last_word_ends_with_its_segment_to_the_last_bit(untrained, samples)
 
 def test_a_word_begins_lead_s_before_its_first_frame(untrained, monkeypatch):
     samples = np.random.default_rng(0).standard_normal(8000).astype(np.float32)  # no pause
-    hypothesis = Hypothesis([2, 1, 3], [5, 9, 15], [6, 10, 16], 0.8, [0.9, 0.9])
+    hypothesis = Hypothesis([2, 1, 3], [5, 9, 15], [6, 10, 16], [0.9, 0.9])
     for lead_s in (0.0, 0.05, 0.1):
         monkeypatch.setattr(untrained, "lead_s", lead_s)
         a, b = timed_words(untrained, hypothesis, samples, 0.0)

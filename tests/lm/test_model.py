@@ -11,6 +11,7 @@ import pytest
 from asr.errors import ModelError
 from asr.lm import trie
 from asr.lm.arpa import read_arpa, write_arpa
+from asr.lm.folder import store_tuned
 from asr.lm.model import LanguageModel
 from asr.lm.train import LmConfig, train
 
@@ -197,6 +198,11 @@ def test_the_commands_make_and_convert_models(text, tmp_path):
     assert done.returncode == 0, done.stderr
     model = LanguageModel.load(tmp_path / "lm")
     assert done.stdout.startswith(f"perplexity {model.record['perplexity']['all']:.2f}; ")
+    store_tuned(tmp_path / "lm", {"lm_weight": 0.7})
+    refused = asr_lm("train", text, "-o", tmp_path / "lm")
+    assert (refused.returncode, "holds tuned weights" in refused.stderr) == (1, True)
+    assert asr_lm("train", text, "--order", 2, "-o", tmp_path / "lm", "--force").returncode == 0
+    assert LanguageModel.load(tmp_path / "lm").tuned == {}
     assert asr_lm("convert", tmp_path / "lm", "-o", tmp_path / "lm.arpa.gz").returncode == 0
     assert read_arpa(tmp_path / "lm.arpa.gz")[0] == model.words
     done = asr_lm("convert", tmp_path / "lm.arpa.gz", "--normaliser", "basic", "-o", tmp_path / "again")

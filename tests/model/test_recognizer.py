@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from asr.config import FeatureConfig, ModelConfig, TextConfig
+from asr.device import set_precision
 from asr.errors import ModelError
 from asr.model.recognizer import LEAD_S, Recognizer
 from asr.text import Tokenizer
@@ -99,3 +100,13 @@ def test_damaged_folder_is_one_line(recognizer, tmp_path, damage, says):
         Recognizer.load(tmp_path)
     assert "\n" not in str(caught.value)
     assert str(tmp_path) in str(caught.value)
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+def test_on_cuda_a_loaded_model_computes_as_in_training(untrained, tmp_path):
+    untrained.save(tmp_path / "model", "")
+    set_precision("fp32")
+    Recognizer.load(tmp_path / "model", "cuda")
+    assert torch.backends.cudnn.rnn.fp32_precision == "tf32"
+    assert torch.backends.cuda.matmul.fp32_precision == "ieee"

@@ -108,6 +108,8 @@ def test_names_that_are_no_recipes(recipes):
     made = new_recipe("meetings_2", recipes)
     assert sorted(path.name for path in made.iterdir()) == ["README.md", "meetings_2.yaml", "prepare.py", "run.sh"]
     assert "custom" not in "".join(path.read_text() for path in made.iterdir())
+    assert "bash recipes/meetings_2/run.sh" in (made / "README.md").read_text()
+    assert "own recordings" not in (made / "README.md").read_text()
     assert os.access(made / "run.sh", os.X_OK) == os.access(recipes / "custom" / "run.sh", os.X_OK)
     for name in ("meetings_2", "../up", "Two Words", "", "custom"):
         with pytest.raises(AsrError):

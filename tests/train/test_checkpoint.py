@@ -49,9 +49,8 @@ def test_the_checkpoint_before_a_damaged_one_is_used(begun, tmp_path_factory, ca
 def test_when_no_checkpoint_is_whole_both_are_named(begun):
     for name in ("last.pt", "previous.pt"):
         (begun / "c" / name).write_bytes(b"PK\3\4")
-    with pytest.raises(
-        TrainError, match=r"last\.pt: damaged checkpoint .*and so is .*previous\.pt; delete .* to begin ag"
-    ):
+    both = r"last\.pt: damaged checkpoint .*; and .*previous\.pt: damaged checkpoint .*; delete .* to begin again"
+    with pytest.raises(TrainError, match=both):
         start(begun, make_recognizer(), epochs=2)
     assert (begun / "c" / "last.pt").exists()
 

@@ -1,12 +1,14 @@
 """train.batch_s: auto."""
 
+import sys
+
 import pytest
 import torch
 from test_training import assert_equal, quiet, settings, weights, write_corpus
 from toys import make_recognizer, real_loss
 
 from asr.errors import TrainError
-from asr.train.memory import LARGEST_S, LEAST_STEPS, SHARE, find_batch_s, free_memory, kept_for_backward
+from asr.train.memory import LARGEST_S, LEAST_STEPS, SHARE, find_batch_s, free_memory, kept_for_backward, left_in_group
 from asr.train.model_folder import read_run_config
 from asr.train.run import train
 
@@ -65,6 +67,23 @@ def test_processes_share_a_batch_and_on_the_cpu_its_memory():
 
 def test_there_is_memory_here():
     assert 2**20 < free_memory(torch.device("cpu")) < 2**50
+
+
+@pytest.mark.parametrize(
+    ("files", "left"),
+    [
+        ({"memory.max": "5000\n", "memory.stat": "file 9\nanon 2000\n"}, 3000),
+        ({"memory.max": "max\n", "memory.stat": "anon 2000\n"}, sys.maxsize),
+        ({"memory/memory.limit_in_bytes": "5000\n", "memory/memory.stat": "rss 1\ntotal_rss 1500\n"}, 3500),
+        ({"memory.max": "5000\n", "memory.stat": "anon 6000\n"}, 0),
+        ({}, sys.maxsize),
+    ],
+)
+def test_a_container_has_what_its_group_leaves(tmp_path, files, left):
+    (tmp_path / "memory").mkdir()
+    for name, text in files.items():
+        (tmp_path / name).write_text(text)
+    assert left_in_group(tmp_path) == left
 
 
 def test_a_run_keeps_the_batch_it_began_with(corpus, tmp_path):

@@ -51,6 +51,7 @@ def test_two_processes_go_on_where_one_stopped_and_learn_the_same(corpus, tmp_pa
     process = together(corpus, parted, *SAME)
     assert process.returncode == 0, process.stderr
     assert process.stderr.count("training utterances") == 1  # one speaks
+    assert process.stderr.count("finished; the model is in") == 1
     assert process.stderr.count("resuming at epoch 1, batch 2") == 1
     expected, found = losses(whole, "step"), losses(parted, "step")
     assert len(found) >= 50

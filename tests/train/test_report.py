@@ -7,7 +7,8 @@ from html.parser import HTMLParser
 import pytest
 from toys import make_recognizer, real_loss, records, run
 
-from asr.train.report import MOST_POINTS, decades, number, ticks, write_report
+from asr.evaluate.chart import decades, number, ticks
+from asr.train.report import MOST_POINTS, write_report
 
 
 class Page(HTMLParser):
@@ -47,8 +48,9 @@ def charts(html):
     return {svg.get("aria-label"): svg for svg in parsed}
 
 
-def points(svg, look):
-    curve = next(line for line in svg.findall("polyline") if look in line.get("class").split())
+def points(svg, name):
+    colour = next(text.get("fill") for text in svg.iter("tspan") if text.text.startswith(name))
+    curve = next(line for line in svg.findall("polyline") if line.get("stroke") == colour)
     return [tuple(map(float, pair.split(","))) for pair in curve.get("points").split()]
 
 
@@ -68,10 +70,10 @@ def test_a_real_run_has_a_report_after_every_epoch(tmp_path):
     assert seen == [False] * 3 + [True] * 3
     html = (tmp_path / "report.html").read_text()
     drawn = charts(html)
-    assert len(drawn) == 6
+    assert len(drawn) == 7
     for svg in drawn.values():
         assert "NaN" not in ElementTree.tostring(svg, "unicode")
-    assert len(points(drawn["Loss of an utterance"], "step")) == len(records(tmp_path, "step")) == 6
+    assert len(points(drawn["Loss of an utterance"], "steps")) == len(records(tmp_path, "step")) == 6
     assert "Lowest development WER 20.00 %, in epoch 2." in html
 
 
@@ -79,7 +81,7 @@ def test_curves_lie_where_the_figures_say(tmp_path):
     rates = [0.8, 0.4, 0.2, None, 0.1]
     html = page_of(tmp_path, *[epoch(i + 1, dev_wer=rate, dev_cer=0.0) for i, rate in enumerate(rates)])
     svg = charts(html)["Errors on the development part, %"]
-    wer, cer = points(svg, "first"), points(svg, "second")
+    wer, cer = points(svg, "WER"), points(svg, "CER")
     lines = svg.findall("line")
     texts = svg.findall("text")[: len(lines)]
     levels = {text.text: float(line.get("y1")) for line, text in zip(lines, texts, strict=True)}
@@ -88,12 +90,17 @@ def test_curves_lie_where_the_figures_say(tmp_path):
     assert [y for _, y in cer] == [bottom] * 5
     steps = [x for x, _ in wer]
     assert (steps[1] - steps[0]) == pytest.approx((steps[3] - steps[2]) / 2, abs=0.2)  # epoch 4 was not validated
-    assert [dot.find("title").text for dot in svg.findall("circle")][:2] == ["WER, step 10: 80", "WER, step 20: 40"]
+    assert [text.text for text in svg.iter("tspan")] == ["WER 10", "CER 0"]
+
+
+def test_a_single_point_is_seen(tmp_path):
+    [first, again] = points(charts(page_of(tmp_path, epoch(1, lr=0.5)))["Learning rate"], "epochs")
+    assert first == again
 
 
 def test_the_loss_is_drawn_by_its_logarithm(tmp_path):
     svg = charts(page_of(tmp_path, *[epoch(i + 1, loss=loss) for i, loss in enumerate([100.0, 10.0, 1.0])]))
-    (_, a), (_, b), (_, c) = points(svg["Loss of an utterance"], "first")
+    (_, a), (_, b), (_, c) = points(svg["Loss of an utterance"], "epochs")
     assert b - a == pytest.approx(c - b, abs=0.2)
     assert b > a
 
@@ -125,7 +132,7 @@ def test_nothing_is_fetched_or_run(tmp_path):
 def test_of_a_long_run_no_more_points_than_can_be_seen(tmp_path):
     lines = [{"kind": "step", "step": 50 * i, "loss": 5.0 + i % 2, "lr": 1e-3} for i in range(1, 5000)]
     html = page_of(tmp_path, *lines)
-    drawn = points(charts(html)["Loss of an utterance"], "step")
+    drawn = points(charts(html)["Loss of an utterance"], "steps")
     assert len(drawn) == MOST_POINTS
     assert [x for x, _ in drawn] == sorted(x for x, _ in drawn)
     assert len(html) < 60_000

@@ -16,9 +16,9 @@ from asr.audio import write_wav
 from asr.config import dump_yaml, load_config
 from asr.data.manifest import Utterance, write_manifest
 from asr.errors import AudioError, TrainError
+from asr.lock import folder_lock
 from asr.train.checkpoint import load_checkpoint
 from asr.train.dry_run import dry_run
-from asr.train.lock import run_lock
 from asr.train.loop import learning_rate
 from asr.train.run import train
 
@@ -169,8 +169,11 @@ def test_with_other_tokens_only_the_head_begins_anew(corpus, tmp_path):
 
 def test_stopped_after_some_epochs_a_run_goes_on_with_more_of_them(corpus, tmp_path):
     train(settings(corpus, tmp_path / "whole", *RANDOM), quiet)
+    said = []
     for most in (2, 2, 3):
-        assert train(settings(corpus, tmp_path / "cut", *RANDOM, f"train.max_epochs={most}"), quiet) == "out of time"
+        some = settings(corpus, tmp_path / "cut", *RANDOM, f"train.max_epochs={most}")
+        assert train(some, said.append) == "enough epochs"
+        assert said[-1] == f"stopped after train.max_epochs={most}; a larger one, or none, goes on"
         assert epochs(tmp_path / "cut")[-1] == most
     assert train(settings(corpus, tmp_path / "cut", *RANDOM), quiet) == "finished"
     assert_equal(weights(tmp_path / "whole"), weights(tmp_path / "cut"))
@@ -243,7 +246,8 @@ def test_the_model_folder_holds_the_best_checkpoint(corpus, tmp_path):
 
 
 def test_two_trainings_do_not_share_a_run_folder(corpus, tmp_path):
-    with run_lock(tmp_path / "run", quiet), pytest.raises(TrainError, match="another training is running in it"):
+    other = folder_lock(tmp_path / "run", TrainError("busy"), quiet)
+    with other, pytest.raises(TrainError, match="another training is running in it"):
         train(settings(corpus, tmp_path / "run"), quiet)
     assert train(settings(corpus, tmp_path / "run", "train.epochs=1"), quiet) == "finished"
 

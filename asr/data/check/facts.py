@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from hashlib import blake2b
 from pathlib import Path
@@ -13,10 +11,11 @@ from typing import Any
 
 import numpy as np
 
-from asr.audio import AudioInfo, audio_info, read_audio
+from asr.audio import AudioInfo, read_audio
 from asr.config import Config, FeatureConfig, ModelConfig
-from asr.data.files import require_file
+from asr.data.files import read_header
 from asr.data.manifest import line_id, read_lines
+from asr.data.threads import map_ahead
 from asr.errors import AudioError, ManifestError
 from asr.frames import least_frames, output_frames
 from asr.text import Tokenizer, normalise
@@ -109,16 +108,12 @@ class Facts:
         return line_id(self.line) if self.line else f"line {self.number}"
 
     @property
-    def audio(self) -> str:
-        return os.path.abspath(os.path.join(self.manifest.parent, self.line["audio"]))
+    def place(self) -> str:
+        return f"{self.manifest}, line {self.number}"
 
     @property
-    def file(self) -> str:
-        """The audio's path, links followed."""
-        try:
-            return os.path.realpath(self.audio)
-        except ValueError:  # no path can be like this
-            return self.audio
+    def audio(self) -> str:
+        return os.path.abspath(os.path.join(self.manifest.parent, self.line["audio"]))
 
     @property
     def duration(self) -> float:
@@ -141,7 +136,7 @@ def read_facts(manifests: Sequence[Path], normaliser: str) -> Iterator[Facts]:
         for number, line in read_lines(manifest):
             facts = Facts(row, manifest, number)
             if isinstance(line, ManifestError):
-                facts.error = str(line).removeprefix(f"{manifest}, line {number}: ")
+                facts.error = str(line).removeprefix(f"{facts.place}: ")
             else:
                 facts.line = line
                 facts.text = normalise(line["text"], normaliser) if "text" in line else None
@@ -151,22 +146,12 @@ def read_facts(manifests: Sequence[Path], normaliser: str) -> Iterator[Facts]:
 
 def with_sound(stream: Iterable[Facts], workers: int) -> Iterator[Facts]:
     """The same in the same order, each with its audio decoded. Threads do: decoders leave Python's lock alone."""
-    with ThreadPoolExecutor(workers) as pool:
-        ahead: deque[tuple[Facts, Any]] = deque()
-        try:
-            for facts in stream:
-                ahead.append((facts, pool.submit(listen, facts) if facts.line else None))
-                if len(ahead) > 4 * workers:
-                    yield _heard(*ahead.popleft())
-            while ahead:
-                yield _heard(*ahead.popleft())
-        finally:
-            pool.shutdown(wait=False, cancel_futures=True)
 
+    def hear(facts: Facts) -> Facts:
+        facts.sound = listen(facts) if facts.line else None
+        return facts
 
-def _heard(facts: Facts, coming: Any) -> Facts:
-    facts.sound = coming.result() if coming is not None else None
-    return facts
+    return map_ahead(hear, stream, workers, ahead=4 * workers)
 
 
 def listen(facts: Facts) -> Sound:
@@ -175,8 +160,7 @@ def listen(facts: Facts) -> Sound:
     if not os.path.exists(path):
         return Sound(MISSING, facts.line["audio"])
     try:
-        require_file(path, AudioError)
-        info = audio_info(path)
+        info = read_header(path)
         if info.frames == 0:
             return Sound(EMPTY, facts.line["audio"])
         lacking = facts.start + facts.duration - info.duration

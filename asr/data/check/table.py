@@ -7,8 +7,9 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from asr.data.check.kinds import ERROR
-from asr.data.check.run import Report, Result
+from asr.data.check.findings import ERROR, Finding
+from asr.data.check.run import Report
+from asr.data.wording import as_time, plural
 
 TEXT_SHOWN = 40  # characters of an example's text
 
@@ -18,7 +19,7 @@ def print_report(report: Report) -> None:
     console = Console() if Console().is_terminal else Console(width=160)
     if report.results:
         table = Table(box=box.SIMPLE, show_header=False, padding=(0, 1))
-        for result in sorted(report.results, key=lambda result: result.level != ERROR):
+        for result in report.results:
             _add(table, result)
         console.print(table)
     console.print(Text(summary(report)))
@@ -27,24 +28,20 @@ def print_report(report: Report) -> None:
 def summary(report: Report) -> str:
     errors = sum(result.level == ERROR for result in report.results)
     warnings = len(report.results) - errors
-    line = f"{report.utterances:,} utterances, {report.hours:.2f} h"
+    line = f"{plural(report.utterances, 'utterance')}, {as_time(3600 * report.hours)}"
     line += "" if report.audio else ", audio not looked at"
     if report.dropped:
-        line += f"; {_plural(len(report.dropped), 'line')} to be left out"
-    return f"{line}; {_plural(errors, 'error')}, {_plural(warnings, 'warning')}"
+        line += f"; {plural(len(report.dropped), 'line')} to be left out"
+    return f"{line}; {plural(errors, 'error')}, {plural(warnings, 'warning')}"
 
 
-def _add(table: Table, result: Result) -> None:
+def _add(table: Table, result: Finding) -> None:
     style = "bold red" if result.level == ERROR else "bold yellow"
-    table.add_row(Text(result.level, style), Text(result.name, "bold"), Text(_plural(result.count, result.unit)))
+    table.add_row(Text(result.level, style), Text(result.name, "bold"), Text(plural(result.count, result.unit)))
     for example in result.examples:
         text = example.text if len(example.text) <= TEXT_SHOWN else example.text[: TEXT_SHOWN - 1] + "…"
         table.add_row("", Text("  " + _printable(example.what)), Text(_printable(f"{example.value}   {text}".strip())))
     table.add_row("", Text("  → " + result.remedy, "italic"), "", end_section=True)
-
-
-def _plural(count: int, noun: str) -> str:
-    return f"{count:,} {noun}" + ("" if count == 1 else "s")
 
 
 def _printable(text: str) -> str:

@@ -9,13 +9,14 @@ import unicodedata
 import zlib
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import replace
 from itertools import islice, product
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
-from asr.audio import AUDIO_SUFFIXES, AudioInfo, audio_info
-from asr.data.files import require_file
+from asr.audio import AUDIO_SUFFIXES
+from asr.data.files import read_header, require_file
 from asr.data.manifest import Utterance, default_id
 from asr.errors import AsrError, AudioError, ManifestError
 
@@ -114,56 +115,60 @@ def path_id(audio: Path, root: Path, start: float = 0.0) -> str:
     return default_id(str(audio.relative_to(root)) if audio.is_relative_to(root) else audio.name, start)
 
 
-def seconds(value: object, place: str, what: str) -> float:
+def seconds(value: object, what: str) -> float:
     """A time or duration as a number. Raises ManifestError when it is none that audio can have."""
     try:
         number = float(value)  # type: ignore[arg-type]
     except (TypeError, ValueError, OverflowError):
         number = math.nan
     if not 0 <= number <= 1e9 or isinstance(value, bool):
-        raise ManifestError(f"{place}: {what} is {value!r}, not seconds")
+        raise ManifestError(f"{what} is {value!r}, not seconds")
     return number
 
 
-def read_headers(paths: Iterable[Path]) -> Iterator[tuple[Path, AudioInfo | AsrError]]:
-    """Each path with what its header says, or with why it cannot be read; in order."""
-
-    def read(path: Path) -> tuple[Path, AudioInfo | AsrError]:
-        try:
-            require_file(path, AudioError)
-            return path, audio_info(path)
-        except AsrError as error:
-            return path, error
-
-    remaining = iter(paths)
-    with ThreadPoolExecutor(THREADS) as pool:
-        while chunk := list(islice(remaining, CHUNK)):
-            yield from pool.map(read, chunk)
+@contextmanager
+def at(place: str) -> Iterator[None]:
+    """Errors of what is done here begin with the place, unless that is empty."""
+    try:
+        yield
+    except AsrError as error:
+        raise type(error)(f"{place}: {error}" if place else str(error)) from None
 
 
-def measured(utterances: Iterable[Utterance], failed: Failed) -> Iterator[Utterance]:
-    """The utterances in order, those of UNKNOWN duration with the one that the header of their audio tells."""
-    remaining = iter(utterances)
-    while chunk := list(islice(remaining, CHUNK)):
-        headers = dict(read_headers(dict.fromkeys(u.audio for u in chunk if math.isnan(u.duration))))
-        for utterance in chunk:
+def made(rows: Iterable[tuple[str, Any]], make: Callable[[Any], Utterance], failed: Failed) -> Iterator[Utterance]:
+    """An utterance of every row, which comes with its place for errors. Those of UNKNOWN duration get the one that the
+    header of their audio tells."""
+
+    def parsed() -> Iterator[Utterance]:
+        for place, row in rows:
             try:
-                yield _with_duration(utterance, headers.get(utterance.audio))
+                with at(place):
+                    yield make(row)
             except AsrError as error:
                 failed(error)
 
+    def measured(utterance: Utterance) -> Utterance | AsrError:
+        try:
+            end = read_header(utterance.audio).duration
+        except AudioError as error:
+            return error
+        if utterance.start >= end:
+            return AudioError(
+                f"{utterance.audio}: utterance {utterance.id} starts at {utterance.start:g} s, but the file ends at"
+                f" {end:.3f} s"
+            )
+        return replace(utterance, duration=round(end - utterance.start, 6))
 
-def _with_duration(utterance: Utterance, header: AudioInfo | AsrError | None) -> Utterance:
-    if not math.isnan(utterance.duration) or header is None:
-        return utterance
-    if isinstance(header, AsrError):
-        raise header
-    if utterance.start >= header.duration:
-        raise AudioError(
-            f"{utterance.audio}: utterance {utterance.id} starts at {utterance.start:g} s, but the file ends at"
-            f" {header.duration:.3f} s"
-        )
-    return replace(utterance, duration=round(header.duration - utterance.start, 6))
+    remaining = parsed()
+    with ThreadPoolExecutor(THREADS) as pool:
+        while chunk := list(islice(remaining, CHUNK)):
+            lengths = pool.map(measured, [utterance for utterance in chunk if math.isnan(utterance.duration)])
+            for utterance in chunk:
+                found = next(lengths) if math.isnan(utterance.duration) else utterance
+                if isinstance(found, AsrError):
+                    failed(found)
+                else:
+                    yield found
 
 
 def checked(utterances: Iterable[Utterance]) -> Iterator[Utterance]:

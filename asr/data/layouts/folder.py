@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 from asr.audio import find_audio
-from asr.data.layouts.common import UNKNOWN, AudioFinder, Failed, Say, ignore, measured, path_id, refuse, text_lines
+from asr.data.layouts.common import UNKNOWN, AudioFinder, Failed, Say, ignore, made, path_id, refuse, text_lines
 from asr.data.manifest import Utterance
-from asr.errors import AsrError, ManifestError
+from asr.errors import ManifestError
 from asr.folders import walk
 
 
@@ -37,17 +37,13 @@ def read_folder(folder: Path, say: Say = ignore, failed: Failed = refuse) -> Ite
     speakers = {_speaker(path, root) for path, _ in pairs} - {None}
     if speakers:
         say(f"speakers are the {len(speakers)} sub-folders of {root}, such as {min(speakers)}")
-    return measured(_pairs(pairs, folder, root, failed), failed)
 
+    def make(pair: tuple[Path, Path]) -> Utterance:
+        recording, text = pair
+        words = " ".join(" ".join(line.split()) for _, line in text_lines(text))
+        return Utterance(path_id(recording, folder), recording, UNKNOWN, words, _speaker(recording, root))
 
-def _pairs(pairs: Iterable[tuple[Path, Path]], folder: Path, root: Path, failed: Failed) -> Iterator[Utterance]:
-    for audio, text in pairs:
-        try:
-            words = " ".join(" ".join(line.split()) for _, line in text_lines(text))
-        except AsrError as error:
-            failed(error)
-            continue
-        yield Utterance(path_id(audio, folder), audio, UNKNOWN, words, _speaker(audio, root))
+    return made((("", pair) for pair in pairs), make, failed)
 
 
 def _speaker(audio: Path, root: Path) -> str | None:
@@ -61,8 +57,8 @@ def read_audio_alone(folder: Path, say: Say = ignore, failed: Failed = refuse) -
     `read_folder`. Raises AudioError when there is none.
     """
     folder = Path(folder)
-    recordings = (Utterance(path_id(audio, folder), audio, UNKNOWN) for audio in find_audio(folder))
-    return measured(recordings, failed)
+    recordings = (("", audio) for audio in find_audio(folder))
+    return made(recordings, lambda audio: Utterance(path_id(audio, folder), audio, UNKNOWN), failed)
 
 
 def _tell(say: Say, paths: list[Path], what: str) -> None:
@@ -80,15 +76,17 @@ def read_librispeech(folder: Path, say: Say = ignore, failed: Failed = refuse) -
     lists = sorted(walk(folder, "*.trans.txt"))
     if not lists:
         raise ManifestError(f"{folder}: no transcripts (looked for SPEAKER/CHAPTER/SPEAKER-CHAPTER.trans.txt)")
-    return measured(_transcripts(lists, failed), failed)
+    return made(_transcripts(lists), _read_aloud, failed)
 
 
-def _transcripts(lists: Iterable[Path], failed: Failed) -> Iterator[Utterance]:
+def _transcripts(lists: list[Path]) -> Iterator[tuple[str, tuple[AudioFinder, str]]]:
     for path in lists:
         find = AudioFinder(path.parent)
         for number, line in text_lines(path):
-            name, *text = line.split(maxsplit=1)
-            try:
-                yield Utterance(name, find(name), UNKNOWN, "".join(text).strip(), name.partition("-")[0])
-            except AsrError as error:
-                failed(type(error)(f"{path}, line {number}: {error}"))
+            yield f"{path}, line {number}", (find, line)
+
+
+def _read_aloud(row: tuple[AudioFinder, str]) -> Utterance:
+    find, line = row
+    name, *text = line.split(maxsplit=1)
+    return Utterance(name, find(name), UNKNOWN, "".join(text).strip(), name.partition("-")[0])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterator
-from dataclasses import dataclass, fields
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -14,15 +14,16 @@ from asr.data.layouts.common import (
     AudioFinder,
     Failed,
     Say,
+    at,
     ignore,
-    measured,
+    made,
     path_id,
     refuse,
     seconds,
     text_lines,
 )
 from asr.data.manifest import Utterance
-from asr.errors import AudioError, ManifestError
+from asr.errors import ManifestError
 
 OURS = {field.name for field in fields(Utterance)}  # keys that mean something else in a manifest
 # Other names that lines give to what a manifest calls so.
@@ -40,66 +41,62 @@ def read_nemo(path: Path, say: Say = ignore, failed: Failed = refuse) -> Iterato
     Other keys are kept. An utterance without id is named by its audio, a part of a file also by its start.
     """
     path = Path(path)
-    return measured(_nemo_utterances(path, failed), failed)
-
-
-def _nemo_utterances(path: Path, failed: Failed) -> Iterator[Utterance]:
     find = AudioFinder(path.parent)
-    for place, line in _objects(path):
-        try:
-            yield _nemo_utterance(line, find, path.parent, place)
-        except AudioError as error:
-            failed(AudioError(f"{place}: {error}"))
-        except ManifestError as error:
-            failed(error)
+    return made(_objects(path), lambda line: _nemo_utterance(line, find, path.parent), failed)
 
 
-def _nemo_utterance(line: dict[str, Any], find: AudioFinder, root: Path, place: str) -> Utterance:
+def _nemo_utterance(line: dict[str, Any], find: AudioFinder, root: Path) -> Utterance:
     for ours, others in NEMO.items():
         for name in others:
             if line.get(ours) is None and name in line:
                 line[ours] = line.pop(name)
     audio, start, duration, channel = (line.pop(key, None) for key in ("audio", "start", "duration", "channel"))
     if not isinstance(audio, str) or not audio:
-        raise ManifestError(f"{place}: audio is {audio!r}, not the path of an audio file")
+        raise ManifestError(f"audio is {audio!r}, not the path of an audio file")
     found = find(audio)
-    start_s = 0.0 if start is None else seconds(start, place, "start")
+    start_s = 0.0 if start is None else seconds(start, "start")
     if channel is not None and (not isinstance(channel, int) or channel < 0):
-        raise ManifestError(f"{place}: channel is {channel!r}, not a channel number from 0")
+        raise ManifestError(f"channel is {channel!r}, not a channel number from 0")
     return Utterance(
-        id=_string(line.pop("id", None), "id", place) or path_id(found, root, start_s),
+        id=_string(line.pop("id", None), "id") or path_id(found, root, start_s),
         audio=found,
-        duration=UNKNOWN if duration is None else seconds(duration, place, "duration"),
-        text=_string(line.pop("text", None), "text", place),
-        speaker=_string(line.pop("speaker", None), "speaker", place),
+        duration=UNKNOWN if duration is None else seconds(duration, "duration"),
+        text=_string(line.pop("text", None), "text"),
+        speaker=_string(line.pop("speaker", None), "speaker"),
         start=start_s,
         channel=channel,
-        lang=_string(line.pop("lang", None), "lang", place),
+        lang=_string(line.pop("lang", None), "lang"),
         other=line,
     )
 
 
-@dataclass(frozen=True)
-class _Recording:
-    """channels: the recording's channel numbers in the order in which the file has them."""
-
-    audio: str
-    channels: tuple[int, ...]
-
-
-def read_lhotse(
-    recordings: Path, supervisions: Path | None = None, say: Say = ignore, failed: Failed = refuse
-) -> Iterator[Utterance]:
+def read_lhotse(path: Path, say: Say = ignore, failed: Failed = refuse) -> Iterator[Utterance]:
     """lhotse's `recordings.jsonl.gz` and `supervisions.jsonl.gz`, gzipped or not: one utterance a supervision.
 
-    recordings may be the folder that holds both, or one of the two if their names differ by that word alone. Paths of
-    audio are absolute, or relative to the folder or one above it. Raises ManifestError for recordings that are not
-    files (commands, addresses) or that lhotse would change when it loads them.
+    path: the folder that holds both, or one of the two if their names differ by that word alone. Paths of audio are
+    absolute, or relative to the folder or one above it. Raises ManifestError for recordings that are not files
+    (commands, addresses) or that lhotse would change when it loads them.
     """
-    if supervisions is None:
-        recordings, supervisions = _lhotse_pair(Path(recordings))
-    known = dict(_recording(line, place) for place, line in _objects(recordings))
-    return measured(_supervised(Path(recordings), Path(supervisions), known, say, failed), failed)
+    recordings, supervisions = _lhotse_pair(Path(path))
+    home = Path(os.path.abspath(recordings)).parent
+    find = AudioFinder(home, *home.parents)
+    known: dict[str, tuple[str, list[int]]] = {}
+    for place, line in _objects(recordings):
+        with at(place):
+            known[str(line.get("id"))] = _recording(line)
+    used = set()
+
+    def make(line: dict[str, Any]) -> Utterance:
+        name = str(line.get("recording_id"))
+        if name not in known:
+            raise ManifestError(f"recording '{name}' is not in {recordings}")
+        used.add(name)
+        audio, channels = known[name]
+        return _supervision(line, find(audio), channels)
+
+    yield from made(_objects(supervisions), make, failed)
+    if unused := [name for name in known if name not in used]:
+        say(f"recordings without supervision: {len(unused)}, such as {unused[0]}")
 
 
 def lhotse_pairs(folder: Path) -> list[tuple[Path, Path]]:
@@ -122,75 +119,54 @@ def _lhotse_pair(path: Path) -> tuple[Path, Path]:
     return pairs[0]
 
 
-def _recording(line: dict[str, Any], place: str) -> tuple[str, _Recording]:
+def _recording(line: dict[str, Any]) -> tuple[str, list[int]]:
+    """The path of its audio, and its channel numbers in the order in which the file has them."""
     name, sources = str(line.get("id")), line.get("sources")
     if not isinstance(sources, list) or len(sources) != 1 or not isinstance(sources[0], dict):
-        raise ManifestError(f"{place}: recording {name} is not of one source; join its files first")
+        raise ManifestError(f"recording {name} is not of one source; join its files first")
     if line.get("transforms"):
-        raise ManifestError(f"{place}: recording {name} has transforms, which lhotse applies; save the audio with them")
+        raise ManifestError(f"recording {name} has transforms, which lhotse applies; save the audio with them")
     [source] = sources
     if source.get("type") != "file":
         raise ManifestError(
-            f"{place}: recording {name} is of type '{source.get('type')}', not 'file'; save its audio to a file first"
-            " (lhotse's save_audio does)"
+            f"recording {name} is of type '{source.get('type')}', not 'file'; save its audio to a file first (lhotse's"
+            " save_audio does)"
         )
     channels = source.get("channels")
     if not isinstance(channels, list) or not all(isinstance(channel, int) for channel in channels):
-        raise ManifestError(f"{place}: recording {name} has no list of channels")
+        raise ManifestError(f"recording {name} has no list of channels")
     if not isinstance(source.get("source"), str) or not source["source"]:
-        raise ManifestError(f"{place}: recording {name} has no path in its source")
-    return name, _Recording(source["source"], tuple(channels))
+        raise ManifestError(f"recording {name} has no path in its source")
+    return source["source"], channels
 
 
-def _supervised(
-    recordings: Path, supervisions: Path, known: dict[str, _Recording], say: Say, failed: Failed
-) -> Iterator[Utterance]:
-    home = Path(os.path.abspath(recordings)).parent
-    find = AudioFinder(home, *home.parents)
-    used = set()
-    for place, line in _objects(supervisions):
-        name = str(line.get("recording_id"))
-        try:
-            recording = known.get(name)
-            if recording is None:
-                raise ManifestError(f"{place}: recording '{name}' is not in {recordings}")
-            used.add(name)
-            yield _supervision(line, find(recording.audio), recording.channels, place)
-        except AudioError as error:
-            failed(AudioError(f"{place}: {error}"))
-        except ManifestError as error:
-            failed(error)
-    if unused := [name for name in known if name not in used]:
-        say(f"recordings without supervision: {len(unused)}, such as {unused[0]}")
-
-
-def _supervision(line: dict[str, Any], audio: Path, channels: tuple[int, ...], place: str) -> Utterance:
+def _supervision(line: dict[str, Any], audio: Path, channels: list[int]) -> Utterance:
     custom = line["custom"] if isinstance(line.get("custom"), dict) else {}
     other = {key: value for key, value in custom.items() if key not in OURS}
     if line.get("gender") is not None:
         other["gender"] = line["gender"]
     return Utterance(
-        id=_string(line.get("id"), "id", place) or f"{line.get('recording_id')}-{line.get('start')}",
+        id=_string(line.get("id"), "id") or f"{line.get('recording_id')}-{line.get('start')}",
         audio=audio,
-        duration=seconds(line.get("duration"), place, "duration"),
-        text=_string(line.get("text"), "text", place),
-        speaker=_string(line.get("speaker"), "speaker", place),
-        start=seconds(line.get("start"), place, "start"),
-        channel=_channel(line.get("channel", 0), channels, place),
-        lang=_string(line.get("language"), "language", place),
+        duration=seconds(line.get("duration"), "duration"),
+        text=_string(line.get("text"), "text"),
+        speaker=_string(line.get("speaker"), "speaker"),
+        start=seconds(line.get("start"), "start"),
+        channel=_channel(line.get("channel", 0), channels),
+        lang=_string(line.get("language"), "language"),
         other=other,
     )
 
 
-def _channel(given: Any, channels: tuple[int, ...], place: str) -> int | None:
+def _channel(given: Any, channels: list[int]) -> int | None:
     """The place of a supervision's channel in the file; None for all channels that there are."""
     wanted = given if isinstance(given, list) else [given]
     if any(channel not in channels for channel in wanted):
-        raise ManifestError(f"{place}: channel {given!r} is not one of the recording's {list(channels)}")
+        raise ManifestError(f"channel {given!r} is not one of the recording's {channels}")
     if len(wanted) == len(channels):
         return None
     if len(wanted) != 1:
-        raise ManifestError(f"{place}: {len(wanted)} of {len(channels)} channels; give one or all of them")
+        raise ManifestError(f"{len(wanted)} of {len(channels)} channels; give one or all of them")
     return channels.index(wanted[0])
 
 
@@ -207,8 +183,8 @@ def _objects(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
         yield place, line
 
 
-def _string(value: Any, what: str, place: str) -> str | None:
+def _string(value: Any, what: str) -> str | None:
     """A text, or a number as one."""
     if value is not None and (not isinstance(value, (str, int, float)) or isinstance(value, bool)):
-        raise ManifestError(f"{place}: {what} is {value!r}, not a string")
+        raise ManifestError(f"{what} is {value!r}, not a string")
     return None if value is None else str(value)

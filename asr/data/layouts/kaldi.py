@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
-from asr.data.layouts.common import UNKNOWN, AudioFinder, Failed, Say, ignore, measured, refuse, seconds, text_lines
+from asr.data.layouts.common import UNKNOWN, AudioFinder, Failed, Say, at, ignore, made, refuse, seconds, text_lines
 from asr.data.manifest import Utterance
-from asr.errors import AsrError, ManifestError
-
-Segment = tuple[str, float, float]  # recording, start, duration
+from asr.data.wording import plural
+from asr.errors import ManifestError
 
 
 def read_kaldi(folder: Path, say: Say = ignore, failed: Failed = refuse) -> Iterator[Utterance]:
@@ -23,36 +23,24 @@ def read_kaldi(folder: Path, say: Say = ignore, failed: Failed = refuse) -> Iter
     ManifestError for a line that is wrong, above all a command in wav.scp.
     """
     home = Path(os.path.abspath(folder))
-    recordings = {name: _audio(value, place) for name, value, place in _entries(home / "wav.scp", needed=True)}
-    texts = _values(home / "text")
-    segments = _segments(home / "segments")
+    recordings = _table(home / "wav.scp", _audio, needed=True)
+    texts = _table(home / "text")
+    segments = _table(home / "segments", _segment)
+    speakers, languages = _table(home / "utt2spk"), _table(home / "utt2lang")
+    channels = _table(home / "reco2file_and_channel", _channel)
+    find = AudioFinder(home, *home.parents)
     missing = [name for name in segments or recordings if name not in texts] if texts else []
     if missing:
-        say(f"{home / 'text'}: no line for {len(missing)} utterances, such as {missing[0]}; they are left out")
-    return measured(_utterances(home, recordings, texts, segments, failed), failed)
+        say(f"{home / 'text'}: no line for {plural(len(missing), 'utterance')}, such as {missing[0]}; left out")
 
-
-def _utterances(
-    home: Path, recordings: dict[str, str], texts: dict[str, str], segments: dict[str, Segment], failed: Failed
-) -> Iterator[Utterance]:
-    speakers, languages = _values(home / "utt2spk"), _values(home / "utt2lang")
-    channels = {name: _channel(*entry) for name, *entry in _entries(home / "reco2file_and_channel")}
-    find = AudioFinder(home, *home.parents)
-    for name in segments or recordings:
-        if texts and name not in texts:
-            continue
+    def make(name: str) -> Utterance:
         recording, start, duration = segments.get(name, (name, 0.0, UNKNOWN))
-        try:
-            if recording not in recordings:
-                raise ManifestError(f"{home / 'segments'}: recording '{recording}' of {name} is not in wav.scp")
-            audio = find(recordings[recording])
-        except AsrError as error:
-            failed(type(error)(f"utterance {name}: {error}"))
-            continue
+        if recording not in recordings:
+            raise ManifestError(f"{home / 'segments'}: recording '{recording}' of {name} is not in wav.scp")
         speaker = speakers.get(name)
-        yield Utterance(
+        return Utterance(
             id=name,
-            audio=audio,
+            audio=find(recordings[recording]),
             duration=duration,
             text=texts.get(name),
             speaker=None if speaker == name else speaker,
@@ -61,55 +49,49 @@ def _utterances(
             lang=languages.get(name),
         )
 
+    names = (name for name in segments or recordings if not texts or name in texts)
+    return made(((f"utterance {name}", name) for name in names), make, failed)
 
-def _entries(path: Path, needed: bool = False) -> Iterator[tuple[str, str, str]]:
-    """First word of every line, the rest of it, and the line's place for errors; nothing if the file is not there."""
-    if not needed and not path.exists():
-        return
-    seen = set()
-    for number, line in text_lines(path):
+
+def _table(path: Path, parse: Callable[[str], Any] = str, needed: bool = False) -> dict[str, Any]:
+    """{the first word of a line: what is made of the rest}; empty if the file is not there and need not be."""
+    table: dict[str, Any] = {}
+    for number, line in text_lines(path) if needed or path.exists() else ():
         name, *rest = line.split(maxsplit=1)
-        place = f"{path}, line {number}"
-        if name in seen:
-            raise ManifestError(f"{place}: '{name}' was there before; each id may stand once")
-        seen.add(name)
-        yield name, "".join(rest).strip(), place
+        with at(f"{path}, line {number}"):
+            if name in table:
+                raise ManifestError(f"'{name}' was there before; each id may stand once")
+            table[name] = parse("".join(rest).strip())
+    return table
 
 
-def _values(path: Path) -> dict[str, str]:
-    return {name: value for name, value, _ in _entries(path)}
-
-
-def _audio(value: str, place: str) -> str:
+def _audio(value: str) -> str:
     if value.endswith("|"):
         raise ManifestError(
-            f"{place}: '{value}' is a command, which is not run; let it write a file (… > ID.wav) and put the file's"
-            " path here. flac, mp3, ogg, opus and sph need no conversion: put their own path"
+            f"'{value}' is a command, which is not run; let it write a file (… > ID.wav) and put the file's path here."
+            " flac, mp3, ogg, opus and sph need no conversion: put their own path"
         )
     if not value:
-        raise ManifestError(f"{place}: no path after the recording's id")
+        raise ManifestError("no path after the recording's id")
     return value
 
 
-def _segments(path: Path) -> dict[str, Segment]:
-    segments = {}
-    for name, value, place in _entries(path):
-        fields = value.split()
-        if len(fields) != 3:
-            raise ManifestError(f"{place}: not UTTERANCE RECORDING START END")
-        start = seconds(fields[1], place, "start")
-        to_the_end = fields[2] in ("-1", "-1.0")
-        end = UNKNOWN if to_the_end else seconds(fields[2], place, "end")
-        if end <= start:
-            raise ManifestError(f"{place}: ends at {end:g} s, which is not after its start at {start:g} s")
-        segments[name] = (fields[0], start, round(end - start, 6))
-    return segments
+def _segment(value: str) -> tuple[str, float, float]:
+    """Recording, start and duration."""
+    fields = value.split()
+    if len(fields) != 3:
+        raise ManifestError("not UTTERANCE RECORDING START END")
+    start = seconds(fields[1], "start")
+    end = UNKNOWN if fields[2] in ("-1", "-1.0") else seconds(fields[2], "end")
+    if end <= start:
+        raise ManifestError(f"ends at {end:g} s, which is not after its start at {start:g} s")
+    return fields[0], start, round(end - start, 6)
 
 
-def _channel(value: str, place: str) -> int:
+def _channel(value: str) -> int:
     name = value.split()[-1].upper() if value.split() else ""
     if re.fullmatch("[1-9][0-9]{,4}", name):
         return int(name) - 1
     if name not in ("A", "B"):
-        raise ManifestError(f"{place}: the channel is {name!r}, not A, B or a number from 1")
+        raise ManifestError(f"the channel is {name!r}, not A, B or a number from 1")
     return "AB".index(name)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from itertools import islice
 from pathlib import Path
 
@@ -14,7 +14,7 @@ from asr.data.layouts.common import (
     Say,
     all_lines,
     ignore,
-    measured,
+    made,
     path_id,
     refuse,
     seconds,
@@ -51,21 +51,14 @@ def read_table(
     say: Say = ignore,
     failed: Failed = refuse,
     *,
-    audio: Column = None,
-    text: Column = None,
-    speaker: Column = None,
-    id: Column = None,
-    start: Column = None,
-    end: Column = None,
-    duration: Column = None,
-    lang: Column = None,
     delimiter: str | None = None,
     quotes: bool | None = None,
     audio_folder: Path | None = None,
+    **columns: Column,
 ) -> Iterator[Utterance]:
-    """The rows of a table. Columns are named as in the header or numbered from 1; those not given are guessed by
-    NAMES, and say is told. A table without header: audio first, text last, as in LJSpeech, if there are two columns or
-    the delimiter is `|`.
+    """The rows of a table. columns: audio, text, speaker, id, start, end, duration and lang, named as in the header or
+    numbered from 1; those not given (None) are guessed by NAMES, and say is told. A table without header: audio first,
+    text last, as in LJSpeech, if there are two columns or the delimiter is `|`.
 
     delimiter: found in the first row if not given (tab, |, ; or comma). quotes: whether cells may be in double quotes;
     if not given, only between commas and semicolons, as Common Voice and LJSpeech have stray ones. audio_folder: where
@@ -73,46 +66,39 @@ def read_table(
     duration are seconds. Raises ManifestError when a column is missing.
     """
     path = Path(path)
-    given = {"audio": audio, "text": text, "speaker": speaker, "id": id}
-    given |= {"start": start, "end": end, "duration": duration, "lang": lang}
+    if unknown := columns.keys() - NAMES.keys():
+        raise TypeError(f"read_table() knows no column '{min(unknown)}'; it reads {', '.join(NAMES)}")
+    given = {key: column for key, column in columns.items() if column is not None}
+    delimiter = delimiter or _delimiter(path)
     rows = _rows(path, delimiter, quotes)
     _, top = next(rows, (0, []))
     header = _is_header(top, given)
     _, first = next(rows, (0, [])) if header else (0, top)
     if not first:
         raise ManifestError(f"{path}: the table has no rows")
-    columns = _columns(path, top, header, given, delimiter or _delimiter(path))
-    say(", ".join(f"{key} from column {top[at].strip() if header else at + 1}" for key, at in columns.items()))
-    root = Path(audio_folder) if audio_folder is not None else _audio_folder(path, first, columns["audio"], say)
-    rows = _rows(path, delimiter, quotes)
-    return measured(_utterances(path, islice(rows, header, None), columns, len(top), root, failed), failed)
-
-
-def _utterances(
-    path: Path, rows: Iterable[Row], columns: dict[str, int], width: int, root: Path, failed: Failed
-) -> Iterator[Utterance]:
+    places = _columns(path, top, header, given, delimiter)
+    say(", ".join(f"{key} from column {top[at].strip() if header else at + 1}" for key, at in places.items()))
+    root = Path(audio_folder) if audio_folder is not None else _audio_folder(path, first, places["audio"], say)
     find = AudioFinder(root)
-    for number, cells in rows:
-        place = f"{path}, line {number}"
-        try:
-            if len(cells) != width:
-                raise ManifestError(
-                    f"{place}: {len(cells)} columns where the first line has {width}; see --delimiter and --no-quotes"
-                )
-            values = {key: cells[at].strip() for key, at in columns.items()}
-            yield _utterance(values, find(values["audio"]), root, place)
-        except AudioError as error:
-            failed(AudioError(f"{place}: {error}"))
-        except ManifestError as error:
-            failed(error)
+
+    def make(cells: list[str]) -> Utterance:
+        if len(cells) != len(top):
+            raise ManifestError(
+                f"{len(cells)} columns where the first line has {len(top)}; see --delimiter and --no-quotes"
+            )
+        values = {key: cells[at].strip() for key, at in places.items()}
+        return _utterance(values, find(values["audio"]), root)
+
+    rows = islice(_rows(path, delimiter, quotes), header, None)
+    return made(((f"{path}, line {number}", cells) for number, cells in rows), make, failed)
 
 
-def _utterance(values: dict[str, str], audio: Path, root: Path, place: str) -> Utterance:
-    times = {key: seconds(values[key], place, key) for key in ("start", "end", "duration") if values.get(key)}
+def _utterance(values: dict[str, str], audio: Path, root: Path) -> Utterance:
+    times = {key: seconds(values[key], key) for key in ("start", "end", "duration") if values.get(key)}
     start = times.get("start", 0.0)
     duration = times.get("duration", times["end"] - start if "end" in times else UNKNOWN)
     if duration <= 0:
-        raise ManifestError(f"{place}: starts at {start:g} s and lasts {duration:g} s")
+        raise ManifestError(f"starts at {start:g} s and lasts {duration:g} s")
     return Utterance(
         id=values.get("id") or path_id(audio, root, start),
         audio=audio,
@@ -124,8 +110,7 @@ def _utterance(values: dict[str, str], audio: Path, root: Path, place: str) -> U
     )
 
 
-def _rows(path: Path, delimiter: str | None, quotes: bool | None) -> Iterator[Row]:
-    delimiter = delimiter or _delimiter(path)
+def _rows(path: Path, delimiter: str, quotes: bool | None) -> Iterator[Row]:
     quoted = quotes if quotes is not None else delimiter in ",;"
     try:
         reader = csv.reader(
@@ -164,7 +149,7 @@ def _columns(
     path: Path, cells: Sequence[str], header: bool, given: dict[str, Column], delimiter: str
 ) -> dict[str, int]:
     """What is read from which column, counted from 0."""
-    columns = {key: _index(path, cells, header, key, column) for key, column in given.items() if column is not None}
+    columns = {key: _index(path, cells, header, key, column) for key, column in given.items()}
     if header:
         plain = [_plain(cell) for cell in cells]
         for key, names in NAMES.items():
