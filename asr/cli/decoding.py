@@ -128,10 +128,11 @@ def decodes(command: Callable[..., None]) -> Callable[..., None]:
 
 
 def _path_sha256(path: Path) -> str:
-    """Of a file; of a folder: over the sums of its files, but for hidden ones, which come and go."""
+    """Of a file; of a folder: over the sums of its files, but for hidden and unfinished ones, which come and go."""
     from asr.data.download import file_sha256
 
     if not path.is_dir():
         return file_sha256(path)
-    files = [file for file in sorted(path.iterdir()) if file.is_file() and not file.name.startswith(".")]
-    return sha256("".join(map(file_sha256, files)).encode()).hexdigest()
+    files = [file for file in sorted(path.iterdir()) if file.is_file()]
+    kept = [file for file in files if file.name[0] != "." and file.suffix != ".part"]
+    return sha256("".join(map(file_sha256, kept)).encode()).hexdigest()
