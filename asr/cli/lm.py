@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -168,7 +169,11 @@ def _print_trials(trials: list[Trial], best: Trial) -> None:
 def _spare_tuned(output: Path, force: bool) -> None:
     from asr.lm.folder import read_about
 
-    if not force and (output / "lm.json").is_file() and read_about(output).get("tuned"):
+    about = {}
+    if not force and (output / "lm.json").is_file():
+        with suppress(ModelError):  # a damaged one is no loss
+            about = read_about(output)
+    if about.get("tuned"):
         raise ModelError(f"{output}: holds tuned weights; choose another folder, or --force to replace the model there")
 
 

@@ -20,6 +20,7 @@ from asr.text import ZERO_WIDTH_SPACE, Tokenizer, listed, normalise
 
 CHUNK_S = 30.0  # longer audio is computed in chunks
 CONTEXT_S = 2.0  # that see this much of their neighbours
+CHUNKS = 4  # computed at once
 PAUSE_S = 0.12  # as long a quiet ends a word; the stop inside "eight" is shorter
 ONSET_S = 0.25  # no word begins more than this before its frames say
 TAIL_S = 1.0  # no word lasts longer than this beyond its last frame
@@ -114,9 +115,13 @@ def long_log_probs(recognizer: Recognizer, samples: np.ndarray) -> np.ndarray:
     chunk, context = round(CHUNK_S / recognizer.frame_s), round(CONTEXT_S / recognizer.frame_s)
     starts = range(0, recognizer.output_frames(len(samples)), chunk)
     begins = [max(0, start - context) for start in starts]
-    pieces = [samples[a * step : (b + chunk + context) * step] for a, b in zip(begins, starts, strict=True)]
-    computed = zip(decode_waveforms(recognizer, pieces, log_prob_rows), begins, starts, strict=True)
-    return np.concatenate([rows[b - a :][:chunk] for rows, a, b in computed])
+    log_probs = np.empty((recognizer.output_frames(len(samples)), len(recognizer.tokenizer)), np.float32)
+    for group in range(0, len(starts), CHUNKS):
+        edges = list(zip(begins, starts, strict=True))[group : group + CHUNKS]
+        pieces = [samples[a * step : (b + chunk + context) * step] for a, b in edges]
+        for (a, b), rows in zip(edges, decode_waveforms(recognizer, pieces, log_prob_rows), strict=True):
+            log_probs[b : b + chunk] = rows[b - a :][:chunk]
+    return log_probs
 
 
 def best_path(log_probs: np.ndarray, tokens: Sequence[int]) -> np.ndarray:

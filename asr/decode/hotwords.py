@@ -94,11 +94,15 @@ def build_hot_words(weights: Mapping[str, float], tokenizer: Tokenizer, normalis
     column = np.zeros(len(tokenizer), np.int32)
     column[known] = np.arange(1, len(known) + 1)
     following = np.zeros((len(states), len(known) + 1), np.int32)
+    links = np.zeros(
+        len(states), np.int32
+    )  # where a match breaks, it goes on from the longest end of it that is a state
     given, pending = np.zeros((2, len(states)))
     for matched in sorted(states, key=len):
         state = states[matched]
-        if matched:  # where a match breaks, it goes on from the longest end of it that is a state
-            fallback = next(states[end] for end in (matched[i + 1 :] for i in range(len(matched))) if end in states)
+        if matched:
+            before = states[matched[:-1]]
+            fallback = links[state] = following[links[before], column[matched[-1]]] if before else 0
             following[state] = following[fallback]
             given[state] = whole.get(matched, 0.0) + given[fallback]
             open_ended = lent[matched] if children[matched] else 0.0  # otherwise it has been given

@@ -139,6 +139,8 @@ def _read_sections(path: Path) -> tuple[dict[bytes, int], list[Ngrams]]:
                 begun = True
             elif fields[0][0] == _BACKSLASH:
                 sections.append(_Section(len(sections) + 1))
+                while fields[0] != b"\\%d-grams:" % len(sections) and declared.get(len(sections)) == 0:
+                    sections.append(_Section(len(sections) + 1))  # an order without n-grams may be left out
                 if fields[0] != b"\\%d-grams:" % len(sections):
                     raise ValueError(f"\\{len(sections)}-grams: is expected here")
             elif sections:

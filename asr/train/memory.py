@@ -97,7 +97,7 @@ def _number(path: Path, name: str = "") -> int | None:
     try:
         words = path.read_text(encoding="ascii").split()
         return int(words[words.index(name) + 1 if name else 0])
-    except (OSError, ValueError):
+    except (OSError, ValueError, IndexError):
         return None
 
 

@@ -114,7 +114,10 @@ def summary(records: Sequence[dict[str, Any]]) -> str:
         return "No epoch has come to its end yet."
     last = epochs[-1]
     line = f"{last['epoch']} epochs, {number(last['step'])} steps, {last.get('elapsed_s', 0) / 60:.1f} min."
-    validated = [record for record in epochs if isinstance(record.get("dev_wer"), float)]
+    rates = [record.get("dev_wer") for record in epochs]
+    validated = [
+        record for record, rate in zip(epochs, rates, strict=True) if isinstance(rate, float) and math.isfinite(rate)
+    ]
     if validated:
         best = min(validated, key=lambda record: record["dev_wer"])
         line += f" Lowest development WER {100 * best['dev_wer']:.2f} %, in epoch {best['epoch']}."

@@ -133,3 +133,14 @@ def test_what_is_no_arpa_file_is_told(tmp_path, content):
 def test_arpa_files_are_told_by_their_names(tmp_path):
     assert all(is_arpa(tmp_path / name) for name in ("a.arpa", "a.ARPA", "b.arpa.gz", "b.arpa.xz"))
     assert not any(is_arpa(tmp_path / name) for name in ("arpa", "lm", "a.gz", "a.arpa.d"))
+
+
+def test_an_order_without_ngrams_may_be_left_out(tmp_path):
+    path = tmp_path / "a.arpa"
+    path.write_text(
+        "\\data\\\nngram 1=4\nngram 2=0\nngram 3=0\n\n\\1-grams:\n"
+        + "".join(f"-0.5\t{word}\n" for word in ("<unk>", "<s>", "</s>", "one"))
+        + "\n\\end\\\n"
+    )
+    words, levels = read_arpa(path)
+    assert (words[-1], len(levels)) == ("one", 1)

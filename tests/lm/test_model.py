@@ -228,3 +228,12 @@ def test_what_goes_wrong_is_one_line(arguments, status, said):
     assert said in done.stderr
     assert "Traceback" not in done.stderr
     assert status == 2 or done.stderr.count("\n") == 1
+
+
+def test_a_damaged_folder_may_be_written_again(tmp_path):
+    (tmp_path / "t.txt").write_text("one two\ntwo one\n")
+    (tmp_path / "lm").mkdir()
+    (tmp_path / "lm/lm.json").write_text("{")
+    command = [sys.executable, "-m", "asr", "lm", "train", tmp_path / "t.txt", "-o", tmp_path / "lm"]
+    assert subprocess.run(command, check=False).returncode == 0
+    assert LanguageModel.load(tmp_path / "lm").words
