@@ -113,14 +113,14 @@ def long_log_probs(recognizer: Recognizer, samples: np.ndarray) -> np.ndarray:
     """
     step = recognizer.features.hop * recognizer.config.subsampling
     chunk, context = round(CHUNK_S / recognizer.frame_s), round(CONTEXT_S / recognizer.frame_s)
-    starts = range(0, recognizer.output_frames(len(samples)), chunk)
-    begins = [max(0, start - context) for start in starts]
     log_probs = np.empty((recognizer.output_frames(len(samples)), len(recognizer.tokenizer)), np.float32)
-    for group in range(0, len(starts), CHUNKS):
-        edges = list(zip(begins, starts, strict=True))[group : group + CHUNKS]
-        pieces = [samples[a * step : (b + chunk + context) * step] for a, b in edges]
-        for (a, b), rows in zip(edges, decode_waveforms(recognizer, pieces, log_prob_rows), strict=True):
-            log_probs[b : b + chunk] = rows[b - a :][:chunk]
+    starts = range(0, len(log_probs), chunk)
+    for group in (starts[i : i + CHUNKS] for i in range(0, len(starts), CHUNKS)):
+        begins = [max(0, start - context) for start in group]
+        pieces = [samples[a * step : (b + chunk + context) * step] for a, b in zip(begins, group, strict=True)]
+        computed = decode_waveforms(recognizer, pieces, log_prob_rows)
+        for begin, start, rows in zip(begins, group, computed, strict=True):
+            log_probs[start : start + chunk] = rows[start - begin :][:chunk]
     return log_probs
 
 

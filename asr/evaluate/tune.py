@@ -16,11 +16,10 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from asr.data.download import file_sha256
 from asr.data.manifest import Manifest, Utterance
-from asr.decode.batch import decode_waveforms
+from asr.decode.batch import decode_waveforms, log_prob_rows
 from asr.decode.beam import BeamSettings, prepare
 from asr.decode.words import with_confidence
 from asr.errors import ManifestError
@@ -76,7 +75,7 @@ def compute(recognizer: Recognizer, manifest: Manifest, utterances: Iterable[Utt
     examples = readable(manifest, utterances, recognizer.sample_rate, made.failed)
     for chunk in chunks(examples, recognizer.sample_rate):
         made.references += [normalise(utterance.text or "", normaliser) for utterance, _ in chunk]
-        made.log_probs += decode_waveforms(recognizer, [samples for _, samples in chunk], _rows)
+        made.log_probs += decode_waveforms(recognizer, [samples for _, samples in chunk], log_prob_rows)
     if not any(made.references):
         unread = f"; {len(made.failed)} could not be read, such as {made.failed[0]}" if made.failed else ""
         raise ManifestError(f"{manifest.path}: no words to compare with{unread}")
@@ -171,7 +170,3 @@ def store(
         "manifest_sha256": file_sha256(manifest),
     }
     store_tuned(folder, best.weights._asdict() | source)
-
-
-def _rows(log_probs: Tensor, lengths: Tensor) -> list[np.ndarray]:
-    return [row[:n] for row, n in zip(log_probs.float().cpu().numpy(), lengths.tolist(), strict=True)]

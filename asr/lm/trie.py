@@ -167,7 +167,7 @@ def stream_length(count: int, width: int) -> int:
 def packed(values: np.ndarray, width: int) -> np.ndarray:
     """(values,) non-negative integers below 2 ** width as a stream."""
     stream = np.zeros(stream_length(len(values), width), np.uint32)
-    for i in range(len(values)):
+    for i in range(len(values) if width else 0):
         bit = i * width
         slot = bit >> 5
         pair = np.int64(values[i]) << (bit & 31)
