@@ -11,19 +11,22 @@ base=${RUN:-runs/digits-pretrained}
 without() { # NAME [key=value ...]
     run=$base/ablation/$1
     asr train "$recipe/pretrained_base.yaml" run="$run" augment.noise="$data/voices/noise.jsonl" \
-        data.train="$data/voices/base_train.jsonl" data.dev="$data/voices/base_dev.jsonl" \
+        data.train="$data/voices/base_train_read.jsonl" data.dev="$data/voices/base_dev.jsonl" \
         train.epochs=8 "${@:2}" ${settings[@]+"${settings[@]}"}
     finished "$run"
     asr evaluate --model "$run" "$data/digits/test.jsonl" --device "$device" --output-dir "$run/six"
     asr evaluate --model "$run" "$data/voices/test_voices.jsonl" --device "$device" --output-dir "$run/voices"
 }
 speech=train.init=$base/speech
+grep -v '"source": "espeak"' "$data/voices/base_train_read.jsonl" > "$data/voices/base_train_no_espeak.jsonl"
 without nothing "$speech"
-without read-speech train.init=
+without read-speech train.init= 'train.freeze=[]'
+without freezing "$speech" 'train.freeze=[]'
+without readers-digits "$speech" data.train="$data/voices/base_train.jsonl"
+without espeak "$speech" data.train="$data/voices/base_train_no_espeak.jsonl"
+without trimming "$speech" join.trim_share=0
 without vocal-tracts-and-microphones "$speech" 'augment.warp=[1,1]' augment.response_db=0
 without noise "$speech" augment.noise_share=0
 without rooms-lines-codecs-clipping "$speech" augment.room_share=0 augment.band_share=0 augment.codec_share=0 augment.clip_share=0
-without trimming "$speech" join.trim_share=0
-without levels "$speech" join.gain_db=3
 without masks "$speech" augment.time_masks=0 augment.frequency_masks=0
-without depth train.init= model.layers=2 model.width=128
+without depth train.init= 'train.freeze=[]' model.layers=2 model.width=128

