@@ -17,6 +17,10 @@ import numpy as np
 import torch
 import torch.distributed as dist
 
+# Before any group: an optimiser imports it later, and the defaults of its functions keep the group of the day. The
+# threads of a group that outlives its destruction drop tensors when Python is gone, and the process aborts.
+import torch.distributed.nn.functional
+
 from asr.config import Config
 from asr.device import resolve_device
 from asr.model.recognizer import Recognizer

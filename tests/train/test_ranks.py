@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 import torch
@@ -23,13 +24,17 @@ def corpus(tmp_path_factory):
     return {"train": write_corpus(folder, 25, 1), "dev": write_corpus(folder, 6, 2), "folder": folder}
 
 
+def torchrun(*command):
+    """`torchrun --nproc-per-node=2 COMMAND`."""
+    two = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", *map(str, command)]
+    return subprocess.run(two, capture_output=True, text=True, env={**os.environ, "OMP_NUM_THREADS": "1"})
+
+
 def together(corpus, run, *overrides):
     """`asr train` in two processes."""
     settings(corpus, run)
-    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
     parts = [f"data.train={corpus['train']}", f"data.dev={corpus['dev']}", f"run={run}", "device=cpu"]
-    command = [*torchrun, "-m", "asr", "train", str(corpus["folder"] / "tones.yaml"), *parts, *overrides]
-    return subprocess.run(command, capture_output=True, text=True, env={**os.environ, "OMP_NUM_THREADS": "1"})
+    return torchrun("-m", "asr", "train", corpus["folder"] / "tones.yaml", *parts, *overrides)
 
 
 def losses(run, kind):
@@ -59,6 +64,29 @@ def test_two_processes_go_on_where_one_stopped_and_learn_the_same(corpus, tmp_pa
     assert losses(parted, "epoch") == pytest.approx(losses(whole, "epoch"), rel=1e-5)
     saved = load_checkpoint(parted / "checkpoints" / "best.pt")[1]["model"]
     assert_equal(Recognizer.load(parted / "model").state_dict(), saved)
+
+
+LEAVE = """
+import sys
+from pathlib import Path
+from asr.config import load_config
+from asr.train.ranks import joined_ranks
+with joined_ranks(load_config(Path(sys.argv[1]))) as (ranks, _):
+    assert ranks.total([1.0]) == [2.0]
+    import torch._dynamo  # as the first step of an optimiser does
+left = [task.read_text().strip() for task in Path("/proc/self/task").glob("*/comm")]
+assert not [name for name in left if "gloo" in name], left
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not Path("/proc/self/task").is_dir(), reason="needs /proc")
+def test_no_thread_outlives_the_group(corpus, tmp_path):
+    """One that does may drop a tensor when Python is gone, and aborts the process."""
+    settings(corpus, tmp_path)
+    (tmp_path / "leave.py").write_text(LEAVE)
+    process = torchrun(tmp_path / "leave.py", corpus["folder"] / "tones.yaml")
+    assert process.returncode == 0, process.stderr
 
 
 @pytest.mark.slow
