@@ -75,6 +75,8 @@ class JoinConfig(Section):
     longest_s: float | None = Field(None, gt=0)  # no more recordings than fit into this
     trim_share: float = Field(0.0, ge=0, le=1)  # how many recordings lose quiet beginnings and ends
     trim_db: tuple[float, float] = (-35.0, -12.0)  # where, below the loudest moment; uniform
+    noise_share: float = Field(0.0, ge=0, le=1)  # how many utterances have noise in the recordings, none in the pauses
+    noise_snr_db: tuple[float, float] = (10.0, 40.0)
 
 
 class AugmentConfig(Section):
@@ -154,6 +156,7 @@ class Config(Section):
 RANGES = {
     "join.pause_s": (0.0, 3600.0),
     "join.trim_db": (-200.0, 0.0),
+    "join.noise_snr_db": (-200.0, 200.0),
     "augment.speed": (0.1, 10.0),
     "augment.warp": (0.1, 10.0),
     "augment.gain_db": (-200.0, 200.0),

@@ -9,7 +9,7 @@ from functools import cached_property
 
 import numpy as np
 
-from asr.augment import decibels
+from asr.augment import NOISE_EXPONENTS, add_noise, coloured_noise, decibels
 from asr.config import JoinConfig
 
 
@@ -119,12 +119,20 @@ def plan_joins(
 def join_waveforms(
     waveforms: Sequence[np.ndarray], plan: Plan, sample_rate: int, config: JoinConfig, rng: np.random.Generator
 ) -> np.ndarray:
-    """The recordings of a plan one after the other, silence between them, each at its own level within ± gain_db."""
+    """The recordings of a plan one after the other, silence between them, each at its own level within ± gain_db.
+
+    With config.noise_share some sound as if recorded in a noisy room or by a poor microphone and joined afterwards: the
+    noise begins and ends with each recording, which without that can be taken for a consonant.
+    """
+    noisy = config.noise_share and rng.random() < config.noise_share
+    colour, snr_db = (rng.choice(list(NOISE_EXPONENTS)), rng.uniform(*config.noise_snr_db)) if noisy else ("", 0.0)
     pieces = []
     for pause, waveform in zip(plan.pauses, waveforms, strict=False):
         pieces.append(np.zeros(round(pause * sample_rate), np.float32))
         if config.trim_share and rng.random() < config.trim_share:
             waveform = trim(waveform, sample_rate, rng.uniform(*config.trim_db))
+        if noisy:
+            waveform = add_noise(waveform, coloured_noise(len(waveform), colour, rng), snr_db)
         pieces.append(waveform * np.float32(decibels(rng.uniform(-config.gain_db, config.gain_db))))
     pieces.append(np.zeros(round(plan.pauses[-1] * sample_rate), np.float32))
     return np.concatenate(pieces)

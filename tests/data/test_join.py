@@ -109,3 +109,26 @@ def test_the_share_asked_for_is_trimmed():
     joined = join_waveforms([x] * 300, plan, 8000, config, np.random.default_rng(0))
     assert 0.15 < (300 * 800 - len(joined)) / (300 * 400) < 0.35
     assert (joined == 1.0).sum() == 300 * 400
+
+
+def test_recordings_bring_their_own_noise_and_pauses_stay_silent():
+    tone = np.sin(np.arange(4000) * 0.3).astype(np.float32)
+    plan = Plan((0, 1), (0.1, 0.1, 0.1))
+    config = JoinConfig(gain_db=0.0, noise_share=1.0, noise_snr_db=(20.0, 20.0))
+    first, *others = (join_waveforms([tone] * 2, plan, 8000, config, np.random.default_rng(seed)) for seed in range(9))
+    for joined in (first, *others):
+        for pause in (joined[:800], joined[4800:5600], joined[9600:]):
+            assert not pause.any()
+        noises = joined[800:4800] - tone, joined[5600:9600] - tone
+        assert not np.array_equal(*noises)
+        for noise in noises:
+            assert 10 * np.log10(np.square(tone).mean() / np.square(noise).mean()) == pytest.approx(20.0, abs=0.01)
+    same = join_waveforms([tone] * 2, plan, 8000, config, np.random.default_rng(0))
+    np.testing.assert_array_equal(first, same)
+    some = JoinConfig(gain_db=0.0, noise_share=0.3)
+    plain = np.concatenate([np.zeros(800), tone, np.zeros(800), tone, np.zeros(800)])
+    bare = sum(
+        np.array_equal(join_waveforms([tone] * 2, plan, 8000, some, np.random.default_rng(seed)), plain)
+        for seed in range(100)
+    )
+    assert 55 <= bare <= 85

@@ -28,7 +28,7 @@ TONES = {"low": 400.0, "high": 1500.0, "mid": 900.0}
 
 # Everything random that a draw out of place would change.
 RANDOM = ["augment.warp=[0.9, 1.1]", "augment.response_db=3", "augment.room_share=0.5", "augment.codec_share=0.5"]
-RANDOM += ["join.most=2", "join.per_epoch=24", "join.trim_share=0.5"]
+RANDOM += ["join.most=2", "join.per_epoch=24", "join.trim_share=0.5", "join.noise_share=0.5"]
 
 
 def quiet(line: str) -> None:
