@@ -39,13 +39,14 @@ finished "$base"
 
 if [ -n "$speaker" ]; then
     run=$run-without-$speaker
-    settings=(data.heldout="$speaker" train.epochs=8 ${settings[@]+"${settings[@]}"}) # six speakers, six trainings
+    settings=(data.heldout="$speaker" ${settings[@]+"${settings[@]}"})
 fi
 asr train "$recipe/pretrained.yaml" run="$run" train.init="$base" augment.noise="$data/voices/noise.jsonl" \
     data.train="$data/voices/train_read.jsonl" data.dev="$data/voices/dev.jsonl" ${settings[@]+"${settings[@]}"}
 finished "$run"
 # It still hears words in the noise it learned from; these nats in favour of silence take most of them away.
-[ -f "$run/quiet/config.json" ] || asr make-model "$run/checkpoints/best.pt" "$run/quiet" --blank-bias 3 --lead-s 0.116
+[ -f "$run/quiet/config.json" ] ||
+    asr make-model "$run/checkpoints/best.pt" "$run/quiet" --blank-bias 3 --lead-s 0.116 --calibrate "$data/voices/dev.jsonl"
 if [ -n "$speaker" ]; then
     test_on "digits/heldout_$speaker" eval
 else
