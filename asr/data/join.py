@@ -124,14 +124,16 @@ def join_waveforms(
     With config.noise_share some sound as if recorded in a noisy room or by a poor microphone and joined afterwards: the
     noise begins and ends with each recording, which without that can be taken for a consonant.
     """
-    noisy = config.noise_share and rng.random() < config.noise_share
-    colour, snr_db = (rng.choice(list(NOISE_EXPONENTS)), rng.uniform(*config.noise_snr_db)) if noisy else ("", 0.0)
+    noise: tuple[str, float] | None = None
+    if config.noise_share and rng.random() < config.noise_share:
+        noise = str(rng.choice(list(NOISE_EXPONENTS))), rng.uniform(*config.noise_snr_db)
     pieces = []
     for pause, waveform in zip(plan.pauses, waveforms, strict=False):
         pieces.append(np.zeros(round(pause * sample_rate), np.float32))
         if config.trim_share and rng.random() < config.trim_share:
             waveform = trim(waveform, sample_rate, rng.uniform(*config.trim_db))
-        if noisy:
+        if noise is not None and len(waveform):
+            colour, snr_db = noise
             waveform = add_noise(waveform, coloured_noise(len(waveform), colour, rng), snr_db)
         pieces.append(waveform * np.float32(decibels(rng.uniform(-config.gain_db, config.gain_db))))
     pieces.append(np.zeros(round(plan.pauses[-1] * sample_rate), np.float32))

@@ -7,23 +7,24 @@
 set -euo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/../options.sh"
 base=${RUN:-runs/digits-pretrained}
+[ -f "$base/read/base_train.jsonl" ] || { echo "error: $base/read/base_train.jsonl: not found; run pretrained.sh first" >&2; exit 1; }
 
 without() { # NAME [key=value ...]
     run=$base/ablation/$1
     asr train "$recipe/pretrained_base.yaml" run="$run" augment.noise="$data/voices/noise.jsonl" \
-        data.train="$data/voices/base_train_read.jsonl" data.dev="$data/voices/base_dev.jsonl" \
+        data.train="$base/read/base_train.jsonl" data.dev="$data/voices/base_dev.jsonl" \
         train.epochs=4 "${@:2}" ${settings[@]+"${settings[@]}"}
     finished "$run"
     asr evaluate --model "$run" "$data/digits/test.jsonl" --device "$device" --output-dir "$run/six"
     asr evaluate --model "$run" "$data/voices/test_voices.jsonl" --device "$device" --output-dir "$run/voices"
 }
 speech=train.init=$base/speech
-grep -v '"source": "espeak"' "$data/voices/base_train_read.jsonl" > "$data/voices/base_train_no_espeak.jsonl"
+grep -v '"source": "espeak"' "$base/read/base_train.jsonl" > "$base/read/no_espeak.jsonl"
 without nothing "$speech"
 without read-speech train.init= 'train.freeze=[]'
 without freezing "$speech" 'train.freeze=[]'
 without readers-digits "$speech" data.train="$data/voices/base_train.jsonl"
-without espeak "$speech" data.train="$data/voices/base_train_no_espeak.jsonl"
+without espeak "$speech" data.train="$base/read/no_espeak.jsonl"
 without trimming "$speech" join.trim_share=0
 without recordings-own-noise "$speech" join.noise_share=0
 without vocal-tracts-and-microphones "$speech" 'augment.warp=[1,1]' augment.response_db=0

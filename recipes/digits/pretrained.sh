@@ -9,6 +9,7 @@
 set -euo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/options.sh"
 run=${RUN:-runs/digits-pretrained}
+run=${run%/}
 
 test_on() { # MANIFEST FOLDER: evaluate what is made of $run
     asr evaluate --model "$run/quiet" "$data/$1.jsonl" --device "$device" --output-dir "$run/$2"
@@ -23,30 +24,28 @@ python "$recipe/voices/synthesise.py" "$data/voices/made/synthetic"
 asr data prepare "$recipe/voices" "${options[@]}"
 asr data prepare "$recipe/../mini_librispeech" "${options[@]}"
 
-speech=$run/speech base=$run/base
+speech=$run/speech base=$run/base read=$run/read
 asr train "$recipe/pretrained_speech.yaml" run="$speech" augment.noise="$data/voices/noise.jsonl" \
     data.train="$data/mini_librispeech/train.jsonl" data.dev="$data/mini_librispeech/dev.jsonl" ${settings[@]+"${settings[@]}"}
 finished "$speech"
-if [ ! -f "$data/voices/train_read.jsonl" ]; then
-    python "$recipe/voices/cut.py" "$speech" "$data/mini_librispeech/train.jsonl" "$data/voices/read.jsonl"
-    for part in base_train train; do
-        cat "$data/voices/$part.jsonl" "$data/voices/read.jsonl" > "$data/voices/${part}_read.jsonl"
-    done
-fi
+python "$recipe/voices/cut.py" "$speech" "$data/mini_librispeech/train.jsonl" "$read" \
+    "$data/voices/base_train.jsonl" "$data/voices/train.jsonl"
 asr train "$recipe/pretrained_base.yaml" run="$base" train.init="$speech" augment.noise="$data/voices/noise.jsonl" \
-    data.train="$data/voices/base_train_read.jsonl" data.dev="$data/voices/base_dev.jsonl" ${settings[@]+"${settings[@]}"}
+    data.train="$read/base_train.jsonl" data.dev="$data/voices/base_dev.jsonl" ${settings[@]+"${settings[@]}"}
 finished "$base"
 
+quiet=(--blank-bias 3 --lead-s 0.116)
 if [ -n "$speaker" ]; then
     run=$run-without-$speaker
     settings=(data.heldout="$speaker" ${settings[@]+"${settings[@]}"})
+else
+    quiet+=(--calibrate "$data/voices/dev.jsonl") # which a speaker held out would be in
 fi
 asr train "$recipe/pretrained.yaml" run="$run" train.init="$base" augment.noise="$data/voices/noise.jsonl" \
-    data.train="$data/voices/train_read.jsonl" data.dev="$data/voices/dev.jsonl" ${settings[@]+"${settings[@]}"}
+    data.train="$read/train.jsonl" data.dev="$data/voices/dev.jsonl" ${settings[@]+"${settings[@]}"}
 finished "$run"
 # It still hears words in the noise it learned from; these nats in favour of silence take most of them away.
-[ -f "$run/quiet/config.json" ] ||
-    asr make-model "$run/checkpoints/best.pt" "$run/quiet" --blank-bias 3 --lead-s 0.116 --calibrate "$data/voices/dev.jsonl"
+[ -f "$run/quiet/config.json" ] || asr make-model "$run/checkpoints/best.pt" "$run/quiet" "${quiet[@]}"
 if [ -n "$speaker" ]; then
     test_on "digits/heldout_$speaker" eval
 else

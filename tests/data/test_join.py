@@ -132,3 +132,21 @@ def test_recordings_bring_their_own_noise_and_pauses_stay_silent():
         for seed in range(100)
     )
     assert 55 <= bare <= 85
+
+
+def test_the_noise_of_recordings_has_every_colour_and_level_and_is_not_trimmed_away():
+    tone = np.concatenate([np.zeros(400), np.sin(np.arange(4000) * 0.3), np.zeros(400)]).astype(np.float32)
+    plan = Plan((0,), (0.0, 0.0))
+    config = JoinConfig(gain_db=0.0, noise_share=1.0, noise_snr_db=(10.0, 30.0), trim_share=1.0, trim_db=(-20.0, -20.0))
+    snr_db, slopes = [], []
+    for seed in range(40):
+        joined = join_waveforms([tone], plan, 8000, config, np.random.default_rng(seed))
+        assert len(joined) == 4000  # trimmed before noise came
+        noise = joined - tone[400:4400]
+        snr_db.append(10 * np.log10(np.square(tone[400:4400]).mean() / np.square(noise).mean()))
+        spectrum = np.square(np.abs(np.fft.rfft(noise)))
+        slopes.append(round(float(np.log10(spectrum[20:40].mean() / spectrum[1000:2000].mean()))))
+    assert 9.9 < min(snr_db) < 14 < 26 < max(snr_db) < 30.1
+    assert len(set(slopes)) >= 3  # white, pink, brown
+    empty = join_waveforms([np.zeros(0, np.float32)], Plan((0,), (0.1, 0.1)), 8000, config, np.random.default_rng(0))
+    assert len(empty) == 1600

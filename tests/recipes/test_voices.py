@@ -7,6 +7,7 @@ import shutil
 import sys
 import tarfile
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +19,7 @@ from asr.audio import read_audio, write_wav
 from asr.data.dataset import read_utterance
 from asr.data.manifest import Manifest, Utterance, write_manifest
 from asr.data.recipe import prepare
+from asr.decode.align import align
 from asr.errors import ManifestError
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -160,6 +162,14 @@ def test_prepare_sorts_everything_into_its_part(mirror, tmp_path):
     prepare(VOICES, data, str(mirror), True, lambda line: None)
     parts = {path.stem: list(Manifest(path)) for path in (data / "voices").glob("*.jsonl")}
     texts = {part: sorted({utterance.text for utterance in rows}) for part, rows in parts.items()}
+    ids = {part: [utterance.id for utterance in rows] for part, rows in parts.items()}
+    assert all(len(set(names)) == len(names) for names in ids.values())
+    silent = sum(not utterance.text for utterance in parts["base_train"])
+    assert silent > 160  # music and silence
+    assert sum(not utterance.text for utterance in parts["train"]) == 5 * silent
+    assert [name for name in ids["train"] if name.startswith("7_")] == ["7_train", "7_train_again2"]
+    assert [name for name in ids["dev"] if name.startswith("7_")] == ["7_dev"]
+    assert len(ids["train"]) == 2 + 5 * silent + len(ids["base_train"]) - silent
     assert texts == {
         "base_train": ["", "one", "zero"],
         "base_dev": ["two"],
@@ -185,22 +195,38 @@ def test_prepare_sorts_everything_into_its_part(mirror, tmp_path):
     assert set(stamp["parts"]) == set(parts)
 
 
-def test_digits_are_cut_out_of_what_readers_say(tmp_path, monkeypatch):
-    """By the built-in model: every digit of the samples, in order, within the sentence, the rare ones more often."""
+def load_cut():
     spec = importlib.util.spec_from_file_location("cut", VOICES / "cut.py")
-    cut = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(cut)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_digits_are_cut_out_of_what_readers_say(tmp_path, monkeypatch, capsys):
+    """By the built-in model: every digit of the samples, in order, where it is said, the rare ones more often."""
+    cut = load_cut()
     transcriber = asr.load("digits")
-    sentences = ROOT / "data" / "samples" / "samples.jsonl"
-    samples = list(Manifest(sentences))
-    output = tmp_path / "read.jsonl"
-    monkeypatch.setattr(sys, "argv", ["cut.py", "digits", str(sentences), str(output)])
+    spoken = list(Manifest(ROOT / "data" / "samples" / "samples.jsonl"))
+    sentences, output = tmp_path / "sentences.jsonl", tmp_path / "read"
+    written = [replace(each, text=each.text.upper().replace(" ", ", ") + ".") for each in spoken]
+    silent = replace(spoken[0], id="silent", text="Nobody counts here.")
+    gone = replace(spoken[0], id="gone", audio=tmp_path / "gone.wav")
+    write_manifest(sentences, [silent, gone, *written])
+    other = tmp_path / "train.jsonl"
+    write_manifest(other, [replace(spoken[0], id="before")])
+    command = ["cut.py", "digits", str(sentences), str(output), str(other)]
+    monkeypatch.setattr(sys, "argv", command)
     monkeypatch.setattr(cut, "MOST_A_WORD", 1)
     cut.main()
-    pieces = list(Manifest(output))
-    for sample in samples:
+    assert "gone: left out" in capsys.readouterr().err
+    pieces = list(Manifest(output / "digits.jsonl"))
+    assert len({piece.id for piece in pieces}) == len(pieces)
+    assert {piece.speaker for piece in pieces} == {f"read_{each.speaker or each.id}" for each in spoken}
+    assert [each.id for each in Manifest(output / "train.jsonl")] == ["before", *(piece.id for piece in pieces)]
+    for sample in spoken:
         own = [piece for piece in pieces if piece.audio.name == sample.audio.name]
-        assert Counter(piece.text for piece in own) == {word: cut.TIMES[word] for word in sample.text.split()}
+        times = {word: 4 if word in ("one", "two") else 12 for word in sample.text.split()}
+        assert Counter(piece.text for piece in own) == times
         starts = [piece.start for piece in own]
         assert starts == sorted(starts)
         assert starts[0] >= sample.start
@@ -208,3 +234,47 @@ def test_digits_are_cut_out_of_what_readers_say(tmp_path, monkeypatch):
     audio = [read_utterance(piece, RATE) for piece in pieces]
     heard = [transcriber.transcribe(np.pad(samples, RATE // 5), RATE).text for samples in audio]
     assert sum(text == piece.text for text, piece in zip(heard, pieces, strict=True)) >= 0.8 * len(pieces)
+
+    monkeypatch.setattr(cut, "Recognizer", None)  # nothing is aligned again
+    write_manifest(other, [replace(spoken[0], id="changed")])
+    cut.main()
+    assert [each.id for each in Manifest(output / "train.jsonl")] == ["changed", *(piece.id for piece in pieces)]
+
+
+def test_cutting_counts_from_the_beginning_of_the_file_and_stays_between_the_neighbours(tmp_path):
+    cut = load_cut()
+    recognizer = asr.load("digits").recognizer
+    spoken = max(Manifest(ROOT / "data" / "samples" / "samples.jsonl"), key=lambda each: len(each.text))
+    whole = [*cut.digits_of(recognizer, listed(tmp_path, spoken))]
+    samples = np.concatenate([noise(1.5, 0), read_utterance(spoken, RATE)])
+    write_wav(tmp_path / "late.wav", samples, RATE)
+    late = replace(spoken, audio=tmp_path / "late.wav", start=1.5)
+    for early, piece in zip(whole, cut.digits_of(recognizer, listed(tmp_path, late)), strict=True):
+        assert piece.start - 1.5 == pytest.approx(early.start - spoken.start, abs=1e-3)
+        assert piece.duration == pytest.approx(early.duration, abs=1e-3)
+    words = align(recognizer, read_utterance(spoken, RATE), spoken.text).words
+    found = [*cut.cut(recognizer, spoken)]
+    assert len(found) > 3
+    for _, start, end in found:
+        overlaps = [max(0.0, min(end, word.end) - max(start, word.start)) for word in words]
+        own, *others = sorted(overlaps, reverse=True)
+        assert own >= cut.SHORTEST_S - cut.OVERLAP_S
+        assert max(others) <= cut.OVERLAP_S + 1e-6
+        assert end - start <= own + cut.BEFORE_S + cut.AFTER_S + 2 * cut.OVERLAP_S + 1e-6
+
+
+def test_what_is_too_short_or_uncertain_is_not_cut(tmp_path, monkeypatch):
+    cut = load_cut()
+    recognizer = asr.load("digits").recognizer
+    sentences = Manifest(ROOT / "data" / "samples" / "samples.jsonl")
+    everything = len([*cut.digits_of(recognizer, sentences)])
+    for limit, beyond in (("SHORTEST_S", 9.0), ("LEAST_SCORE", 1.1)):
+        with monkeypatch.context() as context:
+            context.setattr(cut, limit, beyond)
+            assert [*cut.digits_of(recognizer, sentences)] == []
+    assert everything > 0
+
+
+def listed(folder, utterance):
+    write_manifest(folder / "listed.jsonl", [utterance])
+    return Manifest(folder / "listed.jsonl")

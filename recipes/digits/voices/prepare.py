@@ -4,7 +4,7 @@ Prepare `digits` first, and run synthesise.py (as ../pretrained.sh does): what t
 
     base_train       synthesisers' digit strings, the digits of Speech Commands (the built-in model had zero and nine
                      alone); noise, music and silence with no text
-    base_dev         strings by two voices of synthesisers that are in no training part: chooses the checkpoint
+    base_dev         strings by two voices of synthesisers that are in no training part: to watch the base by
     train, dev       these and the `digits` recipe's
     other_words      synthesisers' other words, with an empty text; not trained on: see ../README.md
     test_voices      strings by nine voices of three engines (Flite, Festival, Piper) that are in no training part
