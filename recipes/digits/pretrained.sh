@@ -37,7 +37,7 @@ finished "$base"
 quiet=(--blank-bias 3 --lead-s 0.116)
 if [ -n "$speaker" ]; then
     run=$run-without-$speaker
-    settings=(data.heldout="$speaker" ${settings[@]+"${settings[@]}"})
+    settings=(data.heldout="$speaker" train.epochs=12 ${settings[@]+"${settings[@]}"}) # six speakers, six trainings
 else
     quiet+=(--calibrate "$data/voices/dev.jsonl") # which a speaker held out would be in
 fi
