@@ -26,7 +26,6 @@ without freezing "$speech" 'train.freeze=[]'
 without readers-digits "$speech" data.train="$data/voices/base_train.jsonl"
 without espeak "$speech" data.train="$base/read/no_espeak.jsonl"
 without trimming "$speech" join.trim_share=0
-without recordings-own-noise "$speech" join.noise_share=0
 without vocal-tracts-and-microphones "$speech" 'augment.warp=[1,1]' augment.response_db=0
 without noise "$speech" augment.noise_share=0
 without rooms-lines-codecs-clipping "$speech" augment.room_share=0 augment.band_share=0 augment.codec_share=0 augment.clip_share=0

@@ -34,7 +34,7 @@ asr train "$recipe/pretrained_base.yaml" run="$base" train.init="$speech" augmen
     data.train="$read/base_train.jsonl" data.dev="$data/voices/base_dev.jsonl" ${settings[@]+"${settings[@]}"}
 finished "$base"
 
-quiet=(--blank-bias 3 --lead-s 0.116)
+quiet=(--blank-bias 2.5 --lead-s 0.116)
 if [ -n "$speaker" ]; then
     run=$run-without-$speaker
     settings=(data.heldout="$speaker" train.epochs=12 ${settings[@]+"${settings[@]}"}) # six speakers, six trainings
