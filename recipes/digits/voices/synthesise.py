@@ -17,6 +17,7 @@ import importlib.util
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -33,6 +34,7 @@ from rich.progress import track
 
 from asr.audio import read_audio, resample, write_wav
 from asr.data.manifest import Utterance, write_manifest
+from asr.errors import AsrError
 
 RATE = 8_000
 SINGLES = 5  # a training voice says so many digits alone, beside its strings
@@ -321,7 +323,8 @@ def main() -> None:
         NEEDS[engine] for engine in sorted({voice.engine for voice in waiting}) if not _there(NEEDS[engine])
     ]:
         sys.exit(f"error: {', '.join(missing)} not found; {Path(__file__).name} --help says how to install all engines")
-    pool = ProcessPoolExecutor(arguments.jobs)
+    # Ctrl-C is for this process alone: the others finish the voices they are at, a few seconds each.
+    pool = ProcessPoolExecutor(arguments.jobs, initializer=signal.signal, initargs=(signal.SIGINT, signal.SIG_IGN))
     try:
         futures = [pool.submit(record, voice, arguments.output) for voice in waiting]
         for future in track(futures, description=f"{len(waiting)} voices"):
@@ -331,4 +334,10 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    try:
+        main()
+    except KeyboardInterrupt:
+        print("interrupted; the same command goes on", file=sys.stderr)
+        sys.exit(130)
+    except (AsrError, OSError, subprocess.CalledProcessError) as error:
+        sys.exit(f"error: {error}")
