@@ -12,6 +12,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from asr.errors import AsrError
+from asr.libraries import library_errors
 from asr.version import __version__
 
 if TYPE_CHECKING:
@@ -25,8 +26,10 @@ __all__ = ["AsrError", "__version__", "load"]
 def load(model: str | Path = "digits", device: str = "auto") -> Transcriber:
     """Load a model ready to transcribe: `model` is a model folder, a run folder or a built-in model's name.
 
-    Raises ModelError when there is no such model or its folder is damaged.
+    Raises ModelError when there is no such model or its folder is damaged, LibraryError when torch or another library
+    is missing or does not load.
     """
-    from asr.transcribe import Transcriber
+    with library_errors():
+        from asr.transcribe import Transcriber
 
-    return Transcriber.load(model, device)
+        return Transcriber.load(model, device)

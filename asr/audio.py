@@ -246,11 +246,10 @@ def _open(source: Source) -> soundfile.SoundFile:
         # By descriptor, where that is portable: given a name, libsndfile takes any .vox or .gsm to be speech at 8 kHz.
         return soundfile.SoundFile(os.open(path, os.O_RDONLY) if os.name == "posix" else path)
     except soundfile.LibsndfileError as error:
-        decoded = _decode_with_ffmpeg(path)
-        if decoded is None:
-            hint = "" if shutil.which("ffmpeg") else "; formats beyond libsndfile's (m4a, webm …) need an ffmpeg"
-            raise AudioError(f"{name}: not readable audio ({_reason(error)}{hint})") from None
-        return soundfile.SoundFile(_Bytes(decoded))
+        try:
+            return soundfile.SoundFile(_Bytes(_decode_with_ffmpeg(path)))
+        except FfmpegError as second:
+            raise AudioError(f"{name}: not readable audio ({_reason(error)}; {second})") from None
 
 
 class _Bytes(io.BytesIO):
@@ -276,19 +275,26 @@ def _errors_as_audio_error(name: str) -> Iterator[None]:
         raise AudioError(f"{name}: not readable audio ({' '.join(str(error).split())})") from None
 
 
-def _decode_with_ffmpeg(path: Path) -> bytes | None:
-    """The file as wav bytes, through an ffmpeg on the PATH; None where that cannot be done."""
+class FfmpegError(AudioError):
+    """What ffmpeg could not do."""
+
+
+def _decode_with_ffmpeg(path: Path) -> bytes:
+    """The file as wav bytes, through an ffmpeg on the PATH. Raises FfmpegError, without the file's name."""
     ffmpeg = shutil.which("ffmpeg")
     if ffmpeg is None:
-        return None
+        raise FfmpegError("formats beyond libsndfile's (m4a, webm …) need an ffmpeg")
     # Only local files: a playlist must not make ffmpeg open network addresses.
     command = [ffmpeg, "-nostdin", "-v", "error", "-protocol_whitelist", "file,pipe", "-i", f"file:{path}"]
     command += ["-vn", "-f", "wav", "-c:a", "pcm_s16le", "-"]
     try:
         done = subprocess.run(command, capture_output=True, check=False)
-    except OSError:  # not for this machine
-        return None
-    return done.stdout if done.returncode == 0 and done.stdout else None
+    except OSError as error:
+        raise FfmpegError(f"{ffmpeg} does not run: {error.strerror}") from None
+    if done.returncode or not done.stdout:
+        lines = done.stderr.decode(errors="replace").strip().splitlines()
+        raise FfmpegError(f"ffmpeg: {lines[-1].strip() if lines else 'no audio in it'}")
+    return done.stdout
 
 
 def _name(source: Source) -> str:

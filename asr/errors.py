@@ -31,3 +31,7 @@ class ModelError(AsrError):
 
 class TrainError(AsrError):
     """Training that cannot start or cannot go on."""
+
+
+class LibraryError(AsrError):
+    """A library underneath that is missing or does not load."""

@@ -1,6 +1,6 @@
 """A whole training step of asr against SpeechBrain's: the same waveforms, batches, size of network and threads.
 
-    pip install -e .[bench]
+    pip install -c requirements.lock -e .[bench]
     python scripts/bench_speechbrain.py [--minutes 2] [--repeat 5] [--threads 2]
 
 Both train on audio in memory on the CPU: features, SpecAugment, forward, CTC, backward, clipping, AdamW; three

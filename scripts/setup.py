@@ -1,5 +1,7 @@
 """Set everything up in `.venv`, on any machine with Python 3.10 or newer; needs nothing but the standard library.
 
+Versions are those of requirements.lock, whatever the package index offers today.
+
 python3 scripts/setup.py            install, then transcribe the samples with the built-in model
 python3 scripts/setup.py --test     install what the tests need as well, then run them
 """
@@ -37,9 +39,14 @@ def main() -> None:
         print(f"making {FOLDER}", file=sys.stderr)
         venv.create(FOLDER, with_pip=True)
     print("installing; the first time takes minutes, torch alone is several GB", file=sys.stderr, flush=True)
+    # Python compiles what is used, when it is first used; compiling everything here would take a third of the time.
+    options = ("--quiet", "--disable-pip-version-check", "--no-compile", "-c", "requirements.lock")
+    pip = (python, "-m", "pip", "install", *options)
+    # Without isolation asr is built by the setuptools of the lock; otherwise pip would take the newest for it.
+    run(*pip, "setuptools")
     # compat: a clone named asr would otherwise hide the package from scripts that lie beside it
-    options = ("--quiet", "--disable-pip-version-check", "--config-settings", "editable_mode=compat")
-    run(python, "-m", "pip", "install", *options, "-e", ".[test]" if arguments.test else ".")
+    editable = ("--no-build-isolation", "--config-settings", "editable_mode=compat", "-e")
+    run(*pip, *editable, ".[test]" if arguments.test else ".")
     if arguments.test:
         print("running the tests, up to ten minutes on two cores", file=sys.stderr, flush=True)
         run(python, "-m", "pytest")

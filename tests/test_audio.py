@@ -204,5 +204,8 @@ def test_other_containers_without_ffmpeg_name_the_remedy(tmp_path, monkeypatch):
         read_audio(path)
     (tmp_path / "ffmpeg").write_text("not a program")
     (tmp_path / "ffmpeg").chmod(0o755)
-    with pytest.raises(AudioError, match=r"a\.m4a: not readable audio"):
+    with pytest.raises(AudioError, match=r"a\.m4a: not readable audio \(.*ffmpeg does not run: Exec format error\)"):
+        read_audio(path)
+    (tmp_path / "ffmpeg").write_text("#!/bin/sh\necho libavcodec.so.60: cannot open shared object file >&2\nexit 127\n")
+    with pytest.raises(AudioError, match=r"a\.m4a: not readable audio \(.*ffmpeg: libavcodec\.so\.60: cannot open"):
         read_audio(path)

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from asr.cli.align import EXAMPLES, align
+from asr.cli import align, inspect
 from asr.cli.bench import bench_app
 from asr.cli.console import INTERRUPTED, Commands, Result, examples, introduce, job_of, put_out, say, watch
 from asr.cli.data import data_app
@@ -38,7 +38,8 @@ app = typer.Typer(
 app.add_typer(data_app, name="data")
 app.add_typer(lm_app, name="lm")
 app.add_typer(bench_app, name="bench")
-app.command(epilog=EXAMPLES)(align)
+app.command(epilog=align.EXAMPLES)(align.align)
+app.command(epilog=inspect.EXAMPLES)(inspect.inspect)
 
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")]
 
@@ -282,24 +283,20 @@ def info(
 ) -> None:
     """Versions, devices and a model's make-up: what a bug report needs."""
     import platform
-    import shutil
-    from importlib.metadata import PackageNotFoundError
-    from importlib.metadata import version as installed
 
-    import torch
+    from asr.libraries import describe_ffmpeg, describe_libraries
 
     rows = [("asr", __version__), ("python", platform.python_version()), ("system", platform.platform())]
-    for package in ("torch", "torchaudio", "soundfile", "soxr", "jiwer", "numpy"):
-        try:
-            rows.append((package, installed(package)))
-        except PackageNotFoundError:
-            rows.append((package, "missing"))
-    rows.append(("cpu threads", str(torch.get_num_threads())))
-    rows.append(("ffmpeg", shutil.which("ffmpeg") or "none (needed only for formats beyond libsndfile's)"))
-    devices = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
-    rows.append(("cuda", ", ".join(devices) or "none"))
+    libraries, failing = describe_libraries()
+    rows += [*libraries, ("ffmpeg", describe_ffmpeg())]
+    if "torch" not in failing:
+        import torch
+
+        rows.append(("cpu threads", str(torch.get_num_threads())))
+        devices = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
+        rows.append(("cuda", ", ".join(devices) or "none"))
     card = ""
-    if model is not None:
+    if model is not None and not failing:
         from asr.model.recognizer import Recognizer
         from asr.pretrained import find_model
         from asr.train.card import model_card
@@ -313,6 +310,10 @@ def info(
     for name, value in rows:
         typer.echo(f"{name:16} {value}")
     typer.echo(card, nl=False)
+    for problem in failing.values():
+        say(f"error: {problem}")
+    if failing:
+        raise typer.Exit(1)
 
 
 def main() -> None:

