@@ -18,7 +18,7 @@ import soundfile
 import soxr
 
 from asr.errors import AudioError
-from asr.folders import walk
+from asr.util.files import require_file, walk
 
 # Extensions looked for in folders. Reading goes by content, so any other name may be given explicitly.
 AUDIO_SUFFIXES = frozenset(
@@ -64,6 +64,7 @@ class AudioInfo:
 
 def audio_info(path: str | Path) -> AudioInfo:
     """Read a file's header. Raises AudioError when it is missing or not audio."""
+    require_file(path, AudioError)
     with _errors_as_audio_error(_name(path)), _open(path) as file:
         return AudioInfo(file.samplerate, file.channels, file.frames, f"{file.format} {file.subtype}")
 

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from asr.config import FeatureConfig
-from asr.frames import feature_frames, hop_samples, window_samples
+from asr.lengths import feature_frames, hop_samples, window_samples
 
 # Added to mel energies before the logarithm: about the quantisation noise of 16-bit audio in one mel band.
 LOG_FLOOR = 1e-7

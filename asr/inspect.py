@@ -11,9 +11,9 @@ import torch
 
 from asr.audio import Audio
 from asr.errors import AudioError
-from asr.folders import written
 from asr.model.recognizer import Recognizer
 from asr.transcribe import Transcriber, Transcript
+from asr.util.files import written
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -10,14 +10,14 @@ from pathlib import Path
 import numpy as np
 from torch import Tensor
 
-from asr import pretrained
 from asr.audio import Audio, Source, as_audio, read_audio
 from asr.decode.batch import Decoder, decode_waveforms
 from asr.decode.greedy import Hypothesis, Word, greedy
-from asr.decode.words import timed_words, with_confidence
-from asr.device import resolve_device
+from asr.decode.timing import timed_words, with_confidence
 from asr.errors import AsrError, AudioError
+from asr.model.folder import find_model, load_model
 from asr.model.recognizer import Recognizer
+from asr.util.device import resolve_device
 
 LONGEST_SEGMENT_S = 30.0  # longer audio is cut at its quietest moments
 EARLIEST_CUT_S = 15.0
@@ -80,9 +80,12 @@ class Transcriber:
         self.decoder = decoder
 
     @classmethod
-    def load(cls, model: str | Path = "digits", device: str = "auto") -> Transcriber:
-        """model: a model folder, a run folder, or a built-in model's name. Raises ModelError."""
-        return cls(Recognizer.load(pretrained.find_model(model), resolve_device(device)))
+    def load(cls, model: str | Path | None = None, device: str = "auto") -> Transcriber:
+        """model: a model folder, a run folder, or a built-in model's name; by default the default model.
+
+        Raises ModelError.
+        """
+        return cls(load_model(find_model(model), resolve_device(device)))
 
     @property
     def sample_rate(self) -> int:

@@ -22,6 +22,8 @@ from pathlib import Path
 
 import numpy as np
 
+from asr.model.folder import load_model
+
 
 def dump(folder: Path, model: str, lm: Path, manifest: Path) -> None:
     import torch
@@ -31,11 +33,10 @@ def dump(folder: Path, model: str, lm: Path, manifest: Path) -> None:
     from asr.lm.arpa import write_arpa
     from asr.lm.model import LanguageModel
     from asr.lm.trie import levels_of
-    from asr.model.recognizer import Recognizer
-    from asr.pretrained import find_model
+    from asr.model.folder import find_model
     from asr.text import normalise
 
-    recognizer = Recognizer.load(find_model(model))
+    recognizer = load_model(find_model(model))
     texts, arrays = [], []
     for utterance in Manifest(manifest):
         samples = torch.from_numpy(read_utterance(utterance, recognizer.sample_rate))

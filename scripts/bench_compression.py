@@ -19,8 +19,7 @@ import soundfile
 from asr.data.dataset import read_utterance
 from asr.data.manifest import Manifest, Utterance
 from asr.evaluate.run import evaluate
-from asr.model.recognizer import Recognizer
-from asr.pretrained import find_model
+from asr.model.folder import find_model, load_model
 
 LEVELS = (0.7, 0.9, 0.99)
 CUT_HZ = 5400
@@ -61,7 +60,7 @@ def main() -> None:
     parser.add_argument("manifest", type=Path)
     parser.add_argument("--model", required=True)
     arguments = parser.parse_args()
-    recognizer, manifest = Recognizer.load(find_model(arguments.model)), Manifest(arguments.manifest)
+    recognizer, manifest = load_model(find_model(arguments.model)), Manifest(arguments.manifest)
     ways: dict[str, Change] = {
         "as it is": as_it_is,
         **{f"MP3, level {level:g}": through_mp3(level) for level in LEVELS},

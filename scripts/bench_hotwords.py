@@ -23,12 +23,12 @@ from typing import Any
 
 import numpy as np
 import torch
+from bench.record import write_record
 from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from asr.bench.record import write_record
-from asr.data.download import file_sha256
+from asr import __version__
 from asr.data.manifest import Manifest
 from asr.decode.beam import BeamSearch, prepare
 from asr.decode.hotwords import WEIGHT
@@ -37,10 +37,9 @@ from asr.evaluate.run import model_sha256
 from asr.evaluate.score import Pair, right_words, score
 from asr.evaluate.tune import compute
 from asr.lm.model import LanguageModel
-from asr.model.recognizer import Recognizer
-from asr.pretrained import find_model
+from asr.model.folder import find_model, load_model
 from asr.text import Tokenizer, normalise
-from asr.version import __version__
+from asr.util.files import file_sha256
 
 FORMAT = "asr-bench-hotwords-1"
 SHORTEST = 4  # letters; shorter words are heard by accident
@@ -88,7 +87,7 @@ def judge(references: Sequence[str], hypotheses: Sequence[str], hot_words: Seque
 
 def bench(a: argparse.Namespace) -> dict[str, Any]:
     folder, lm = find_model(a.model), LanguageModel.load(a.lm)
-    recognizer, manifest = Recognizer.load(folder), Manifest(a.manifest)
+    recognizer, manifest = load_model(folder), Manifest(a.manifest)
     tokenizer, normaliser = recognizer.tokenizer, recognizer.text.normaliser
     if lm.unit != "word":
         raise ModelError(f"{a.lm}: a language model of characters knows no rare words")

@@ -13,9 +13,9 @@ import statistics
 import time
 
 import torch
+from bench.train import packed_layers
 from torch import Tensor
 
-from asr.bench.train import packed_layers
 from asr.features import length_mask
 from asr.model.recurrent import RecurrentLayer
 

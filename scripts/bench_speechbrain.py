@@ -36,6 +36,9 @@ from typing import Any, NamedTuple
 
 import speechbrain as sb
 import torch
+from bench.corpus import RATE, write_corpus
+from bench.record import Epoch, Say, machine, median_ratio, write_record
+from bench.train import BATCH_S, SIZES, Setup, bare_epoch, data_from
 from speechbrain.augment.augmenter import Augmenter
 from speechbrain.augment.freq_domain import SpectrogramDrop
 from speechbrain.lobes.features import Fbank
@@ -48,14 +51,11 @@ from speechbrain.nnet.RNN import LSTM
 from speechbrain.processing.features import InputNormalization
 from torch import Tensor, nn
 
-from asr.bench.corpus import RATE, write_corpus
-from asr.bench.record import Epoch, Say, machine, median_ratio, write_record
-from asr.bench.train import BATCH_S, SIZES, Setup, bare_epoch, data_from
+from asr import __version__
 from asr.config import AugmentConfig, TrainConfig
 from asr.data.dataset import Batch
 from asr.model.ctc import BLANK_INDEX
 from asr.model.encoder import KERNEL
-from asr.version import __version__
 
 FORMAT = "asr-bench-speechbrain-1"
 OURS = "asr"

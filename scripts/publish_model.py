@@ -16,9 +16,8 @@ import sys
 from pathlib import Path
 
 from asr.evaluate.run import model_sha256
-from asr.model.recognizer import Recognizer
-from asr.pretrained import HERE, find_model
-from asr.train.card import model_card
+from asr.model.card import model_card
+from asr.model.folder import BUILT_IN, find_model, load_model, save_model
 
 LARGEST_BYTES = 5_000_000
 KEYS = ("wer", "wer_ci95", "ci_method", "ci_unit", "words", "utterances", "insertions", "audio_s")
@@ -34,7 +33,7 @@ def main() -> None:
     arguments = parser.parse_args()
 
     source = find_model(arguments.model)
-    recognizer = Recognizer.load(source)
+    recognizer = load_model(source)
     digest = model_sha256(source)
     results = []
     for given in arguments.results:
@@ -47,8 +46,8 @@ def main() -> None:
         results.append({"set": name, **{key: record[key] for key in KEYS}})
     recognizer.name = arguments.name
     recognizer.training_record |= {"results": results, "reproduce": arguments.reproduce, "limits": arguments.limit}
-    target = HERE / arguments.name
-    recognizer.save(target, model_card(recognizer))
+    target = BUILT_IN / arguments.name
+    save_model(recognizer, target, model_card(recognizer))
     size = sum(path.stat().st_size for path in target.iterdir())
     if size > LARGEST_BYTES:
         sys.exit(f"{target}: {size / 1e6:.1f} MB, more than a built-in model may have ({LARGEST_BYTES / 1e6:g} MB)")

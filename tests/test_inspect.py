@@ -2,10 +2,10 @@
 
 import subprocess
 import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
+from helpers import ROOT
 from matplotlib.image import imread
 
 import asr
@@ -14,7 +14,7 @@ from asr.errors import AudioError
 from asr.inspect import decibels, draw, inspect
 from asr.transcribe import Transcriber
 
-SAMPLE = Path(__file__).resolve().parents[1] / "data/samples/heart_16k.flac"
+SAMPLE = ROOT / "data/samples/heart_16k.flac"
 
 
 @pytest.fixture(scope="module")

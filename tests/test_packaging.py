@@ -14,19 +14,19 @@ from importlib.metadata import distribution, packages_distributions
 from pathlib import Path
 
 import pytest
+from helpers import ROOT
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 from packaging.version import Version
 
 import asr
-from asr.libraries import FITTING, LOCKED_PAIR
+from asr.util.libraries import FITTING, LOCKED_PAIR
 
 if sys.version_info >= (3, 11):
     import tomllib
 else:
     import tomli as tomllib
 
-ROOT = Path(__file__).resolve().parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 LOCK = [
     Requirement(line)

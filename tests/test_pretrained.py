@@ -1,25 +1,23 @@
 """The built-in models: small, whole, described, and able to read the samples."""
 
 import re
-from pathlib import Path
 
 import pytest
+from helpers import ROOT
 
-from asr import pretrained
 from asr.data.manifest import Manifest
 from asr.errors import ModelError
 from asr.evaluate.run import evaluate_manifest
-from asr.model.recognizer import Recognizer
-from asr.train.card import model_card
+from asr.model import folder as model_folder
+from asr.model.card import model_card
+from asr.model.folder import load_model
 
-ROOT = Path(__file__).resolve().parents[1]
 
-
-@pytest.mark.parametrize("name", pretrained.names())
+@pytest.mark.parametrize("name", model_folder.built_in_models())
 def test_model_is_small_and_described(name):
-    folder = pretrained.HERE / name
+    folder = model_folder.BUILT_IN / name
     assert sum(path.stat().st_size for path in folder.iterdir()) < 5_000_000
-    recognizer = Recognizer.load(folder)
+    recognizer = load_model(folder)
     record = recognizer.training_record
     assert record["description"]
     assert record["licence"]
@@ -32,14 +30,14 @@ def test_model_is_small_and_described(name):
 
 
 def test_digits_is_there_and_packaged():
-    assert "digits" in pretrained.names()
+    assert "digits" in model_folder.built_in_models()
     assert '"pretrained/*/*"' in (ROOT / "pyproject.toml").read_text()
 
 
 def test_digits_reads_the_samples():
     """Synthetic voices, three of them learned from: they show that reading works, not how good it is."""
     evaluation = evaluate_manifest(
-        Recognizer.load(pretrained.find_model("digits")), Manifest(ROOT / "data/samples/samples.jsonl")
+        load_model(model_folder.find_model("digits")), Manifest(ROOT / "data/samples/samples.jsonl")
     )
     assert not evaluation.failed
     assert evaluation.score().errors <= 1
@@ -50,7 +48,7 @@ def test_what_is_no_model_is_told_from_what_is_not_there(tmp_path):
         with pytest.raises(
             ModelError, match=rf"^{re.escape(str(model))}: neither .* \(digits\): .*{problem}.*RUN/model"
         ):
-            pretrained.find_model(model)
+            model_folder.find_model(model)
 
 
 def test_samples_are_small_and_their_page_has_their_texts():

@@ -7,8 +7,8 @@ import sys
 from pathlib import Path
 
 import pytest
+from helpers import ROOT
 
-ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 FENCED = r"```(?:python|yaml)\n(.*?)```"
 PROGRAM = r"```python\n(.*?)```"

@@ -7,7 +7,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from asr.errors import TextError
-from asr.frames import least_frames
+from asr.lengths import least_frames
 from asr.text import BLANK, SymbolReport, Tokenizer, normalise
 
 TEXTS = st.text(st.characters(exclude_categories=["Cs"]), max_size=30)

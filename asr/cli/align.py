@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from asr.cli.console import Result, examples, introduce, job_of, put_out, say, watch
+from asr.cli.console import Result, commands, examples, introduce, job_of, put_out, say, watch
 from asr.errors import AsrError, ManifestError, TextError
 
 if TYPE_CHECKING:
@@ -20,13 +20,16 @@ if TYPE_CHECKING:
 FORMATS = ("json", "ctm", "textgrid", "srt")
 DOUBTFUL = 0.5  # words that score less are listed
 LISTED = 20
-EXAMPLES = examples(
-    'asr align call.wav "four one nine zero"',
-    "asr align --format srt lecture.mp3 lecture.txt > lecture.srt",
-    "asr align --format textgrid --output-dir aligned --model runs/mine test.jsonl",
+app = commands()
+
+
+@app.command(
+    epilog=examples(
+        'asr align call.wav "four one nine zero"',
+        "asr align --format srt lecture.mp3 lecture.txt > lecture.srt",
+        "asr align --format textgrid --output-dir aligned --model runs/mine test.jsonl",
+    )
 )
-
-
 def align(
     recording: Annotated[
         str,
@@ -59,10 +62,9 @@ def align(
         )
     if is_manifest and output_dir is None and form in ("textgrid", "srt"):
         raise typer.BadParameter(f"{form} is one recording a file: name a folder", param_hint="--output-dir")
-    from asr import pretrained
     from asr.data.manifest import Manifest
-    from asr.device import resolve_device
-    from asr.model.recognizer import Recognizer
+    from asr.model.folder import find_model, load_model
+    from asr.util.device import resolve_device
     from asr.writers import SUFFIXES, format_alignment
 
     if is_manifest:
@@ -72,8 +74,8 @@ def align(
         pairs, count = ((job_of(utterance), utterance.text) for utterance in utterances), len(utterances)
     else:
         pairs, count = [(job_of(recording), read_text(text or ""))], 1
-    folder = pretrained.find_model(model) if model is not None else pretrained.HERE / "digits"
-    recognizer = Recognizer.load(folder, resolve_device(device))
+    folder = find_model(model)
+    recognizer = load_model(folder, resolve_device(device))
     if model is None:
         say(introduce(recognizer.name, recognizer.training_record))
 

@@ -8,14 +8,14 @@ import sys
 from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 from typer.core import TyperGroup
 
 from asr.errors import AsrError
-from asr.folders import write_whole
-from asr.libraries import library_errors
+from asr.util.files import write_whole
+from asr.util.libraries import library_errors
 
 if TYPE_CHECKING:
     from asr.data.manifest import Utterance
@@ -40,6 +40,9 @@ def watch(items: Iterable[Item], total: int | None, what: str) -> Iterable[Item]
     return track(items, what, total=total, console=Console(stderr=True), transient=True)
 
 
+Device = Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")]
+
+
 class Commands(TyperGroup):
     """Turns errors meant for people into one line and the exit status; --debug lets the traceback through."""
 
@@ -58,6 +61,18 @@ class Commands(TyperGroup):
                 raise
             say(f"error: {error}")
             raise typer.Exit(1) from None
+
+
+def commands(**options: Any) -> typer.Typer:
+    """An empty group of commands, as all of them are set up."""
+    return typer.Typer(
+        cls=Commands,
+        add_completion=False,
+        pretty_exceptions_enable=False,
+        rich_markup_mode="markdown",
+        context_settings={"help_option_names": ["-h", "--help"]},
+        **options,
+    )
 
 
 def examples(*lines: str) -> str:

@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from asr.cli.console import examples, say, watch
-from asr.data.wording import as_time, plural
+from asr.cli.console import commands, examples, say, watch
 from asr.errors import AsrError
+from asr.util.format import as_time, plural
 
 if TYPE_CHECKING:
-    from asr.data.check.facts import Rules
+    from asr.corpus.check.lines import Rules
 
-data_app = typer.Typer(help="Corpora: from archives to manifests.", no_args_is_help=True, rich_markup_mode="markdown")
+app = commands(help="Corpora: from archives to manifests.", no_args_is_help=True)
 
 CorpusArgument = Annotated[
     str, typer.Argument(metavar="RECIPE", help="A recipe's folder, or its name under ./recipes.")
@@ -33,7 +33,7 @@ SourceOption = Annotated[
 VerifyOption = Annotated[bool, typer.Option(help="Compare archives with their published checksums.")]
 
 
-@data_app.command(
+@app.command(
     epilog=examples(
         "asr data download mini_librispeech",
         "asr data download librispeech --parts train-clean-100,dev-clean --data /big/disk",
@@ -49,14 +49,14 @@ def download(
     verify: VerifyOption = True,
 ) -> None:
     """Fetch a recipe's archives and unpack them. An interrupted transfer goes on where it was."""
-    from asr.data.recipe import find_recipe
-    from asr.data.recipe import prepare as run
+    from asr.corpus.recipe import find_recipe
+    from asr.corpus.recipe import prepare as run
 
     folder = find_recipe(recipe)
     typer.echo(run(folder, data, mirror, verify, say, split_names(parts), source or (), manifests=False))
 
 
-@data_app.command(
+@app.command(
     epilog=examples(
         "asr data prepare yesno",
         "asr data prepare librispeech --parts train-clean-100,dev-clean,test-clean --data /big/disk",
@@ -74,8 +74,8 @@ def prepare(
     again: Annotated[bool, typer.Option("--again", help="Write the manifests anew: the corpus changed.")] = False,
 ) -> None:
     """Download a recipe's corpus and write its manifests. What is already done is not done again."""
-    from asr.data.recipe import find_recipe
-    from asr.data.recipe import prepare as run
+    from asr.corpus.recipe import find_recipe
+    from asr.corpus.recipe import prepare as run
 
     run(find_recipe(recipe), data, mirror, verify, say, split_names(parts), source or (), again)
 
@@ -87,7 +87,7 @@ def split_names(text: str) -> list[str]:
 Manifests = Annotated[list[Path], typer.Argument(metavar="MANIFEST...", help="Taken together as one corpus.")]
 
 
-@data_app.command(
+@app.command(
     epilog=examples(
         "asr data check train.jsonl",
         "asr data check train.jsonl --config mine.yaml model.subsampling=2",
@@ -128,8 +128,8 @@ def check(
         raise typer.BadParameter(f"'{overrides[0]}' changes a config: name it with --config", param_hint="KEY=VALUE")
     if fix is not None and (fix.is_dir() or os.path.realpath(fix) in map(os.path.realpath, manifests)):
         raise typer.BadParameter(f"{fix} is a folder, or what is checked: name another file", param_hint="--fix")
-    from asr.data.check import run
-    from asr.data.check.table import print_report
+    from asr.corpus.check import report as run
+    from asr.corpus.check.printed import print_report
 
     rules = checking_rules(config, model, overrides)
     report = run.check(manifests, rules, audio=audio, against=against or (), watch=watch)
@@ -153,13 +153,12 @@ def check(
 def checking_rules(config: Path | None, model: str | None, overrides: list[str]) -> Rules:
     """The settings by which utterances are judged: a model's, a config's, or the defaults."""
     from asr.config import Config, load_config
-    from asr.data.check.facts import Rules
+    from asr.corpus.check.lines import Rules
 
     if model is not None:
-        from asr.model.recognizer import Recognizer
-        from asr.pretrained import find_model
+        from asr.model.folder import find_model, load_model
 
-        recognizer = Recognizer.load(find_model(model))
+        recognizer = load_model(find_model(model))
         tokenizer = recognizer.tokenizer
         return Rules(
             recognizer.features.config, recognizer.config, recognizer.text.normaliser, tokenizer.kind, 1.0, tokenizer
@@ -169,15 +168,13 @@ def checking_rules(config: Path | None, model: str | None, overrides: list[str])
     return Rules.of_config(Config(), named=False)
 
 
-@data_app.command(
-    epilog=examples("asr data stats train.jsonl", "asr data stats train.jsonl dev.jsonl --png durations.png")
-)
+@app.command(epilog=examples("asr data stats train.jsonl", "asr data stats train.jsonl dev.jsonl --png durations.png"))
 def stats(
     manifests: Manifests,
     png: Annotated[Path | None, typer.Option(help="Draw the histograms into this file as well.")] = None,
 ) -> None:
     """Hours, speakers, words, symbols, and histograms of durations and texts. Audio is not decoded."""
-    from asr.data import stats as corpus
+    from asr.corpus import stats as corpus
 
     if png is not None and png.is_dir():
         raise typer.BadParameter(f"{png} is a folder: name a file", param_hint="--png")
@@ -191,7 +188,7 @@ def stats(
 Column = Annotated[str | None, typer.Option(help="Of a table: the column's name, or its number from 1.")]
 
 
-@data_app.command(
+@app.command(
     "import",
     epilog=examples(
         "asr data import recordings/ --output mine.jsonl",
@@ -224,9 +221,9 @@ def import_corpus(
     force: Annotated[bool, typer.Option("--force", help="Overwrite the manifest.")] = False,
 ) -> None:
     """Write a manifest of audio and texts that you have: sidecar .txt files, tables, Kaldi, lhotse, NeMo."""
-    from asr.data.layouts import LAYOUTS, checked, detect_layout
+    from asr.corpus.layouts import LAYOUTS, checked, detect_layout
+    from asr.corpus.stats import collect
     from asr.data.manifest import write_manifest
-    from asr.data.stats import collect
 
     if layout is not None and layout not in LAYOUTS:
         raise typer.BadParameter(f"'{layout}' is none of {', '.join(LAYOUTS)}", param_hint="--layout")
@@ -254,7 +251,7 @@ def import_corpus(
     failures.end()
 
 
-@data_app.command(
+@app.command(
     epilog=examples(
         "asr data export train.jsonl --to kaldi --output kaldi/data/train",
         "asr data export train.jsonl --to lhotse --output lhotse/train",
@@ -267,7 +264,7 @@ def export(
     force: Annotated[bool, typer.Option("--force", help="Overwrite files of an earlier export.")] = False,
 ) -> None:
     """Write a manifest as a Kaldi data folder, or as lhotse's recordings and supervisions. Audio stays where it is."""
-    from asr.data.export import EXPORTS, export_manifest
+    from asr.corpus.export import EXPORTS, export_manifest
     from asr.data.manifest import Manifest
 
     if to not in EXPORTS:
@@ -278,7 +275,7 @@ def export(
     failures.end()
 
 
-@data_app.command(
+@app.command(
     epilog=examples(
         "asr data split mine.jsonl",
         "asr data split mine.jsonl --dev 0.05 --test 0.05 --seed 1 --output-dir parts",
@@ -295,7 +292,7 @@ def split(
     force: Annotated[bool, typer.Option("--force", help="Overwrite files of an earlier split.")] = False,
 ) -> None:
     """Divide a manifest into train.jsonl, dev.jsonl and test.jsonl, with no speaker in two of them."""
-    from asr.data.split import split_manifest
+    from asr.corpus.split import split_manifest
 
     if by not in ("speaker", "utterance"):
         raise typer.BadParameter(f"'{by}' is neither speaker nor utterance", param_hint="--by")

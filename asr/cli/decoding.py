@@ -129,7 +129,7 @@ def decodes(command: Callable[..., None]) -> Callable[..., None]:
 
 def _path_sha256(path: Path) -> str:
     """Of a file; of a folder: over the sums of its files, but for hidden and unfinished ones, which come and go."""
-    from asr.data.download import file_sha256
+    from asr.util.files import file_sha256
 
     if not path.is_dir():
         return file_sha256(path)

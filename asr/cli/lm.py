@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from asr.cli.console import examples, say, watch
-from asr.data.wording import plural
+from asr.cli.console import commands, examples, say, watch
 from asr.errors import ConfigError, ModelError
+from asr.util.format import plural
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 FEW_WORDS = 500  # among fewer, one error more or less outweighs what weights change
 
-lm_app = typer.Typer(help="Language models from plain text.", no_args_is_help=True, rich_markup_mode="markdown")
+app = commands(help="Language models from plain text.", no_args_is_help=True)
 
 OutputOption = Annotated[
     Path, typer.Option("--output", "-o", help="A folder to be made; or an ARPA file: NAME.arpa, also .gz, .bz2, .xz.")
@@ -30,7 +30,7 @@ ForceOption = Annotated[bool, typer.Option("--force", help="Replace a language m
 BitsOption = Annotated[int, typer.Option(help="Of each stored probability and backoff weight, 2 to 16.")]
 
 
-@lm_app.command(
+@app.command(
     epilog=examples(
         "asr lm train books.txt.xz --output lm",
         "asr lm train --order 4 --prune 0,0,1 --vocabulary 200000 a.txt b.txt.gz --output lm",
@@ -76,7 +76,7 @@ def train(
         )
 
 
-@lm_app.command(epilog=examples("asr lm convert 3-gram.arpa.gz --output lm", "asr lm convert lm --output lm.arpa"))
+@app.command(epilog=examples("asr lm convert 3-gram.arpa.gz --output lm", "asr lm convert lm --output lm.arpa"))
 def convert(
     model: Annotated[Path, typer.Argument(metavar="LM", help="An ARPA file, also packed, or a model's folder.")],
     output: OutputOption,
@@ -103,7 +103,7 @@ def convert(
     _write(output, loaded, loaded.levels())
 
 
-@lm_app.command(epilog=examples("asr lm tune lm data/mini_librispeech/dev.jsonl --model runs/mini_librispeech"))
+@app.command(epilog=examples("asr lm tune lm data/mini_librispeech/dev.jsonl --model runs/mini_librispeech"))
 def tune(
     lm: Annotated[Path, typer.Argument(metavar="LM", help="A language model's folder.")],
     manifest: Annotated[Path, typer.Argument(metavar="MANIFEST", help="Utterances with texts, not those of a test.")],
@@ -120,16 +120,15 @@ def tune(
 
     from asr.data.manifest import Manifest
     from asr.decode.beam import BeamSettings, prepare
-    from asr.device import resolve_device
     from asr.evaluate import tune as tuning
     from asr.lm.model import LanguageModel
-    from asr.model.recognizer import Recognizer
-    from asr.pretrained import find_model
+    from asr.model.folder import find_model, load_model
+    from asr.util.device import resolve_device
 
     if lm.is_file():
         raise ModelError(f"{lm}: an ARPA file stores no weights: asr lm convert {lm} --output FOLDER, and tune that")
     language, folder, listed = LanguageModel.load(lm), find_model(model), Manifest(manifest)
-    recognizer = Recognizer.load(folder, resolve_device(device))
+    recognizer = load_model(folder, resolve_device(device))
     settings = BeamSettings(beam=beam, closed=closed)
     # Now rather than after the audio: what does not fit fails here.
     prepare(recognizer.tokenizer, recognizer.text.normaliser, settings, language).warm_up(say)

@@ -15,12 +15,12 @@ from torch import Tensor
 from asr.audio import read_audio
 from asr.augment import augment_waveform, change_speed, generator
 from asr.config import AugmentConfig, JoinConfig
-from asr.data.files import require_file
-from asr.data.join import Plan, join_waveforms
+from asr.data.compose import Plan, join_waveforms
 from asr.data.manifest import Manifest, Utterance
-from asr.data.threads import map_ahead
 from asr.errors import AudioError, ManifestError
 from asr.text import Tokenizer, normalise
+from asr.util.files import require_file
+from asr.util.threads import map_ahead
 
 
 class Batch(NamedTuple):

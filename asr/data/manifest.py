@@ -14,9 +14,8 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
-from asr.data.files import require_file
 from asr.errors import ManifestError
-from asr.folders import written
+from asr.util.files import require_file, written
 
 
 @dataclass(frozen=True)

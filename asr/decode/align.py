@@ -10,13 +10,13 @@ from typing import NamedTuple
 
 import numpy as np
 
-from asr.data.wording import plural
 from asr.decode.batch import decode_waveforms, log_prob_rows
 from asr.decode.greedy import Word
 from asr.errors import TextError
-from asr.frames import least_frames
+from asr.lengths import least_frames
 from asr.model.recognizer import Recognizer
 from asr.text import ZERO_WIDTH_SPACE, Tokenizer, listed, normalise
+from asr.util.format import plural
 
 CHUNK_S = 30.0  # longer audio is computed in chunks
 CONTEXT_S = 2.0  # that see this much of their neighbours

@@ -25,11 +25,11 @@ from asr.decode.lexicon import Lexicon, build_lexicon
 from asr.decode.prefixes import NODE, Rules
 from asr.decode.search import Limits, search
 from asr.errors import ConfigError, ModelError
-from asr.jit import is_compiled
 from asr.lm.model import LanguageModel
 from asr.lm.trie import Level, build
 from asr.lm.units import END_ID, SPACE, SPECIAL, UNKNOWN_ID
 from asr.text import Tokenizer, listed, normalise
+from asr.util.jit import is_compiled
 
 LOWEST = -1e4  # what ln 0 counts as, so that a frame that allows nothing does not end the search
 

@@ -12,7 +12,7 @@ from torch import Tensor
 class Hypothesis:
     """Tokens of one utterance; token i was read off frames first[i] up to, not including, end[i] of log_probs.
 
-    confidence: of each word, in [0, 1], where asr.decode.words.with_confidence has added it.
+    confidence: of each word, in [0, 1], where asr.decode.timing.with_confidence has added it.
     """
 
     tokens: list[int]

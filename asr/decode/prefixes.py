@@ -13,8 +13,8 @@ import numpy as np
 
 from asr.decode.hotwords import HotWords
 from asr.decode.lexicon import Lexicon
-from asr.jit import bare, inlined
 from asr.lm.trie import score
+from asr.util.jit import bare, inlined
 
 NEVER = -1e30  # stands for ln 0, so that no infinity and no NaN can come up
 

@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 
 from asr.decode.prefixes import NEVER, extend, finish, listen, log_add, take_child
-from asr.jit import bare, inlined, jit
+from asr.util.jit import bare, inlined, jit
 
 UNASKED = inf
 

@@ -13,19 +13,18 @@ from typing import Any
 
 import numpy as np
 
+from asr import __version__
 from asr.data.dataset import read_utterance
-from asr.data.download import file_sha256
 from asr.data.manifest import Manifest, Utterance
 from asr.decode.batch import Decoder, decode_waveforms
 from asr.decode.greedy import greedy
-from asr.decode.words import with_confidence
+from asr.decode.timing import with_confidence
 from asr.errors import AudioError, ManifestError
 from asr.evaluate.calibration import diagram, judged, measure
 from asr.evaluate.score import Pair, Scores, score
-from asr.folders import write_whole
 from asr.model.recognizer import Recognizer
 from asr.text import normalise
-from asr.version import __version__
+from asr.util.files import file_sha256, write_whole
 
 FORMAT = 1
 SCORES = ("wer", "cer", "ser", "hits", "substitutions", "deletions", "insertions", "words", "utterances")

@@ -17,11 +17,10 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
-from asr.data.download import file_sha256
 from asr.data.manifest import Manifest, Utterance
 from asr.decode.batch import decode_waveforms, log_prob_rows
 from asr.decode.beam import BeamSettings, prepare
-from asr.decode.words import with_confidence
+from asr.decode.timing import with_confidence
 from asr.errors import ManifestError
 from asr.evaluate.calibration import fit_map, judged
 from asr.evaluate.run import chunks, model_sha256, readable
@@ -30,6 +29,7 @@ from asr.lm.folder import store_tuned
 from asr.lm.model import LanguageModel
 from asr.model.recognizer import Recognizer
 from asr.text import normalise
+from asr.util.files import file_sha256
 
 
 class Weights(NamedTuple):

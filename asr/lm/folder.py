@@ -11,10 +11,10 @@ from typing import Any
 
 import numpy as np
 
+from asr import __version__
 from asr.errors import ModelError
-from asr.folders import write_whole
 from asr.lm.trie import Tables, shapes
-from asr.version import __version__
+from asr.util.files import write_whole
 
 FORMAT_VERSION = 1
 WEIGHTS = ("lm_weight", "word_bonus", "unknown_penalty")  # of a search, see asr.decode.beam; lm.json may hold them

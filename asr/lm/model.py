@@ -90,7 +90,7 @@ class LanguageModel:
 
     @property
     def confidence_map(self) -> tuple[float, float] | None:
-        """For confidences of words that a search found with this model, as tuned; see asr.decode.words."""
+        """For confidences of words that a search found with this model, as tuned; see asr.decode.timing."""
         return self.tuned.get("confidence_map")
 
     @property

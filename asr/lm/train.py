@@ -6,8 +6,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from asr.data.download import file_sha256
-from asr.data.wording import plural
 from asr.errors import ConfigError
 from asr.lm.counts import count_ngrams, limit_vocabulary, read_corpus
 from asr.lm.kneser_ney import estimate
@@ -16,6 +14,8 @@ from asr.lm.textfile import read_lines
 from asr.lm.trie import Level, build
 from asr.lm.units import SPECIAL, UNITS
 from asr.text import NORMALISERS
+from asr.util.files import file_sha256
+from asr.util.format import plural
 
 
 @dataclass(frozen=True)

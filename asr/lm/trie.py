@@ -17,7 +17,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from asr.jit import bare, jit
+from asr.util.jit import bare, jit
 
 EMPTY = -1  # the state without any context
 

@@ -8,7 +8,7 @@ from torch.nn.functional import gelu, pad
 
 from asr.config import ModelConfig
 from asr.features import length_mask
-from asr.frames import STRIDES, strided
+from asr.lengths import STRIDES, strided
 from asr.model.recurrent import RecurrentLayer
 
 KERNEL = 5

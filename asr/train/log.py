@@ -15,8 +15,8 @@ from rich.console import Console
 from rich.progress import Progress
 
 from asr.errors import TrainError
-from asr.folders import write_whole
 from asr.train.report import read_metrics, write_report
+from asr.util.files import write_whole
 
 if TYPE_CHECKING:
     from torch.utils.tensorboard import SummaryWriter

@@ -20,14 +20,14 @@ from asr.errors import TrainError
 from asr.evaluate.score import Scores
 from asr.model.ctc import Loss
 from asr.model.recognizer import Recognizer
-from asr.train.best import average_best, drop_others, keep_if_good, rates
+from asr.train.averaging import average_best, drop_others, keep_if_good, rates
 from asr.train.checkpoint import Progress, newest_checkpoint, restore_rng, save_checkpoint
+from asr.train.distributed import ALONE, Ranks
 from asr.train.gradient import set_gradient
-from asr.train.health import describe, diagnosis, measure, measure_audio, over_all, some, summarise
 from asr.train.log import NoLog, RunLog
+from asr.train.metrics import describe, diagnosis, measure, measure_audio, over_all, some, summarise
 from asr.train.optimizer import learning_rate, make_optimizer
-from asr.train.ranks import ALONE, Ranks
-from asr.train.signals import StopSignals
+from asr.util.signals import StopSignals
 
 BAD_STEPS_IN_A_ROW = 20
 NAMED_UNREADABLE = 5  # in an epoch

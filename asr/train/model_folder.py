@@ -16,9 +16,10 @@ from asr.data.manifest import Manifest, Utterance
 from asr.errors import TrainError
 from asr.evaluate.calibration import fit_map, judged
 from asr.evaluate.run import evaluate, evaluate_manifest
+from asr.model.card import model_card
+from asr.model.folder import save_model
 from asr.model.recognizer import LEAD_S, Recognizer
 from asr.text import Tokenizer
-from asr.train.card import model_card
 from asr.train.checkpoint import Progress, load_checkpoint
 
 
@@ -41,7 +42,7 @@ def export_best(
     recognizer.confidence_map = fit_map(*judged(evaluate(recognizer.eval(), dev).pairs))
     about = about | states.get("about", {})
     recognizer.training_record = training_record(config, last, about, best.best_epoch, best.best_wer, best.best_cer)
-    recognizer.save(run / "model", model_card(recognizer))
+    save_model(recognizer, run / "model", model_card(recognizer))
     return math.inf if best.best_wer is None else best.best_wer
 
 
@@ -80,7 +81,7 @@ def make_model(
         if evaluation.failed:
             raise TrainError(evaluation.failed[0])
         recognizer.confidence_map = fit_map(*judged(evaluation.pairs))
-    recognizer.save(output, model_card(recognizer))
+    save_model(recognizer, output, model_card(recognizer))
     return recognizer
 
 

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from asr.evaluate.chart import draw, number
-from asr.folders import write_whole
+from asr.util.files import write_whole
 
 MOST_POINTS = 300  # of a curve; more would not be seen
 MOST_WARNINGS = 20

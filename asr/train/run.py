@@ -12,17 +12,13 @@ import torch
 from asr.augment import SpecAugment
 from asr.config import AUTO, Config, differing, dump_yaml
 from asr.data.dataset import Batch
-from asr.data.download import file_sha256
-from asr.device import resolve_device, set_precision
 from asr.errors import TrainError
 from asr.evaluate.run import evaluate
-from asr.folders import write_whole
-from asr.lock import folder_lock
 from asr.model.ctc import Loss, ctc
+from asr.model.folder import find_model, load_model
 from asr.model.recognizer import Recognizer
-from asr.pretrained import find_model
 from asr.train.checkpoint import Progress
-from asr.train.corpus import (
+from asr.train.data import (
     DevelopmentData,
     Part,
     TrainingData,
@@ -31,12 +27,14 @@ from asr.train.corpus import (
     read_part,
     symbol_warnings,
 )
+from asr.train.distributed import ALONE, Ranks, joined_ranks
 from asr.train.log import NoLog, RunLog
 from asr.train.loop import Task, fit
 from asr.train.memory import LEAST_STEPS, find_batch_s, with_batch_s
 from asr.train.model_folder import export_best, read_run_config
 from asr.train.optimizer import freeze
-from asr.train.ranks import ALONE, Ranks, joined_ranks
+from asr.util.device import resolve_device, set_precision
+from asr.util.files import file_sha256, folder_lock, write_whole
 
 Say = Callable[[str], None]
 
@@ -183,7 +181,7 @@ def prepare(config: Config, say: Say, ranks: Ranks = ALONE) -> tuple[Recognizer,
     torch.manual_seed(config.train.seed)
     recognizer = Recognizer(config.features, config.text, config.model, tokenizer)
     if config.train.init is not None:
-        start_from(recognizer, Recognizer.load(find_model(config.train.init)), config.train.init)
+        start_from(recognizer, load_model(find_model(config.train.init)), config.train.init)
     freeze(recognizer, config.train.freeze)
     recognizer.name = config.run.name
     recognizer.set_precision(config.train.precision)

@@ -10,11 +10,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from asr.audio import AUDIO_SUFFIXES, audio_info
-from asr.data.download import openslr
-from asr.data.layouts import text_lines
+from asr.corpus.download import openslr
+from asr.corpus.layouts import text_lines
+from asr.corpus.unpack import unpack
 from asr.data.manifest import Utterance
-from asr.data.unpack import unpack
-from asr.folders import walk
+from asr.util.files import walk
 
 ARCHIVES = [openslr("33/data_aishell.tgz", md5="2f494334227864a8a8fec932999db9d8", gigabytes=15.6)]
 PARTS = ("train", "dev", "test")

@@ -10,11 +10,11 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from asr.data.download import Archive
-from asr.data.layouts import read_table
+from asr.corpus.download import Archive
+from asr.corpus.layouts import read_table
 from asr.data.manifest import Utterance
 from asr.errors import AsrError
-from asr.folders import walk
+from asr.util.files import walk
 
 ARCHIVES = [Archive("common_voice/cv-corpus-*.tar.gz")]
 PARTS = ("train", "dev", "test")

@@ -10,10 +10,10 @@ from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
-from asr.data.download import Archive
-from asr.data.layouts import LAYOUTS, detect_layout
+from asr.corpus.download import Archive
+from asr.corpus.layouts import LAYOUTS, detect_layout
+from asr.corpus.split import assign
 from asr.data.manifest import Utterance
-from asr.data.split import assign
 
 ARCHIVES: list[Archive] = []  # none: the corpus is the folder that CORPUS names
 PARTS = ("train", "dev", "test")

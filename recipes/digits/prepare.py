@@ -18,10 +18,10 @@ import numpy as np
 from asr.audio import read_audio, write_wav
 from asr.augment import NOISE_EXPONENTS, add_noise, coloured_noise, decibels
 from asr.config import JoinConfig
-from asr.data.download import Archive
-from asr.data.join import join_waveforms, plan_joins
+from asr.corpus.download import Archive
+from asr.data.compose import join_waveforms, plan_joins
 from asr.data.manifest import Utterance
-from asr.folders import walk
+from asr.util.files import walk
 
 ARCHIVES = [
     Archive(

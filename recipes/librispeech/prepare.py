@@ -12,10 +12,10 @@ parts are fetched where they are asked for by name.
 from collections.abc import Iterator
 from pathlib import Path
 
-from asr.data.download import openslr
-from asr.data.layouts import read_librispeech
+from asr.corpus.download import openslr
+from asr.corpus.layouts import read_librispeech
 from asr.data.manifest import Utterance
-from asr.folders import walk
+from asr.util.files import walk
 
 PARTS = {  # checksum and size of each archive, from md5sum.txt beside them
     "train-clean-100": ("2a93770f6d5c6c964bc36631d331a522", 6.39),

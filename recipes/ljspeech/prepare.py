@@ -10,10 +10,10 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
-from asr.data.download import Archive
-from asr.data.layouts import read_table
+from asr.corpus.download import Archive
+from asr.corpus.layouts import read_table
 from asr.data.manifest import Utterance
-from asr.folders import walk
+from asr.util.files import walk
 
 ARCHIVES = [
     Archive(

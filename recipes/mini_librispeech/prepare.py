@@ -8,10 +8,10 @@ test     dev-clean-2: 1,089 utterances, 2 h, no speaker of which is in train-cle
 from collections.abc import Iterator
 from pathlib import Path
 
-from asr.data.download import openslr
-from asr.data.layouts import read_librispeech
+from asr.corpus.download import openslr
+from asr.corpus.layouts import read_librispeech
 from asr.data.manifest import Utterance
-from asr.folders import walk
+from asr.util.files import walk
 
 ARCHIVES = [
     openslr("31/train-clean-5.tar.gz", md5="5df7d4e78065366204ca6845bb08f490", gigabytes=0.33),

@@ -10,10 +10,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from asr.audio import audio_info
-from asr.data.download import Archive
-from asr.data.layouts import text_lines
+from asr.corpus.download import Archive
+from asr.corpus.layouts import text_lines
 from asr.data.manifest import Utterance
-from asr.folders import walk
+from asr.util.files import walk
 
 ARCHIVES = [
     Archive(

@@ -9,10 +9,10 @@
 from collections.abc import Iterator
 from pathlib import Path
 
-from asr.data.download import openslr
-from asr.data.layouts import read_kaldi
+from asr.corpus.download import openslr
+from asr.corpus.layouts import read_kaldi
 from asr.data.manifest import Utterance
-from asr.folders import walk
+from asr.util.files import walk
 
 ARCHIVES = [openslr("101/speechocean762.tar.gz", gigabytes=0.6)]  # no checksum is published
 

@@ -9,9 +9,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from asr.audio import audio_info
-from asr.data.download import openslr
+from asr.corpus.download import openslr
 from asr.data.manifest import Utterance
-from asr.folders import walk
+from asr.util.files import walk
 
 ARCHIVES = [openslr("1/waves_yesno.tar.gz", sha256="c3f49e0cca421f96b75b41640749167b52118f232498667ca7a5f9416aef8e73")]
 WORDS = {"0": "no", "1": "yes"}

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from asr.config import JoinConfig
 from asr.data.batches import duration_batches, padding_share
-from asr.data.join import Plan, Plans, plan_joins
+from asr.data.compose import Plan, Plans, plan_joins
 
 
 @pytest.fixture

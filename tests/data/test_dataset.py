@@ -8,8 +8,8 @@ import soundfile
 import torch
 
 from asr.config import JoinConfig, parse_config
+from asr.data.compose import Plans
 from asr.data.dataset import Examples, WaveformCache
-from asr.data.join import Plans
 from asr.data.manifest import Manifest, Utterance, write_manifest
 from asr.errors import AudioError
 from asr.text import Tokenizer

@@ -5,11 +5,11 @@ import re
 import shutil
 import subprocess
 import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from helpers import ROOT
 from torchaudio.functional import forced_align
 
 import asr
@@ -17,10 +17,9 @@ from asr.audio import read_audio
 from asr.data.manifest import Manifest
 from asr.decode.align import CHUNK_S, PAUSE_S, align, best_path, long_log_probs, spell, token_spans, word_edges
 from asr.errors import TextError
-from asr.frames import least_frames
+from asr.lengths import least_frames
 from asr.text import Tokenizer
 
-ROOT = Path(__file__).parents[2]
 LETTERS = Tokenizer("characters", ("<blank>", " ", "'", "a", "b", "c"))
 DIGITS = Tokenizer("words", ("<blank>", "one", "two"))
 

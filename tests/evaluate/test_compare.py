@@ -5,7 +5,7 @@ import pytest
 from scipy.stats import ttest_rel
 from typer.testing import CliRunner
 
-from asr.cli import app
+from asr.cli.main import app
 from asr.errors import AsrError
 from asr.evaluate.compare import compare
 

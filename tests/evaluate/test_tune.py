@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from asr.cli import app
+from asr.cli.main import app
 from asr.data.manifest import Manifest
 from asr.decode.beam import BeamSettings, prepare
 from asr.evaluate.calibration import judged
@@ -29,7 +29,7 @@ from asr.lm.arpa import write_arpa
 from asr.lm.folder import store_tuned
 from asr.lm.model import LanguageModel
 from asr.lm.train import LmConfig, train
-from asr.model.recognizer import Recognizer
+from asr.model.folder import load_model, save_model
 
 TEXTS = ["ab a", "ba bab", "a ab ba", "bab", "ab ab a"]
 
@@ -41,7 +41,7 @@ def run(*arguments):
 @pytest.fixture
 def folder(tmp_path, untrained, write_audio):
     """A model of the letters a and b, recordings of noise, their manifest, a language model."""
-    untrained.save(tmp_path / "model", "")
+    save_model(untrained, tmp_path / "model", "")
     rng = np.random.default_rng(0)
     lines = []
     for i, text in enumerate(TEXTS):
@@ -86,7 +86,7 @@ def test_in_a_closed_vocabulary_the_penalty_stays():
 
 
 def test_trials_are_what_an_evaluation_measures_and_the_same_again(folder):
-    recognizer, lm = Recognizer.load(folder / "model"), LanguageModel.load(folder / "lm")
+    recognizer, lm = load_model(folder / "model"), LanguageModel.load(folder / "lm")
     manifest, settings = Manifest(folder / "dev.jsonl"), BeamSettings(beam=8)
     development = compute(recognizer, manifest)
     trials = list(tune(recognizer, lm, development, settings))
@@ -99,7 +99,7 @@ def test_trials_are_what_an_evaluation_measures_and_the_same_again(folder):
 
 
 def test_confidences_are_those_the_language_model_was_tuned_to(folder):
-    recognizer, manifest = Recognizer.load(folder / "model"), Manifest(folder / "dev.jsonl")
+    recognizer, manifest = load_model(folder / "model"), Manifest(folder / "dev.jsonl")
     recognizer.confidence_map = 3.0, 0.5
 
     def confidences():
@@ -129,7 +129,7 @@ def test_a_map_of_another_model_is_not_used_and_said(folder):
 
 
 def test_a_map_is_fitted_to_what_the_search_finds(folder):
-    recognizer, lm = Recognizer.load(folder / "model"), LanguageModel.load(folder / "lm")
+    recognizer, lm = load_model(folder / "model"), LanguageModel.load(folder / "lm")
     few = compute(recognizer, Manifest(folder / "dev.jsonl"))
     many = Development(few.log_probs * 12, few.references * 12)
     settings = BeamSettings(beam=8, word_bonus=3.0)
@@ -190,7 +190,7 @@ def test_what_another_process_is_writing_makes_no_other_language_model(folder):
 def test_weights_stay_with_a_model_that_is_copied_and_are_the_defaults_in_python(folder):
     store_tuned(folder / "lm", {"lm_weight": 0.7, "word_bonus": 1, "unknown_penalty": -3.0, "wer": 0.5})
     assert run("lm", "convert", folder / "lm", "-o", folder / "copy").exit_code == 0
-    lm, recognizer = LanguageModel.load(folder / "copy"), Recognizer.load(folder / "model")
+    lm, recognizer = LanguageModel.load(folder / "copy"), load_model(folder / "model")
     assert lm.weights == {"lm_weight": 0.7, "word_bonus": 1.0, "unknown_penalty": -3.0}
     assert prepare(recognizer.tokenizer, "basic", lm=lm).settings == BeamSettings(**lm.weights)
     assert prepare(recognizer.tokenizer, "basic", BeamSettings(), lm).settings == BeamSettings()

@@ -5,7 +5,7 @@ import torch
 
 from asr.augment import SpecAugment
 from asr.config import AugmentConfig, FeatureConfig, ModelConfig, TextConfig
-from asr.frames import encoder_frames
+from asr.lengths import encoder_frames
 from asr.model.ctc import ctc
 from asr.model.encoder import Encoder
 from asr.model.recognizer import Recognizer

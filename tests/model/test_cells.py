@@ -3,9 +3,9 @@
 import pytest
 import torch
 
-from asr.device import set_precision
 from asr.model.cells import GATES, Parameters, run_cell
 from asr.model.recurrent import MODULES, RecurrentLayer
+from asr.util.device import set_precision
 
 
 def parameters(module: torch.nn.RNNBase, suffix: str = "") -> Parameters:

@@ -6,7 +6,7 @@ import math
 import pytest
 import torch
 
-from asr.frames import least_frames
+from asr.lengths import least_frames
 from asr.model.ctc import CTCHead, ctc, frames_needed
 
 

@@ -6,10 +6,11 @@ import pytest
 import torch
 
 from asr.config import FeatureConfig, ModelConfig, TextConfig
-from asr.device import set_precision
 from asr.errors import ModelError
+from asr.model.folder import load_model, save_model
 from asr.model.recognizer import LEAD_S, Recognizer
 from asr.text import Tokenizer
+from asr.util.device import set_precision
 
 NEWER = ("lead_s", "confidence_map")  # keys that older folders lack
 
@@ -36,8 +37,8 @@ def change(folder, **values):
 
 def test_saved_and_loaded_is_the_same_function(recognizer, tmp_path):
     recognizer.lead_s, recognizer.confidence_map = 0.116, (0.5, -1.25)
-    recognizer.save(tmp_path, "# card\n")
-    loaded = Recognizer.load(tmp_path)
+    save_model(recognizer, tmp_path, "# card\n")
+    loaded = load_model(tmp_path)
     x, lengths = torch.randn(2, 4000), torch.tensor([4000, 2500])
     for a, b in zip(recognizer(x, lengths), loaded(x, lengths), strict=True):
         assert torch.equal(a, b)
@@ -48,7 +49,7 @@ def test_saved_and_loaded_is_the_same_function(recognizer, tmp_path):
 
 
 def test_config_describes_the_model(recognizer, tmp_path):
-    recognizer.save(tmp_path, "")
+    save_model(recognizer, tmp_path, "")
     config = json.loads((tmp_path / "config.json").read_text())
     assert config["format_version"] == 1
     assert config["blank"] == 0
@@ -60,17 +61,17 @@ def test_config_describes_the_model(recognizer, tmp_path):
 
 
 def test_unknown_keys_are_ignored_unknown_versions_refused(recognizer, tmp_path):
-    recognizer.save(tmp_path, "")
+    save_model(recognizer, tmp_path, "")
     change(tmp_path, new_key=1)
     raw = json.loads((tmp_path / "config.json").read_text())
     (tmp_path / "config.json").write_text(json.dumps({k: v for k, v in raw.items() if k not in NEWER}))
-    assert Recognizer.load(tmp_path).confidence_map == (1.0, 0.0)
-    assert Recognizer.load(tmp_path).lead_s == LEAD_S
+    assert load_model(tmp_path).confidence_map == (1.0, 0.0)
+    assert load_model(tmp_path).lead_s == LEAD_S
     change(tmp_path, features=raw["features"] | {"new": 1})
-    Recognizer.load(tmp_path)
+    load_model(tmp_path)
     change(tmp_path, format_version=2)
     with pytest.raises(ModelError, match="format_version is 2, this asr"):
-        Recognizer.load(tmp_path)
+        load_model(tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -94,10 +95,10 @@ def test_unknown_keys_are_ignored_unknown_versions_refused(recognizer, tmp_path)
     ],
 )
 def test_damaged_folder_is_one_line(recognizer, tmp_path, damage, says):
-    recognizer.save(tmp_path, "")
+    save_model(recognizer, tmp_path, "")
     damage(tmp_path)
     with pytest.raises(ModelError, match=says) as caught:
-        Recognizer.load(tmp_path)
+        load_model(tmp_path)
     assert "\n" not in str(caught.value)
     assert str(tmp_path) in str(caught.value)
 
@@ -105,8 +106,8 @@ def test_damaged_folder_is_one_line(recognizer, tmp_path, damage, says):
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 def test_on_cuda_a_loaded_model_computes_as_in_training(untrained, tmp_path):
-    untrained.save(tmp_path / "model", "")
+    save_model(untrained, tmp_path / "model", "")
     set_precision("fp32")
-    Recognizer.load(tmp_path / "model", "cuda")
+    load_model(tmp_path / "model", "cuda")
     assert torch.backends.cudnn.rnn.fp32_precision == "tf32"
     assert torch.backends.cuda.matmul.fp32_precision == "ieee"

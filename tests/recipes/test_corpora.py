@@ -13,13 +13,13 @@ from itertools import combinations
 from pathlib import Path
 
 import pytest
-from servers import archive, pack, serving, sound
+from helpers import ROOT
+from helpers.servers import archive, pack, serving, sound
 
+from asr.corpus.recipe import load, prepare
 from asr.data.manifest import Manifest
-from asr.data.recipe import load, prepare
 from asr.errors import DownloadError
 
-ROOT = Path(__file__).resolve().parents[2]
 TEXTS = ("ONE AND ONE", "IT'S TWO", "NO MORE")
 MANDARIN = ("一 加 一", "等于 二", "没有 了")
 # Speakers of Speech Commands by their part in its published lists.
@@ -164,7 +164,7 @@ EVERYWHERE = {"yesno", "digits", "ljspeech"}  # whose speakers are in all parts
 
 @pytest.fixture(autouse=True)
 def no_pauses(monkeypatch):
-    monkeypatch.setattr("asr.data.download.PAUSE_S", 0.001)
+    monkeypatch.setattr("asr.corpus.download.PAUSE_S", 0.001)
 
 
 @pytest.fixture(scope="module")

@@ -10,13 +10,13 @@ import tarfile
 from pathlib import Path
 
 import pytest
-from servers import pack, serving, sound
+from helpers import ROOT
+from helpers.servers import pack, serving, sound
 
+from asr.corpus.recipe import new_recipe
 from asr.data.manifest import Manifest
-from asr.data.recipe import new_recipe
 from asr.errors import AsrError
 
-ROOT = Path(__file__).resolve().parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 [PREPARE] = [block for block in re.findall(r"```python\n(.*?)```", README, re.DOTALL) if "ARCHIVES" in block]
 

@@ -15,13 +15,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
+from helpers import ROOT
 
 from asr.config import load_config
+from asr.corpus.recipe import prepare
 from asr.data.manifest import Manifest
-from asr.data.recipe import prepare
 from asr.errors import AsrError
 
-ROOT = Path(__file__).resolve().parents[2]
 RATE = 8000
 
 

@@ -13,16 +13,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
+from helpers import ROOT
 
 import asr
 from asr.audio import read_audio, write_wav
+from asr.corpus.recipe import prepare
 from asr.data.dataset import read_utterance
 from asr.data.manifest import Manifest, Utterance, write_manifest
-from asr.data.recipe import prepare
 from asr.decode.align import align
 from asr.errors import ManifestError
 
-ROOT = Path(__file__).resolve().parents[2]
 VOICES = ROOT / "recipes" / "digits" / "voices"
 RATE = 8000
 

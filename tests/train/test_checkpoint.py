@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import pytest
-from toys import assert_equal, make_recognizer, records, run, start
+from helpers.toys import assert_equal, make_recognizer, records, run, start
 
 from asr.errors import TrainError
 from asr.train.checkpoint import Progress, load_checkpoint, newest_checkpoint, save_checkpoint

@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from toys import FRAMES, batch, make_recognizer, real_loss, records, run
+from helpers.toys import FRAMES, batch, make_recognizer, real_loss, records, run
 
 from asr.data.dataset import Batch
 from asr.errors import TrainError

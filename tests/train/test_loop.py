@@ -6,7 +6,7 @@ from types import SimpleNamespace
 
 import pytest
 import torch
-from toys import batch, make_recognizer, real_loss, records, run
+from helpers.toys import batch, make_recognizer, real_loss, records, run
 
 from asr.config import TrainConfig
 from asr.train.checkpoint import load_checkpoint

@@ -4,8 +4,8 @@ import sys
 
 import pytest
 import torch
-from test_training import assert_equal, quiet, settings, weights, write_corpus
-from toys import make_recognizer, real_loss
+from helpers.toys import make_recognizer, real_loss
+from helpers.training import assert_equal, quiet, settings, weights, write_corpus
 
 from asr.errors import TrainError
 from asr.train.memory import LARGEST_S, LEAST_STEPS, SHARE, find_batch_s, free_memory, kept_for_backward, left_in_group

@@ -5,7 +5,7 @@ import xml.etree.ElementTree as ElementTree
 from html.parser import HTMLParser
 
 import pytest
-from toys import make_recognizer, real_loss, records, run
+from helpers.toys import make_recognizer, real_loss, records, run
 
 from asr.evaluate.chart import decades, number, ticks
 from asr.train.report import MOST_POINTS, write_report

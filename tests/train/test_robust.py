@@ -9,17 +9,17 @@ import time
 
 import pytest
 import torch
-from test_training import RANDOM, assert_equal, epochs, quiet, settings, weights, write_corpus
+from helpers.training import RANDOM, assert_equal, epochs, quiet, settings, weights, write_corpus
 from typer.testing import CliRunner
 
-from asr.cli import app
+from asr.cli.main import app
 from asr.data.manifest import Manifest
 from asr.errors import ConfigError, TrainError
 from asr.evaluate.calibration import fit_map, judged, measure
 from asr.evaluate.run import evaluate_manifest
-from asr.model.recognizer import Recognizer
+from asr.model.folder import load_model
 from asr.train.checkpoint import load_checkpoint
-from asr.train.corpus import TrainingData, read_part
+from asr.train.data import TrainingData, read_part
 from asr.train.model_folder import make_model
 from asr.train.run import prepare, train
 
@@ -99,7 +99,7 @@ def test_frozen_parameters_stay_and_have_no_optimiser_state(corpus, tmp_path):
     train(settings(corpus, tmp_path / "first", "train.epochs=1", "train.ema=0"), quiet)
     tuned = [f"train.init={tmp_path / 'first'}", "train.freeze=[encoder.*]", "train.epochs=1", "train.ema=0"]
     train(settings(corpus, tmp_path / "second", *tuned), quiet)
-    first, second = (Recognizer.load(tmp_path / name / "model").state_dict() for name in ("first", "second"))
+    first, second = (load_model(tmp_path / name / "model").state_dict() for name in ("first", "second"))
     changed = {name for name in first if not torch.equal(first[name], second[name])}
     assert changed == {"head.projection.weight", "head.projection.bias"}
     _, states = load_checkpoint(tmp_path / "second" / "checkpoints" / "last.pt")
@@ -120,17 +120,17 @@ def test_a_model_is_made_from_any_checkpoint(corpus, tmp_path):
     folder = run / "checkpoints"
     for name in ("epoch-001", "best", "last"):
         made = make_model(folder / f"{name}.pt", tmp_path / name)
-        loaded = Recognizer.load(tmp_path / name)
+        loaded = load_model(tmp_path / name)
         assert_equal(loaded.state_dict(), made.state_dict())
         assert loaded.training_record["utterances"] == 24
-    one, last = Recognizer.load(tmp_path / "epoch-001"), Recognizer.load(tmp_path / "last")
+    one, last = load_model(tmp_path / "epoch-001"), load_model(tmp_path / "last")
     assert_equal(one.state_dict(), load_checkpoint(folder / "epoch-001.pt")[1]["model"])
     assert one.training_record["dev_wer"] == records(run, "epoch")[0]["dev_wer"]
     assert_equal(last.state_dict(), load_checkpoint(folder / "epoch-004.pt")[1]["model"])  # the average of its steps
     assert "epoch 1)" in (tmp_path / "epoch-001" / "README.md").read_text()
     made = CliRunner().invoke(app, ["make-model", str(folder / "epoch-002.pt"), str(tmp_path / "two")])
     assert (made.exit_code, made.stdout.strip()) == (0, str(tmp_path / "two"))
-    assert Recognizer.load(tmp_path / "two").training_record["best_epoch"] == 2
+    assert load_model(tmp_path / "two").training_record["best_epoch"] == 2
     with pytest.raises(TrainError, match="holds a model already"):
         make_model(folder / "best.pt", tmp_path / "best")
     with pytest.raises(TrainError, match="no such file"):
@@ -149,7 +149,7 @@ def test_confidences_are_calibrated_on_the_development_part(corpus, tmp_path):
     )
     run = tmp_path / "run"
     train(settings(corpus | {"dev": doubtful}, run, "train.epochs=20", "train.batch_s=2", "train.ema=0.9"), quiet)
-    model = Recognizer.load(run / "model")
+    model = load_model(run / "model")
     calibrated = measure(*judged(evaluate_manifest(model, Manifest(doubtful)).pairs))
     slope, offset = model.confidence_map
     model.confidence_map = (1.0, 0.0)
@@ -159,8 +159,8 @@ def test_confidences_are_calibrated_on_the_development_part(corpus, tmp_path):
     command = ["make-model", str(run / "checkpoints" / "best.pt"), str(tmp_path / "made"), "--lead-s", "0.116"]
     made = CliRunner().invoke(app, [*command, "--calibrate", str(doubtful)])
     assert made.exit_code == 0
-    assert Recognizer.load(tmp_path / "made").confidence_map == pytest.approx((slope, offset))
-    assert Recognizer.load(tmp_path / "made").lead_s == 0.116
+    assert load_model(tmp_path / "made").confidence_map == pytest.approx((slope, offset))
+    assert load_model(tmp_path / "made").lead_s == 0.116
     (tmp_path / "audio" / "3_7.wav").unlink()
     with pytest.raises(TrainError, match="utterance 3_7: "):
         make_model(run / "checkpoints" / "best.pt", tmp_path / "new", dev=doubtful)
@@ -172,7 +172,7 @@ def test_a_better_average_becomes_the_model(corpus, tmp_path):
     train(settings(corpus, run, "train.epochs=6", "train.average=6", "train.ema=0", "train.lr=2e-2"), quiet)
     [record] = records(run, "average")
     source = "averaged.pt" if record["kept"] else "best.pt"
-    assert_equal(Recognizer.load(run / "model").state_dict(), load_checkpoint(run / "checkpoints" / source)[1]["model"])
+    assert_equal(load_model(run / "model").state_dict(), load_checkpoint(run / "checkpoints" / source)[1]["model"])
     card = (run / "model" / "README.md").read_text()
     assert ("average of epochs 1, 2, 3, 4, 5, 6" in card) == record["kept"]
 

@@ -6,87 +6,26 @@ import signal
 import subprocess
 import sys
 import time
-from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from helpers.training import RANDOM, assert_equal, epochs, quiet, settings, weights, write_corpus
 
-from asr.audio import write_wav
-from asr.config import dump_yaml, load_config
-from asr.data.manifest import Utterance, write_manifest
+from asr.config import dump_yaml
 from asr.errors import AudioError, TrainError
-from asr.lock import folder_lock
+from asr.model.folder import load_model
 from asr.train.checkpoint import load_checkpoint
 from asr.train.dry_run import dry_run
 from asr.train.loop import learning_rate
 from asr.train.run import train
-
-RATE = 8000
-TONES = {"low": 400.0, "high": 1500.0, "mid": 900.0}
-
-
-# Everything random that a draw out of place would change.
-RANDOM = ["augment.warp=[0.9, 1.1]", "augment.response_db=3", "augment.room_share=0.5", "augment.codec_share=0.5"]
-RANDOM += ["join.most=2", "join.per_epoch=24", "join.trim_share=0.5", "join.noise_share=0.5"]
-
-
-def quiet(line: str) -> None:
-    pass
-
-
-def write_corpus(folder: Path, count: int, seed: int, speakers=("ann", "bob")) -> Path:
-    """Utterances of one to four tone bursts; the word is the burst's pitch."""
-    rng = np.random.default_rng(seed)
-    utterances = []
-    for number in range(count):
-        names = rng.choice(list(TONES), size=rng.integers(1, 5)).tolist()
-        pieces = [np.zeros(800, np.float32)]
-        for name in names:
-            t = np.arange(1600) / RATE
-            pieces += [0.3 * np.sin(2 * np.pi * TONES[name] * t).astype(np.float32), np.zeros(800, np.float32)]
-        samples = np.concatenate(pieces) + 0.003 * rng.standard_normal(sum(map(len, pieces))).astype(np.float32)
-        path = folder / "audio" / f"{seed}_{number}.wav"
-        write_wav(path, samples, RATE)
-        speaker = speakers[number % len(speakers)]
-        utterances.append(Utterance(path.stem, path, len(samples) / RATE, " ".join(names), speaker))
-    manifest = folder / f"{seed}.jsonl"
-    write_manifest(manifest, utterances)
-    return manifest
+from asr.util.files import folder_lock
 
 
 @pytest.fixture(scope="module")
 def corpus(tmp_path_factory):
     folder = tmp_path_factory.mktemp("corpus")
     return {"train": write_corpus(folder, 24, 1), "dev": write_corpus(folder, 6, 2), "folder": folder}
-
-
-def settings(corpus, run, *overrides):
-    path = corpus["folder"] / "tones.yaml"
-    path.write_text(
-        "features: {sample_rate: 8000, mels: 20}\n"
-        "text: {tokens: words}\n"
-        "model: {layers: 1, width: 24, dropout: 0.1}\n"
-        "augment: {speed: [0.95, 1.05], noise_share: 0.5, frequency_masks: 1, frequency_mask_bins: 2}\n"
-        "train: {epochs: 4, batch_s: 6, lr: 5.0e-3, ema: 0.5}\n"
-    )
-    given = [f"data.train={corpus['train']}", f"data.dev={corpus['dev']}", f"run={run}", "device=cpu", *overrides]
-    return load_config(path, given)
-
-
-def weights(run):
-    return load_checkpoint(run / "checkpoints" / "last.pt")[1]["model"]
-
-
-def assert_equal(a, b):
-    assert a.keys() == b.keys()
-    for name in a:
-        assert torch.equal(a[name], b[name]), name
-
-
-def epochs(run):
-    lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
-    return [line["epoch"] for line in lines if line["kind"] == "epoch"]
 
 
 @pytest.mark.parametrize("cell", ["rnn", "lstm", "gru"])
@@ -122,9 +61,8 @@ def test_unidirectional_trains_with_global_statistics(corpus, tmp_path):
         corpus, tmp_path / "run", "model.bidirectional=false", "features.normalise=global", "train.epochs=1"
     )
     assert train(config, quiet) == "finished"
-    from asr.model.recognizer import Recognizer
 
-    recognizer = Recognizer.load(tmp_path / "run" / "model")
+    recognizer = load_model(tmp_path / "run" / "model")
     assert recognizer.features.mean.abs().max() > 0.1
 
 
@@ -138,16 +76,15 @@ def test_same_seed_same_weights_whatever_the_workers(corpus, tmp_path):
 
 
 def test_training_starts_from_another_model_and_refuses_other_settings(corpus, tmp_path):
-    from asr.model.recognizer import Recognizer
 
     settled = ["features.normalise=global", "train.epochs=1"]
     train(settings(corpus, tmp_path / "first", *settled), quiet)
-    first = Recognizer.load(tmp_path / "first" / "model").state_dict()
+    first = load_model(tmp_path / "first" / "model").state_dict()
     other = write_corpus(tmp_path, 6, 4)  # of other statistics: white noise joins the tones
     again = [*settled, f"train.init={tmp_path / 'first'}", "train.lr=1e-12", "train.ema=0", "model.dropout=0.3"]
     again += [f"data.train={other}"]
     train(settings(corpus, tmp_path / "second", *again), quiet)
-    second = Recognizer.load(tmp_path / "second" / "model").state_dict()
+    second = load_model(tmp_path / "second" / "model").state_dict()
     assert all(torch.allclose(first[name], second[name], atol=1e-8) for name in first)
     wider = settings(corpus, tmp_path / "third", f"train.init={tmp_path / 'first'}", "model.width=25")
     with pytest.raises(TrainError, match=r"features.normalise is utterance, there global; model.width is 25, there 24"):
@@ -155,13 +92,12 @@ def test_training_starts_from_another_model_and_refuses_other_settings(corpus, t
 
 
 def test_with_other_tokens_only_the_head_begins_anew(corpus, tmp_path):
-    from asr.model.recognizer import Recognizer
 
     train(settings(corpus, tmp_path / "words", "train.epochs=1"), quiet)
-    first = Recognizer.load(tmp_path / "words" / "model").state_dict()
+    first = load_model(tmp_path / "words" / "model").state_dict()
     letters = ["text.tokens=characters", f"train.init={tmp_path / 'words'}", "train.lr=1e-12", "train.epochs=1"]
     train(settings(corpus, tmp_path / "letters", *letters), quiet)
-    second = Recognizer.load(tmp_path / "letters" / "model").state_dict()
+    second = load_model(tmp_path / "letters" / "model").state_dict()
     same = {name for name in first if torch.equal(first[name].round(decimals=6), second[name].round(decimals=6))}
     assert {name for name in first if not name.startswith("head.")} <= same
     assert second["head.projection.weight"].shape != first["head.projection.weight"].shape
@@ -236,12 +172,11 @@ def test_sigterm_saves_and_exits_130(corpus, tmp_path):
 
 
 def test_the_model_folder_holds_the_best_checkpoint(corpus, tmp_path):
-    from asr.model.recognizer import Recognizer
 
     run = tmp_path / "run"
     train(settings(corpus, run), quiet)
     best = load_checkpoint(run / "checkpoints" / "best.pt")[1]["model"]
-    assert_equal(Recognizer.load(run / "model").state_dict(), best)
+    assert_equal(load_model(run / "model").state_dict(), best)
     assert not torch.equal(best["head.projection.weight"], weights(run)["head.projection.weight"])  # an average
 
 

@@ -23,8 +23,8 @@ from asr.data.dataset import read_utterance
 from asr.data.manifest import Manifest, Utterance, write_manifest
 from asr.decode.align import align
 from asr.errors import AsrError
+from asr.model.folder import find_model, load_model
 from asr.model.recognizer import Recognizer
-from asr.pretrained import find_model
 from asr.text import normalise
 
 DIGITS = "zero one two three four five six seven eight nine".split()
@@ -84,7 +84,7 @@ def main() -> None:
     model, path = find_model(arguments.model), arguments.output / "digits.jsonl"
     path.parent.mkdir(parents=True, exist_ok=True)
     if not path.exists() or path.stat().st_mtime < (model / "model.safetensors").stat().st_mtime:
-        digits = list(digits_of(Recognizer.load(model), Manifest(arguments.sentences)))
+        digits = list(digits_of(load_model(model), Manifest(arguments.sentences)))
         if not digits:
             sys.exit(f"error: {arguments.sentences}: no digit found in it; do its texts spell them as words?")
         write_manifest(path, digits)

@@ -24,7 +24,7 @@ import numpy as np
 
 from asr.audio import read_audio, write_wav
 from asr.augment import NOISE_EXPONENTS, coloured_noise, decibels
-from asr.data.download import Archive
+from asr.corpus.download import Archive
 from asr.data.manifest import Manifest, Utterance
 from asr.errors import ManifestError
 

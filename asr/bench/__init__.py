@@ -1,1 +1,0 @@
-"""Measurements that `asr bench` makes: on this machine, next to other toolkits where they are installed."""

@@ -1,0 +1,84 @@
+"""`asr evaluate`, `asr compare`: word error rates, and whether two differ by more than chance."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from asr.cli.console import Device, commands, examples, say, watch
+from asr.cli.decoding import Decoding, decodes
+
+app = commands()
+
+
+@app.command(
+    epilog=examples(
+        "asr evaluate --model runs/digits data/digits/test.jsonl --output-dir runs/digits/eval",
+        "asr evaluate data/digits/test.jsonl",
+    )
+)
+@decodes
+def evaluate(
+    manifest: Annotated[Path, typer.Argument(metavar="MANIFEST", help="Utterances with texts (.jsonl).")],
+    model: Annotated[str, typer.Option(help="A model folder, a run folder or a built-in model's name.")] = "digits",
+    output_dir: Annotated[Path | None, typer.Option(help="Write wer.json, ref.trn and hyp.trn here.")] = None,
+    expect: Annotated[float | None, typer.Option(help="A WER (fraction) to print beside the measured one.")] = None,
+    device: Device = "auto",
+    *,
+    decoding: Decoding,
+) -> None:
+    """Word error rate of a model on a manifest, with its 95 % interval. A stored result of the same is shown again."""
+    from asr.evaluate import run as evaluation
+    from asr.evaluate.score import diagnose
+    from asr.evaluate.table import print_table
+    from asr.model.folder import find_model, load_model
+
+    folder = find_model(model)
+    used = decoding.record()
+    record = evaluation.stored_evaluation(output_dir, folder, manifest, used) if output_dir is not None else None
+    advice = None
+    if record is None:
+        from asr.data.manifest import Manifest
+        from asr.util.device import resolve_device
+
+        recognizer = load_model(folder, resolve_device(device))
+        utterances = Manifest(manifest)
+        decoder = decoding.decoder(recognizer)
+        watched = watch(utterances, len(utterances), "evaluating")
+        result = evaluation.evaluate_manifest(recognizer, utterances, watched, decoder)
+        for failure in result.failed:
+            say(f"error: {failure}")
+        scores = result.score()
+        advice = diagnose(scores)
+        if advice and decoding.lm is not None:
+            advice += "; or the language model outweighs the audio: lower --lm-weight, raise --word-bonus"
+        record = evaluation.make_record(result, scores, recognizer, folder, manifest, used)
+        if output_dir is not None:
+            evaluation.write_evaluation(output_dir, result, record)
+    else:
+        say(f"{output_dir}: already evaluated")
+    print_table(record, expect)
+    if advice:
+        say(f"hint: {advice}")
+    if record["failed"]:
+        say(f"{record['failed']} of {record['utterances'] + record['failed']} utterances could not be read: not scored")
+        raise typer.Exit(1)
+
+
+@app.command(epilog=examples("asr compare runs/english/eval runs/english/eval_lm"))
+def compare(
+    first: Annotated[Path, typer.Argument(metavar="FOLDER", help="That asr evaluate --output-dir wrote.")],
+    second: Annotated[Path, typer.Argument(metavar="FOLDER", help="Another, of the same manifest.")],
+) -> None:
+    """Whether one evaluation is better than another of the same test set, or it may be chance: a paired test."""
+    from asr.evaluate.compare import compare as run
+
+    found = run(first, second)
+    typer.echo(f"WER {100 * found.first:.2f} % and {100 * found.second:.2f} % of {found.words:,} words")
+    relative = "" if found.relative is None else f" ({100 * found.relative:+.1f} % of the errors)"
+    typer.echo(f"difference {100 * found.difference:+.2f} points{relative}")
+    if found.low is not None and found.high is not None and found.p_value is not None:
+        interval = f"95 % interval {100 * found.low:+.2f} to {100 * found.high:+.2f} points"
+        typer.echo(f"{interval}, p = {found.p_value:.2g}, paired by {found.unit}")

@@ -1,0 +1,94 @@
+"""`asr transcribe`: recordings to text."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from asr.cli.console import Device, Result, commands, examples, introduce, job_of, put_out, say, watch
+from asr.cli.decoding import Decoding, decodes
+from asr.errors import AsrError, AudioError
+
+if TYPE_CHECKING:
+    from asr.transcribe import Job
+
+app = commands()
+
+
+@app.command(
+    epilog=examples(
+        "asr transcribe call.wav",
+        "asr transcribe --format json --output-dir out recordings/",
+        "asr transcribe --model runs/digits/model list.jsonl",
+        "asr transcribe --model runs/books --lm lm --hotword Quilter --hotword @names.txt call.wav",
+        "cat call.wav | asr transcribe -",
+    )
+)
+@decodes
+def transcribe(
+    inputs: Annotated[
+        list[str],
+        typer.Argument(metavar="FILE|FOLDER|MANIFEST|-", help="Recordings, folders, manifests (.jsonl); - is stdin."),
+    ],
+    model: Annotated[str | None, typer.Option(help="A model folder, a run folder or a built-in model's name.")] = None,
+    form: Annotated[str, typer.Option("--format", help="txt, or json: one object a recording.")] = "txt",
+    output_dir: Annotated[Path | None, typer.Option(help="Write one file a recording here, not to stdout.")] = None,
+    device: Device = "auto",
+    *,
+    decoding: Decoding,
+) -> None:
+    """Turn recordings into text. Without --model the built-in model is used."""
+    if form not in ("txt", "json"):
+        raise typer.BadParameter(f"'{form}' is neither txt nor json", param_hint="--format")
+    from asr import pretrained
+    from asr.transcribe import Transcriber
+    from asr.writers import format_transcript
+
+    transcriber = Transcriber.load(model or pretrained.HERE / "digits", device)
+    transcriber.decoder = decoding.decoder(transcriber.recognizer)
+    if model is None:
+        say(introduce(transcriber.recognizer.name, transcriber.recognizer.training_record))
+    jobs, errors = find_jobs(inputs)
+    total = len(jobs) + len(errors)
+    named = total > 1 and form == "txt" and output_dir is None
+
+    def results() -> Iterator[Result]:
+        yield from errors
+        for job, result in watch(transcriber.transcribe_all(jobs), len(jobs), "transcribing"):
+            if isinstance(result, AsrError):
+                yield result
+                continue
+            for note in result.notes:
+                say(f"{job.name}: {note}")
+            line = format_transcript(result, job.name, form)
+            yield job.output, f"{job.name}\t{line}" if named else line
+
+    put_out(results(), total, output_dir, f".{form}")
+
+
+def find_jobs(inputs: Iterable[str]) -> tuple[list[Job], list[AsrError]]:
+    """What the arguments of `transcribe` name, in order; and those that name nothing."""
+    from asr.audio import find_audio
+    from asr.data.manifest import Manifest
+    from asr.transcribe import Job
+
+    jobs: list[Job] = []
+    errors: list[AsrError] = []
+    for name in inputs:
+        try:
+            if os.path.isdir(name):
+                found = find_audio(Path(name))
+                jobs.extend(Job(str(path), path, path.relative_to(name).with_suffix("")) for path in found)
+            elif name.endswith(".jsonl"):
+                jobs.extend(map(job_of, Manifest(name)))
+            else:
+                jobs.append(job_of(name))
+        except AsrError as error:
+            errors.append(error)
+    if not jobs and not errors:
+        errors.append(AudioError(f"{' '.join(inputs)}: nothing to transcribe"))
+    return jobs, errors

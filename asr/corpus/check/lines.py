@@ -1,0 +1,193 @@
+"""What the checks look at: one `Facts` a manifest line, and the `Sound` of its audio."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from hashlib import blake2b
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from asr.audio import AudioInfo, audio_info, read_audio
+from asr.config import Config, FeatureConfig, ModelConfig
+from asr.data.manifest import line_id, read_lines
+from asr.errors import AudioError, ManifestError
+from asr.lengths import least_frames, output_frames
+from asr.text import Tokenizer, normalise
+from asr.util.threads import map_ahead
+
+# Seconds. What an audio file may lack of start + duration: more is refused when it is read for training.
+TOLERANCE_S = 0.01
+# Seconds. By how much the header of an mp3 overestimates: a frame or two that only prime the decoder (0.04 seen).
+MP3_TOLERANCE_S = 0.1
+# Seconds of an utterance that are decoded. A longer one is too long to train on whatever it sounds like.
+MOST_READ_S = 600.0
+# Of full scale, ±1: decoders of mp3 and opus round the flat tops of clipped audio a little.
+FULL_SCALE = 0.999
+
+MISSING, UNREADABLE, SHORT, EMPTY, NOT_FINITE = (
+    "missing audio",
+    "unreadable audio",
+    "audio shorter than its line says",
+    "audio without samples",
+    "NaN or infinite samples",
+)
+
+
+@dataclass(frozen=True)
+class Rules:
+    """What utterances are to be used for: the settings by which training would judge them.
+
+    fastest: the highest factor of speed perturbation; named: whether someone chose these settings.
+    """
+
+    features: FeatureConfig
+    model: ModelConfig
+    normaliser: str
+    kind: str
+    fastest: float = 1.0
+    tokenizer: Tokenizer | None = None
+    named: bool = True
+
+    @classmethod
+    def of_config(cls, config: Config, named: bool = True) -> Rules:
+        fastest = 1.0 if config.train.overfit else config.augment.speed[1]
+        return cls(
+            config.features, config.model, config.text.normaliser, config.text.tokens, fastest=fastest, named=named
+        )
+
+    def needed_frames(self, text: str) -> int:
+        """Frames that CTC needs for a normalised text."""
+        if self.tokenizer is not None and not self.tokenizer.unknown(text):
+            return least_frames(self.tokenizer.encode(text))
+        return least_frames(text.split() if self.kind == "words" else text)
+
+    def frames(self, duration: float, speed: float) -> int:
+        """Output frames of so many seconds, spoken so much faster."""
+        return output_frames(int(duration / speed * self.features.sample_rate), self.features, self.model)
+
+
+@dataclass(slots=True)
+class Sound:
+    """An utterance's decoded audio. fault: the name of what is wrong with it, and detail about that; else
+    file_s: seconds of the whole file; lacking_s: by how many it ends before its line says; peak: the largest of
+    |samples|; mean: their mean, of full scale 1; clipped: share of samples in runs of three or more at full scale;
+    key: a hash of the samples, 0 where all are the same."""
+
+    fault: str = ""
+    detail: str = ""
+    sample_rate: int = 0
+    channels: int = 0
+    file_s: float = 0.0
+    lacking_s: float = 0.0
+    peak: float = 0.0
+    mean: float = 0.0
+    clipped: float = 0.0
+    key: int = 0
+
+
+@dataclass(slots=True)
+class Facts:
+    """A manifest line. row: its number over all manifests checked together; line: its keys and values, empty where
+    it is malformed and `error` says how; text: normalised, None where there is none; sound: None without audio."""
+
+    row: int
+    manifest: Path
+    number: int
+    line: dict[str, Any] = field(default_factory=dict)
+    error: str = ""
+    text: str | None = None
+    sound: Sound | None = None
+
+    @property
+    def id(self) -> str:
+        return line_id(self.line) if self.line else f"line {self.number}"
+
+    @property
+    def place(self) -> str:
+        return f"{self.manifest}, line {self.number}"
+
+    @property
+    def audio(self) -> str:
+        return os.path.abspath(os.path.join(self.manifest.parent, self.line["audio"]))
+
+    @property
+    def duration(self) -> float:
+        return self.line["duration"]
+
+    @property
+    def heard_s(self) -> float:
+        """The seconds that training will get, as far as it is known."""
+        return self.duration if self.sound is None else round(self.duration - self.sound.lacking_s, 6)
+
+    @property
+    def start(self) -> float:
+        return self.line.get("start", 0.0)
+
+
+def read_facts(manifests: Sequence[Path], normaliser: str) -> Iterator[Facts]:
+    """Every line of the manifests, malformed ones too, without audio."""
+    row = 0
+    for manifest in manifests:
+        for number, line in read_lines(manifest):
+            facts = Facts(row, manifest, number)
+            if isinstance(line, ManifestError):
+                facts.error = str(line).removeprefix(f"{facts.place}: ")
+            else:
+                facts.line = line
+                facts.text = normalise(line["text"], normaliser) if "text" in line else None
+            row += 1
+            yield facts
+
+
+def with_sound(stream: Iterable[Facts], workers: int) -> Iterator[Facts]:
+    """The same in the same order, each with its audio decoded. Threads do: decoders leave Python's lock alone."""
+
+    def hear(facts: Facts) -> Facts:
+        facts.sound = listen(facts) if facts.line else None
+        return facts
+
+    return map_ahead(hear, stream, workers, ahead=4 * workers)
+
+
+def listen(facts: Facts) -> Sound:
+    """Read an utterance's audio at its own rate. What is wrong with it is told, not raised."""
+    path = facts.audio
+    if not os.path.exists(path):
+        return Sound(MISSING, facts.line["audio"])
+    try:
+        info = audio_info(path)
+        if info.frames == 0:
+            return Sound(EMPTY, facts.line["audio"])
+        lacking = facts.start + facts.duration - info.duration
+        if lacking > TOLERANCE_S:
+            return Sound(SHORT, f"ends at {info.duration:.3f} s, {lacking:.3f} s too early")
+        duration = min(facts.duration, MOST_READ_S)
+        audio = read_audio(path, start=facts.start, duration=duration, channel=facts.line.get("channel"))
+    except AudioError as error:
+        message = str(error).removeprefix(f"{path}: ")
+        if message == "holds no samples":
+            return Sound(EMPTY, f"{facts.duration:g} s at {facts.start:g} s")
+        return Sound(NOT_FINITE if message.startswith("sample ") and "NaN" in message else UNREADABLE, message)
+    lacking = duration - audio.duration
+    if lacking > MP3_TOLERANCE_S:  # only the header of an mp3 could promise what is not there
+        return Sound(SHORT, f"ends at {facts.start + audio.duration:.3f} s, {lacking:.3f} s too early")
+    return _measure(audio.samples, info, max(lacking, 0.0))
+
+
+def _measure(samples: np.ndarray, info: AudioInfo, lacking_s: float) -> Sound:
+    """(samples,) float32 -> Sound."""
+    low, high = float(samples.min()), float(samples.max())
+    peak = max(high, -low)
+    clipped = 0.0
+    if peak >= FULL_SCALE:
+        full = np.abs(samples) >= FULL_SCALE
+        inner = full[2:] & full[1:-1] & full[:-2]
+        clipped = float(np.count_nonzero(inner)) / len(samples)
+    digest = blake2b(samples.tobytes(), digest_size=8).digest()
+    key = int.from_bytes(digest, "little", signed=True) if low < high else 0
+    mean = float(samples.mean())
+    return Sound("", "", info.sample_rate, info.channels, info.duration, lacking_s, peak, mean, clipped, key)

@@ -1,0 +1,274 @@
+"""Archives from their public homes or a mirror: resumed, verified, whole or not at all."""
+
+from __future__ import annotations
+
+import http.client
+import re
+import shutil
+import socket
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+from asr import __version__
+from asr.errors import DownloadError
+from asr.util.files import file_digest
+
+if TYPE_CHECKING:
+    from rich.progress import Progress
+
+TRIES = 4  # in a row that bring nothing
+PAUSE_S = 1.0  # before the second try, then twice as long each time
+LONGEST_PAUSE_S = 300.0  # that a server may ask for
+TIMEOUT_S = 60
+SIZE_TIMEOUT_S = 10  # for an answer that can be done without
+BLOCK = 2**20
+AGENT = {"User-Agent": f"asr/{__version__}"}
+OPENSLR = (
+    "https://www.openslr.org",
+    "https://openslr.trmal.net",
+    "https://openslr.elda.org",
+    "https://openslr.magicdatatech.com",
+)
+SUFFIXES = (".tar.gz", ".tar.bz2", ".tar.xz", ".tgz", ".tar")
+
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Archive:
+    """A file of a corpus. path: its place under a mirror, which may be a pattern (`cv-corpus-*.tar.gz`) where there is
+    no public home; urls: its public homes, tried in order; sha256, md5: as published, None where the publisher gives
+    none; gigabytes: its size, roughly, to say before it is fetched; optional: fetched only where it is asked for by its
+    name, the file's without suffix (`--parts train-other-500`)."""
+
+    path: str
+    urls: tuple[str, ...] = ()
+    sha256: str | None = None
+    md5: str | None = None
+    gigabytes: float | None = None
+    optional: bool = False
+
+    @property
+    def name(self) -> str:
+        """openslr/12/train-other-500.tar.gz -> train-other-500: what its folder is called once it is unpacked."""
+        return archive_name(self.path)
+
+
+def openslr(path: str, **facts: Any) -> Archive:
+    """A file of openslr.org, `12/dev-clean.tar.gz`, with its mirrors; facts: the other fields of an Archive."""
+    return Archive(f"openslr/{path}", tuple(f"{home}/resources/{path}" for home in OPENSLR), **facts)
+
+
+def archive_name(path: str) -> str:
+    name = Path(path).name
+    for suffix in SUFFIXES:
+        name = name.removesuffix(suffix)
+    return name
+
+
+def mirror_folder(mirror: str | None) -> Path | None:
+    """The folder that a mirror is, given as such or as file://; None where it is a server, or there is none."""
+    if mirror is None:
+        return None
+    if mirror.startswith("file://"):
+        return Path(urllib.request.url2pathname(urlsplit(mirror).path))
+    return None if "://" in mirror else Path(mirror).expanduser()
+
+
+def find_in_mirror(archive: Archive, mirror: str | None) -> Archive:
+    """The archive with its pattern, where its path is one, replaced by the one file of a mirror folder it matches."""
+    if "*" not in archive.path:
+        return archive
+    folder = mirror_folder(mirror)
+    found = sorted(folder.glob(archive.path)) if folder is not None else []
+    if len(found) == 1:
+        return Archive(found[0].relative_to(str(folder)).as_posix())
+    there = f"{len(found)} files match in {folder}" if folder is not None else "it has no public address"
+    raise DownloadError(
+        f"{archive.path}: {there}; download the archive you want from its home and give it by name, --from FILE-OR-URL"
+        " (CORPUS=… before a recipe's command)"
+    )
+
+
+def gigabytes(archive: Archive, mirror: str | None) -> float:
+    """The archive's size where it will come from, as people pack corpora anew; else as published, 0 where unknown."""
+    published = archive.gigabytes or 0.0
+    home = mirror_folder(mirror)
+    if home is not None:
+        return _size(home / archive.path) / 1e9 or published
+    if mirror is None:
+        return published
+    try:
+        request = urllib.request.Request(_in_mirror(archive, mirror), method="HEAD", headers=AGENT)
+        with urllib.request.urlopen(request, timeout=SIZE_TIMEOUT_S) as response:
+            length = response.headers.get("Content-Length", "")
+        return (int(length) / 1e9 if length.isdecimal() else 0.0) or published
+    except (OSError, ValueError, OverflowError, http.client.HTTPException):  # said when the archive is fetched
+        return published
+
+
+def fetch(archive: Archive, folder: Path, mirror: str | None, verify: bool, say: Say) -> Path:
+    """Have the archive in `folder` and return its path; what is there and right is not fetched again. One whose path is
+    absolute stays where it is.
+
+    mirror: a local folder (a published checksum that differs gives a warning: people re-pack corpora) or a URL.
+    Raises DownloadError when nothing that passes the checksum can be had.
+    """
+    target = folder / Path(archive.path).name
+    if Path(archive.path).is_absolute():
+        return Path(archive.path)
+    home = mirror_folder(mirror)
+    if home is not None:
+        local = home / archive.path
+        if not local.is_file():
+            raise DownloadError(f"{local}: not in the mirror folder; MIRROR must hold {archive.path}")
+        if difference := _difference(local, archive, verify):
+            say(f"warning: {local}: {difference}; used as the mirror is a local folder")
+        return local
+    if target.is_file():
+        if difference := _difference(target, archive, verify):
+            raise DownloadError(f"{target}: {difference}; delete it to have it fetched again")
+        return target
+    folder.mkdir(parents=True, exist_ok=True)
+    urls = [_in_mirror(archive, mirror)] if mirror is not None else list(archive.urls)
+    errors = [] if urls else [f"{archive.path}: has no public address; get it by hand and set MIRROR to its folder"]
+    part = target.with_name(target.name + ".part")
+    for url in urls:
+        try:
+            resumed = part.exists()
+            difference = _download(url, part, say) or _difference(part, archive, verify)
+            if difference and resumed:  # the beginning may be of another file: once more, all of it
+                part.unlink()
+                difference = _download(url, part, say) or _difference(part, archive, verify)
+            if difference:
+                part.unlink()
+                raise DownloadError(f"{url.partition('?')[0]}: {difference}; not used and deleted")
+            part.replace(target)
+            return target
+        except DownloadError as error:
+            errors.append(str(error))
+    raise DownloadError("; ".join(errors))
+
+
+def _in_mirror(archive: Archive, mirror: str) -> str:
+    return f"{mirror.rstrip('/')}/{archive.path}"
+
+
+def _difference(path: Path, archive: Archive, verify: bool) -> str | None:
+    """How a file is not what was published; None where it is, or where that cannot be told."""
+    for algorithm, published in (("sha256", archive.sha256), ("md5", archive.md5)):
+        if verify and published is not None and (found := file_digest(path, algorithm)) != published:
+            return f"{algorithm} is {found}, published is {published}"
+    return None
+
+
+def _is_page(path: Path) -> bool:
+    """Log-in pages and polite excuses come under any type."""
+    with path.open("rb") as file:
+        return file.read(512).lstrip().lower().startswith((b"<!doctype html", b"<html"))
+
+
+def _download(url: str, part: Path, say: Say) -> str | None:
+    """Fetch to `part`, going on where an earlier transfer broke off; retried with growing pauses. Returns what is wrong
+    with it on the face of it."""
+    shown = url.partition("?")[0]  # what follows may be a signature that is nobody's business
+    have = _size(part)
+    say(f"downloading {shown}" + (f", going on after {have / 1e6:.1f} MB" if have else ""))
+    failures = 0
+    while True:
+        before, asked_to_wait = _size(part), 0.0
+        try:
+            _transfer(url, part)
+            return "a web page came instead of an archive" if _is_page(part) else None
+        except urllib.error.HTTPError as error:
+            if error.code == 416:  # nothing beyond the part: it is all there, or not a beginning of what is offered
+                if part.is_file() and error.headers.get("Content-Range") == f"bytes */{_size(part)}":
+                    return None
+                part.unlink(missing_ok=True)
+            elif error.code < 500 and error.code != 429:
+                raise DownloadError(f"{shown}: {error.code} {error.reason}") from None
+            reason = f"{error.code} {error.reason}"
+            wanted = error.headers.get("Retry-After", "")
+            asked_to_wait = min(float(wanted), LONGEST_PAUSE_S) if wanted.isdecimal() else 0.0
+        except (http.client.InvalidURL, ValueError) as error:
+            raise DownloadError(f"{shown}: {error}") from None
+        except (OSError, http.client.HTTPException) as error:
+            cause = getattr(error, "reason", error)
+            reason = str(cause) or type(error).__name__
+            if not _size(part) and isinstance(cause, (socket.gaierror, ConnectionRefusedError)):
+                raise DownloadError(f"{shown}: {reason}") from None  # nobody there: the next home, or a mirror
+        failures = 1 if _size(part) > before else failures + 1
+        if failures == TRIES:
+            break
+        say(f"{shown}: {reason}; trying again")
+        time.sleep(max(PAUSE_S * 2 ** (failures - 1), asked_to_wait))
+    kept = "; what was received is kept, the same command goes on from there" if _size(part) else ""
+    raise DownloadError(f"{shown}: {reason} ({TRIES} tries){kept}")
+
+
+def _transfer(url: str, part: Path) -> None:
+    """One request for what `part` lacks, or for everything where the server has another file now than it began with."""
+    have, version = _size(part), part.with_name(part.name + ".version")
+    request = urllib.request.Request(url, headers=AGENT)
+    if have:
+        request.add_header("Range", f"bytes={have}-")
+        if version.is_file():
+            request.add_header("If-Range", version.read_text(encoding="latin-1"))
+    with urllib.request.urlopen(request, timeout=TIMEOUT_S) as response:
+        if response.headers.get_content_type() == "text/html":
+            raise DownloadError(f"{url.partition('?')[0]}: a web page came instead of an archive")
+        resumed = response.status == 206
+        range_sent = re.fullmatch(r"bytes (\d+)-\d+/(\d+|\*)", response.headers.get("Content-Range", ""))
+        if resumed and (range_sent is None or int(range_sent[1]) != have):
+            part.unlink(missing_ok=True)
+            raise OSError("the server sent another range than was asked for")
+        done = have if resumed else 0
+        length = response.headers.get("Content-Length", "")
+        expected = int(length) + done if length.isdecimal() else None
+        if resumed and range_sent is not None and range_sent[2] != "*":
+            expected = int(range_sent[2])
+        free = shutil.disk_usage(part.parent).free
+        if expected is not None and expected - done > free:
+            raise DownloadError(
+                f"{part}: {(expected - done) / 1e9:.2f} GB are to come, {free / 1e9:.2f} GB are free on this disk"
+            )
+        if not resumed:
+            _remember(version, response.headers.get("ETag", ""))
+        with part.open("ab" if resumed else "wb") as file, _bar() as bar:
+            task = bar.add_task(part.name.removesuffix(".part"), total=expected, completed=done)
+            while block := response.read1(BLOCK):  # what came before a connection breaks is not lost
+                file.write(block)
+                bar.advance(task, len(block))
+    if expected is not None and _size(part) < expected:
+        raise OSError(f"the connection closed after {_size(part)} of {expected} bytes")
+    version.unlink(missing_ok=True)
+
+
+def _remember(version: Path, tag: str) -> None:
+    """Keep the tag that tells whether the server still has the same file; weak ones do not."""
+    if tag.startswith('"') and tag.isascii():
+        version.write_text(tag, encoding="latin-1")
+    else:
+        version.unlink(missing_ok=True)
+
+
+def _size(path: Path) -> int:
+    return path.stat().st_size if path.is_file() else 0
+
+
+def _bar() -> Progress:
+    """Bytes, speed and time left, where a person watches."""
+    from rich.console import Console
+    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
+    from rich.progress import TransferSpeedColumn as Speed
+
+    columns = TextColumn("{task.description}"), BarColumn(), DownloadColumn(), Speed(), TimeRemainingColumn()
+    unseen = not sys.stderr.isatty()
+    return Progress(*columns, console=Console(stderr=True), transient=True, disable=unseen)

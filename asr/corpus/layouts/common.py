@@ -1,0 +1,190 @@
+"""What the layouts share: lines of text files, audio wherever it lies, lengths from headers, ids from paths."""
+
+from __future__ import annotations
+
+import gzip
+import math
+import os
+import unicodedata
+import zlib
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import replace
+from itertools import islice, product
+from pathlib import Path
+from typing import Any, NoReturn
+
+from asr.audio import AUDIO_SUFFIXES, audio_info
+from asr.data.manifest import Utterance, default_id
+from asr.errors import AsrError, AudioError, ManifestError
+from asr.util.files import require_file
+
+Say = Callable[[str], None]  # takes what people should know about how a corpus was read
+Failed = Callable[[AsrError], None]  # takes what is wrong with an utterance that is left out
+
+UNKNOWN = math.nan  # a duration to be read from the audio: from the utterance's start to the end of the file
+THREADS = min(4, os.cpu_count() or 1)  # header reads wait for disks
+CHUNK = 256
+
+
+def ignore(_: str) -> None:
+    """The Say of callers that have nobody to tell."""
+
+
+def refuse(error: AsrError) -> NoReturn:
+    """The Failed of callers that want every utterance: the first that cannot be had is raised."""
+    raise error
+
+
+def text_lines(path: Path) -> Iterator[tuple[int, str]]:
+    """Number from 1 and content of every line that is not blank; the file may be gzipped (.gz). UTF-8, with or without
+    a byte order mark, any line ends. Raises ManifestError naming the line."""
+    return ((number, line) for number, line in all_lines(path) if line and not line.isspace())
+
+
+def all_lines(path: Path) -> Iterator[tuple[int, str]]:
+    """As `text_lines`, with the blank ones."""
+    number = 0
+    require_file(path, ManifestError)
+    try:
+        with gzip.open(path, "rb") if path.suffix == ".gz" else path.open("rb") as file:
+            for number, line in enumerate(file, 1):
+                yield number, line.decode("utf-8-sig" if number == 1 else "utf-8").rstrip("\r\n")
+    except UnicodeDecodeError as error:
+        raise ManifestError(f"{path}, line {number}: not UTF-8 ({error.reason}); convert the file to it") from None
+    except (OSError, ValueError, EOFError, zlib.error) as error:  # ValueError: no path can be like this
+        raise ManifestError(f"{path}: {getattr(error, 'strerror', None) or error}") from None
+
+
+class AudioFinder:
+    """Finds the audio that a file of a corpus names: below one of `folders`, tried in order, or absolute; with the
+    extension given, another one or none at all, as corpora are re-encoded; and whichever way its letters are composed
+    in Unicode, as archives made on a Mac have their own.
+
+    Where a file is there with several extensions and the one given is not, it is the first by name.
+    """
+
+    def __init__(self, *folders: Path) -> None:
+        self._folders = list(folders)
+        self._listings: dict[str, dict[str, str]] = {}
+
+    def __call__(self, name: str) -> Path:
+        """The path of an existing file. Raises AudioError saying where it was looked for."""
+        spellings = dict.fromkeys((name, *(unicodedata.normalize(form, name) for form in ("NFC", "NFD"))))
+        for folder, spelling in product(self._folders, spellings):
+            found = self._in(os.path.join(folder, spelling))
+            if found is not None:
+                self._folders.sort(key=lambda other: other is not folder)  # the rest is most likely there too
+                return Path(found)
+        places = "" if os.path.isabs(name) else f" in {_either([str(folder) for folder in self._folders])}"
+        raise AudioError(f"{name!r}: no such audio file{places}, with this extension or another")
+
+    def _in(self, path: str) -> str | None:
+        folder, name = os.path.split(path)
+        if "\0" in path or not name:
+            return None
+        if os.path.isfile(path):
+            return path
+        if folder not in self._listings:
+            self._listings[folder] = _audio_by_stem(folder)
+        listing = self._listings[folder]
+        name = unicodedata.normalize("NFC", name)
+        stem, suffix = os.path.splitext(name)
+        # "take.1" and "talk.part2" are names without extension: "take" and "talk" are other ones.
+        found = listing.get(name) or (listing.get(stem) if suffix.lower() in AUDIO_SUFFIXES else None)
+        return found and os.path.join(folder, found)
+
+
+def _audio_by_stem(folder: str) -> dict[str, str]:
+    """Names of the audio files in a folder by their names without extension, these in NFC."""
+    try:
+        names = sorted(os.listdir(folder), reverse=True)
+    except (OSError, ValueError):  # ValueError: no path can be like this
+        return {}
+    parts = ((os.path.splitext(unicodedata.normalize("NFC", name)), name) for name in names)
+    return {stem: name for (stem, suffix), name in parts if suffix.lower() in AUDIO_SUFFIXES}
+
+
+def _either(words: list[str], most: int = 3) -> str:
+    return ", ".join(words[:most]) + (f" or {len(words) - most} folders more" if len(words) > most else "")
+
+
+def path_id(audio: Path, root: Path, start: float = 0.0) -> str:
+    """An id for an utterance that has none: the default one of its path below root."""
+    return default_id(str(audio.relative_to(root)) if audio.is_relative_to(root) else audio.name, start)
+
+
+def seconds(value: object, what: str) -> float:
+    """A time or duration as a number. Raises ManifestError when it is none that audio can have."""
+    try:
+        number = float(value)  # type: ignore[arg-type]
+    except (TypeError, ValueError, OverflowError):
+        number = math.nan
+    if not 0 <= number <= 1e9 or isinstance(value, bool):
+        raise ManifestError(f"{what} is {value!r}, not seconds")
+    return number
+
+
+@contextmanager
+def at(place: str) -> Iterator[None]:
+    """Errors of what is done here begin with the place, unless that is empty."""
+    try:
+        yield
+    except AsrError as error:
+        raise type(error)(f"{place}: {error}" if place else str(error)) from None
+
+
+def made(rows: Iterable[tuple[str, Any]], make: Callable[[Any], Utterance], failed: Failed) -> Iterator[Utterance]:
+    """An utterance of every row, which comes with its place for errors. Those of UNKNOWN duration get the one that the
+    header of their audio tells."""
+
+    def parsed() -> Iterator[Utterance]:
+        for place, row in rows:
+            try:
+                with at(place):
+                    yield make(row)
+            except AsrError as error:
+                failed(error)
+
+    def measured(utterance: Utterance) -> Utterance | AsrError:
+        try:
+            end = audio_info(utterance.audio).duration
+        except AudioError as error:
+            return error
+        if utterance.start >= end:
+            return AudioError(
+                f"{utterance.audio}: utterance {utterance.id} starts at {utterance.start:g} s, but the file ends at"
+                f" {end:.3f} s"
+            )
+        return replace(utterance, duration=round(end - utterance.start, 6))
+
+    remaining = parsed()
+    with ThreadPoolExecutor(THREADS) as pool:
+        while chunk := list(islice(remaining, CHUNK)):
+            lengths = pool.map(measured, [utterance for utterance in chunk if math.isnan(utterance.duration)])
+            for utterance in chunk:
+                found = next(lengths) if math.isnan(utterance.duration) else utterance
+                if isinstance(found, AsrError):
+                    failed(found)
+                else:
+                    yield found
+
+
+def checked(utterances: Iterable[Utterance]) -> Iterator[Utterance]:
+    """The utterances as they come. Raises ManifestError at the end when there were none, or when ids repeat: results
+    are compared, exported and aligned by id, so a number appended in silence would hide a mistake in the corpus."""
+    seen: set[str] = set()
+    repeated: dict[str, Path] = {}
+    for utterance in utterances:
+        if utterance.id in seen:
+            repeated.setdefault(utterance.id, utterance.audio)
+        seen.add(utterance.id)
+        yield utterance
+    if not seen:
+        raise ManifestError("no utterance could be read; nothing is written")
+    if repeated:
+        some = ", ".join(f"'{name}' ({audio})" for name, audio in islice(repeated.items(), 3))
+        raise ManifestError(
+            f"ids given to more than one utterance: {len(repeated)}, such as {some}; nothing is written"
+        )

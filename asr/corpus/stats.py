@@ -1,0 +1,170 @@
+"""What a corpus holds: hours, speakers, words, symbols, and how durations and texts are distributed. No decoding."""
+
+from __future__ import annotations
+
+import math
+from array import array
+from collections import Counter, defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path, PurePath
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from asr.audio import audio_info
+from asr.data.manifest import Manifest
+from asr.errors import AudioError, ManifestError
+from asr.text import normalise
+from asr.util.files import written
+from asr.util.format import as_time, plural
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+HEADERS = 100  # audio headers read, of files spread evenly over the manifests
+MOST_BINS = 14
+SHOWN = 0.995  # quantile up to which bins go; the rest is one more
+WIDTH = 50  # of the longest bar
+
+
+@dataclass
+class Stats:
+    """durations: seconds of each utterance; lengths: characters of each text (white space made single);
+    speaker_s: seconds by speaker; suffixes and rates count files, rates of a sample of them."""
+
+    durations: np.ndarray
+    lengths: np.ndarray
+    paces: np.ndarray
+    words: int = 0
+    symbols: Counter[str] = field(default_factory=Counter)
+    speaker_s: dict[str, float] = field(default_factory=dict)
+    suffixes: Counter[str] = field(default_factory=Counter)
+    rates: Counter[str] = field(default_factory=Counter)
+
+    def rows(self) -> list[tuple[str, str]]:
+        """Name and value of everything but the histograms, for people."""
+        rows = [
+            ("utterances", f"{len(self.durations):,}"),
+            ("audio", as_time(self.durations.sum())),
+            ("duration", _spread(self.durations, "s")),
+            ("speakers", f"{len(self.speaker_s):,}" if self.speaker_s else "not given"),
+        ]
+        if self.speaker_s:
+            rows.append(("hours by speaker", _spread(np.array(list(self.speaker_s.values())) / 3600, "h", 3)))
+        if len(self.lengths):
+            rows += [
+                ("words", f"{self.words:,}"),
+                ("characters", f"{int(self.lengths.sum()):,}, {len(self.symbols)} different"),
+                ("characters per second", _spread(self.paces, "")),
+            ]
+        if len(self.lengths) < len(self.durations):
+            rows.append(("without text", f"{len(self.durations) - len(self.lengths):,}"))
+        rows.append(("files", _counts(self.suffixes)))
+        rows.append((f"headers of {self.rates.total()}", _counts(self.rates)))
+        return rows
+
+    def histograms(self) -> list[tuple[str, np.ndarray]]:
+        named = [("duration, s", self.durations), ("text, characters", self.lengths)]
+        named.append(("characters per second", self.paces))
+        return [(name, values) for name, values in named if len(values)]
+
+
+def collect(manifests: Sequence[Path]) -> Stats:
+    """Read manifests, taken together as one corpus. Raises ManifestError for a malformed line, or where there is none.
+
+    Memory is a few bytes an utterance; of audio only some headers are read.
+    """
+    lengths, paces = array("q"), array("d")
+    stats = Stats(np.empty(0), np.empty(0), np.empty(0))
+    speakers: defaultdict[str, float] = defaultdict(float)
+
+    def see(_: int, line: dict[str, Any]) -> None:
+        duration, text = line["duration"], line.get("text")
+        if "speaker" in line:
+            speakers[str(line["speaker"])] += duration
+        if text is not None:
+            text = normalise(text, "none")
+            lengths.append(len(text))
+            stats.words += len(text.split())
+            stats.symbols.update(text)
+            if duration > 0:
+                paces.append(len(text) / max(duration, 1e-3))  # of a mistake: not infinite
+        stats.suffixes[PurePath(line["audio"]).suffix.lower().lstrip(".") or "no suffix"] += 1
+
+    corpora = [Manifest(path, visit=see) for path in manifests]
+    stats.durations = np.concatenate([corpus.durations for corpus in corpora])
+    if not len(stats.durations):
+        raise ManifestError(f"{', '.join(map(str, manifests))}: no utterances in it")
+    stats.lengths, stats.paces, stats.speaker_s = np.array(lengths), np.array(paces), dict(speakers)
+    step = len(stats.durations) // HEADERS + 1
+    stats.rates = Counter(_header(corpus[row].audio) for corpus in corpora for row in range(0, len(corpus), step))
+    return stats
+
+
+def _header(path: Path) -> str:
+    try:
+        info = audio_info(path)
+    except AudioError:
+        return "unreadable"
+    return f"{info.sample_rate} Hz {'mono' if info.channels == 1 else f'{info.channels} channels'}"
+
+
+def bins(values: np.ndarray) -> list[tuple[str, int]]:
+    """A histogram: label and count of bins of a round width from 0 on; the last holds what is far out."""
+    top = max(float(np.quantile(values, SHOWN)), 1e-3)
+    rough = top / MOST_BINS
+    power = 10.0 ** math.floor(math.log10(rough))
+    step = next(factor * power for factor in (1, 2, 5, 10) if factor * power >= rough)
+    edges = step * np.arange(math.floor(top / step) + 2)
+    counts = np.histogram(values, [*edges, np.inf])[0].tolist()
+    labels = [f"{low:g} to {low + step:g}" for low in edges[:-1].round(9)] + [f"{edges[-1]:g} and more"]
+    shown = list(zip(labels, counts, strict=True))
+    first = next(i for i, count in enumerate(counts) if count)
+    return shown[first:] if counts[-1] else shown[first:-1]
+
+
+def format_stats(stats: Stats) -> str:
+    """Everything as text of several lines."""
+    lines = [f"{name:24} {value}" for name, value in stats.rows()]
+    for name, values in stats.histograms():
+        shown = bins(values)
+        most = max(count for _, count in shown)
+        wide = max(len(label) for label, _ in shown)
+        lines += ["", name]
+        for label, count in shown:
+            bar = "#" * max(round(WIDTH * count / most), int(count > 0))
+            lines.append(f"  {label:>{wide}}  {count:>9,}  {bar}".rstrip())
+    return "\n".join(lines)
+
+
+def write_png(stats: Stats, path: Path) -> None:
+    """Draw the histograms. The file appears only when it is whole."""
+    from matplotlib.figure import Figure  # half a second: only where something is drawn
+
+    named = stats.histograms()
+    figure = Figure(figsize=(4.5 * len(named), 3.2), layout="constrained")
+    for axes, (name, values) in zip(figure.subplots(1, len(named), squeeze=False)[0], named, strict=True):
+        _draw(axes, name, values)
+    figure.suptitle(f"{plural(len(stats.durations), 'utterance')}, {as_time(stats.durations.sum())}")
+    with written(path) as file:
+        figure.savefig(file, format="png", dpi=150)
+
+
+def _draw(axes: Axes, name: str, values: np.ndarray) -> None:
+    top = float(np.quantile(values, SHOWN))
+    axes.hist(values[values <= top], bins=40)
+    axes.set(xlabel=name, ylabel="utterances")
+    axes.spines[["top", "right"]].set_visible(False)
+
+
+def _spread(values: np.ndarray, unit: str, digits: int = 1) -> str:
+    if not len(values):
+        return "–"
+    parts = (f"{value:.{digits}f}" for value in (values.min(), np.median(values), values.max()))
+    return "least {}, median {}, most {} ".format(*parts).rstrip() + (f" {unit}" if unit else "")
+
+
+def _counts(counts: Counter[str]) -> str:
+    line = ", ".join(f"{name} × {count:,}" for name, count in counts.most_common(8))
+    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in line)  # what a file's name may end with

@@ -1,0 +1,268 @@
+"""The training and development parts as the loop needs them: tokens, what can be learned, batches of any epoch."""
+
+from __future__ import annotations
+
+from array import array
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from asr.config import AugmentConfig, Config
+from asr.data.batches import duration_batches
+from asr.data.compose import Plans, plan_joins
+from asr.data.dataset import Batch, Examples, RecordedNoise, WaveformCache, read_utterance
+from asr.data.manifest import Manifest, Utterance
+from asr.errors import AudioError, ManifestError, TrainError
+from asr.lengths import least_frames
+from asr.model.recognizer import Recognizer
+from asr.text import SymbolReport, Tokenizer, normalise, symbols_of
+from asr.train.distributed import ALONE, Ranks
+
+
+@dataclass
+class Part:
+    """Rows of a manifest that are used, and what is known of their normalised texts, which stay on disk.
+
+    rows: (utterances,), symbols: how often each character or word occurs, needed: (utterances,) frames that CTC needs,
+    speakers: (utterances,) numbers, equal for the same speaker.
+    """
+
+    manifest: Manifest
+    rows: np.ndarray
+    symbols: Counter[str]
+    needed: np.ndarray
+    speakers: np.ndarray
+
+    @property
+    def durations(self) -> np.ndarray:
+        return self.manifest.durations[self.rows]
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+
+def read_part(path: object, config: Config, key: str) -> Part:
+    """A manifest without the held-out speaker; with train.overfit=N its first N utterances. Raises ManifestError."""
+    if path is None:
+        raise TrainError(f"{key} is not set: give the manifest's path, {key}=FILE.jsonl")
+    if not Path(str(path)).exists():
+        raise TrainError(
+            f"{path}: {key} is not there; prepare the corpus first (asr data prepare RECIPE, or the recipe's run.sh)"
+        )
+    rows, speakers, without_text = array("q"), array("i"), array("q")
+    texts = TextCounts(config.text.tokens)
+    numbers: dict[str | None, int] = {}
+
+    def visit(row: int, line: dict[str, Any]) -> None:
+        speaker = str(line["speaker"]) if "speaker" in line else None
+        if config.data.heldout is not None and speaker == config.data.heldout:
+            return
+        if config.train.overfit and len(rows) == config.train.overfit:
+            return
+        if "text" not in line:
+            without_text.append(row)
+            return
+        texts.add(normalise(line["text"], config.text.normaliser))
+        rows.append(row)
+        speakers.append(numbers.setdefault(speaker, len(numbers)))
+
+    manifest = Manifest(str(path), visit)
+    texts.count()
+    if without_text:
+        raise ManifestError(f"{manifest.path}: utterance {manifest[without_text[0]].id} has no text to learn from")
+    if config.data.heldout is not None and key == "data.train" and len(rows) == len(manifest):
+        raise TrainError(f"{manifest.path}: no utterance of the held-out speaker '{config.data.heldout}' in it")
+    if not rows:
+        raise TrainError(f"{manifest.path}: no utterances to use")
+    if not texts.symbols:
+        raise TrainError(f"{manifest.path}: every text is empty after normalisation ({config.text.normaliser})")
+    return Part(manifest, np.array(rows), texts.symbols, np.array(texts.needed), np.array(speakers))
+
+
+@dataclass
+class TextCounts:
+    """What normalised texts amount to: how often each symbol occurs, and the frames that CTC needs for each text.
+
+    Characters are counted many texts at a time, far faster than one by one.
+    """
+
+    kind: str
+    symbols: Counter[str] = field(default_factory=Counter)
+    needed: array[int] = field(default_factory=lambda: array("i"))
+    waiting: list[str] = field(default_factory=list)
+
+    def add(self, text: str) -> None:
+        self.waiting.append(text)
+        if len(self.waiting) == 1000:
+            self.count()
+
+    def count(self) -> None:
+        """Take in the texts that still wait."""
+        texts, self.waiting = self.waiting, []
+        if self.kind != "characters":
+            for symbols in (symbols_of(self.kind, text) for text in texts):
+                self.symbols.update(symbols)
+                self.needed.append(least_frames(symbols))
+        elif texts:
+            lines = "".join(f"{text}\n" for text in texts)  # no normalised text holds a line's end
+            codes = np.frombuffer(lines.encode("utf-32-le", "surrogatepass"), np.uint32)
+            frames = codes != ord("\n")
+            repeated = frames[1:] & (codes[1:] == codes[:-1])
+            frames = frames + np.append(0, repeated)
+            ends = np.flatnonzero(codes == ord("\n"))
+            self.needed.extend(np.add.reduceat(frames, np.append(0, ends[:-1])).tolist())
+            for code, count in zip(*np.unique(codes[codes != ord("\n")], return_counts=True), strict=True):
+                self.symbols[chr(code)] += int(count)
+
+
+class TrainingData:
+    """Batches of any epoch, the same for the same (seed, epoch), and the utterances CTC cannot learn left out."""
+
+    def __init__(self, part: Part, recognizer: Recognizer, config: Config, ranks: Ranks = ALONE) -> None:
+        self.part = part
+        self.ranks = ranks
+        self.config = config
+        self.recognizer = recognizer
+        self.joining = config.join.most > 1 and not config.train.overfit
+        self.augment: AugmentConfig | None = None if config.train.overfit else config.augment
+        fastest = 1.0 if self.augment is None else self.augment.speed[1]
+        self.cache = WaveformCache(part.manifest, recognizer.sample_rate, config.data.cache_mb)
+        self.noise = None
+        if self.augment is not None and self.augment.noise is not None:
+            noise = Manifest(self.augment.noise)
+            self.noise = RecordedNoise(WaveformCache(noise, recognizer.sample_rate, config.data.cache_mb))
+        for symbol in part.symbols:
+            recognizer.tokenizer.encode(symbol)  # or an error that names it
+        self.needed = part.needed
+        self.frames = self._output_frames(part.durations / fastest)
+        self.infeasible = np.flatnonzero(self.needed > self.frames)
+        if len(self.infeasible) == len(part) and not self.joining:
+            raise TrainError(
+                f"{part.manifest.path}: every utterance has fewer frames than CTC needs for its text;"
+                " lower model.subsampling, or check that texts and audio belong together"
+            )
+
+    def _output_frames(self, durations: np.ndarray) -> np.ndarray:
+        return self.recognizer.output_frames((durations * self.recognizer.sample_rate).astype(np.int64))
+
+    def plans(self, epoch: int) -> Plans:
+        """The epoch's utterances, each at its own speed; those that CTC could not learn are left out.
+
+        Raises TrainError when that leaves none.
+        """
+        rng = np.random.default_rng((self.config.train.seed, epoch))
+        if self.joining:
+            joins = self.config.join
+            plans = Plans.joined(plan_joins(self.part.speakers, joins, joins.per_epoch, rng, self.part.durations))
+        else:
+            plans = Plans.singles(np.arange(len(self.part)))
+        lowest, highest = (1.0, 1.0) if self.augment is None else self.augment.speed
+        plans = replace(plans, speeds=rng.uniform(lowest, highest, len(plans)))
+        # Between two texts CTC needs one frame more: the space, or the blank if they end and begin alike.
+        needed = plans.total(self.needed) + plans.lengths - 1
+        kept = plans.kept(needed <= self._output_frames(plans.durations(self.part.durations)))
+        if not kept:
+            raise TrainError(
+                f"{self.part.manifest.path}: no utterance of epoch {epoch + 1} has the frames that CTC needs for its"
+                " text; lower model.subsampling"
+            )
+        return replace(kept, rows=self.part.rows[kept.rows])
+
+    def batches(self, epoch: int, first: int = 0) -> tuple[int, Iterator[Batch]]:
+        """The number of batches in the epoch, and those from number `first` on."""
+        plans = self.plans(epoch)
+        durations = plans.durations(self.part.manifest.durations)
+        rng = np.random.default_rng((self.config.train.seed, epoch, 1))
+        groups = duration_batches(durations, self.config.train.batch_s, rng)
+        if self.config.train.short_first and epoch == 0:
+            groups.sort(key=lambda group: float(durations[group].max()))
+        examples = Examples(
+            waveforms=self.cache,
+            plans=plans,
+            tokenizer=self.recognizer.tokenizer,
+            normaliser=self.config.text.normaliser,
+            join=self.config.join,
+            augment=self.augment,
+            noise=self.noise,
+            seed=self.config.train.seed,
+            epoch=epoch,
+            pin=self.recognizer.device.type == "cuda",
+        )
+        return len(groups), examples.batches(self.ranks.share(groups[first:]), self.config.data.workers)
+
+    @property
+    def per_epoch(self) -> int:
+        """Utterances of an epoch, before those that CTC could not learn are left out."""
+        return self.config.join.per_epoch if self.joining else len(self.part)
+
+    def names(self, epoch: int, indices: Sequence[int]) -> list[str]:
+        """The ids of an epoch's utterances, of a batch's `indices`; of joined ones with + between."""
+        plans = self.plans(epoch)
+        return ["+".join(self.part.manifest[row].id for row in plans[index].rows) for index in indices]
+
+    def describe_infeasible(self, most: int = 5) -> str:
+        """The utterances left out, for people: count, examples, remedy."""
+        spare = self.frames[self.infeasible] - self.needed[self.infeasible]
+        worst = self.infeasible[np.argsort(spare, kind="stable")[:most]]
+        shown = ", ".join(
+            f"{self.part.manifest[int(self.part.rows[i])].id} ({self.needed[i]} needed, {self.frames[i]} there)"
+            for i in worst
+        )
+        return (
+            f"{len(self.infeasible)} of {len(self.part)} utterances have fewer frames than CTC needs for their text at"
+            f" the fastest speed, and are left out then: {shown}; a lower model.subsampling keeps them"
+        )
+
+
+class DevelopmentData:
+    """The development part in memory (decoded once, up to data.cache_mb), ready to be scored again and again."""
+
+    def __init__(self, part: Part, sample_rate: int, cache_mb: int) -> None:
+        self.part = part
+        self.cache = WaveformCache(part.manifest, sample_rate, cache_mb)
+
+    def __iter__(self) -> Iterator[tuple[Utterance, np.ndarray]]:
+        return (self.cache[int(row)] for row in self.part.rows)
+
+
+def make_tokenizer(config: Config, train: Part) -> Tokenizer:
+    joined = [" "] if config.text.tokens == "characters" and config.join.most > 1 else []  # joining adds spaces
+    return Tokenizer.build(config.text.tokens, [*train.symbols, *joined])
+
+
+def symbol_warnings(tokenizer: Tokenizer, parts: dict[str, Part]) -> list[str]:
+    """Symbols without a token and numerals, per part, for people."""
+    out = []
+    for name, part in parts.items():
+        report = SymbolReport()
+        for symbol, count in part.symbols.items():
+            report.add(tokenizer, symbol, count)
+        out.extend(f"{name}: {line}" for line in report.lines())
+    return out
+
+
+def feature_statistics(recognizer: Recognizer, part: Part, most: int = 1000) -> None:
+    """Set the model's global mean and deviation from up to `most` training utterances, evenly spread."""
+    chosen = part.rows[np.linspace(0, len(part) - 1, min(most, len(part))).astype(int)]
+    total = squares = torch.zeros(recognizer.features.dimension, dtype=torch.float64)
+    frames = 0
+    failure = None
+    for row in chosen:
+        try:
+            samples = torch.from_numpy(read_utterance(part.manifest[int(row)], recognizer.sample_rate))
+        except AudioError as error:  # counted when it is its turn to be learned
+            failure = error
+            continue
+        raw, lengths = recognizer.features.raw(samples.unsqueeze(0), torch.tensor([len(samples)]))
+        values = raw[0, : int(lengths)].double()
+        total, squares, frames = total + values.sum(0), squares + values.square().sum(0), frames + len(values)
+    if not frames and failure is not None:
+        raise failure
+    mean = total / frames
+    deviation = (squares / frames - mean.square()).clamp_min(0.0).sqrt()
+    recognizer.features.set_global(mean.float(), deviation.float())

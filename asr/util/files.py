@@ -1,0 +1,111 @@
+"""Files: found below a folder, written whole, hashed; and folders that one process holds at a time."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import stat
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, BinaryIO
+
+from asr.errors import AsrError
+
+BLOCK = 2**20
+
+
+def walk(folder: str | Path, pattern: str = "*") -> Iterator[Path]:
+    """Every file below a folder whose path ends like `pattern` ("*.wav", "clips/*.*"), as Path.rglob finds them, but
+    through links to folders too, each folder once; a real folder before a link to it.
+
+    Names that begin with "._" are left out: there macOS keeps attributes of the files beside.
+    """
+    folder = Path(folder)
+    seen = set()
+    tops = [folder]
+    for top in tops:  # grows while it is gone through
+        for place, folders, names in os.walk(top):
+            status = os.stat(place)
+            if (status.st_dev, status.st_ino) in seen:
+                folders.clear()
+                continue
+            seen.add((status.st_dev, status.st_ino))
+            folders.sort()
+            tops += [path for path in (Path(place, name) for name in folders) if path.is_symlink()]
+            for path in (Path(place, name) for name in sorted(names) if not name.startswith("._")):
+                if pattern == "*" or path.relative_to(folder).match(pattern):
+                    yield path
+
+
+@contextmanager
+def written(path: Path) -> Iterator[BinaryIO]:
+    """A file to write to, called `path.part` until the block ends, and nothing is left of it where the block fails.
+    The folders above it are made."""
+    part = path.with_name(path.name + ".part")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        with part.open("wb") as file:
+            yield file
+        part.replace(path)
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def write_whole(path: Path, contents: str | bytes) -> None:
+    """Write a file: all of it or nothing."""
+    with written(path) as file:
+        file.write(contents.encode() if isinstance(contents, str) else contents)
+
+
+def require_file(path: str | Path, error: type[AsrError]) -> None:
+    """Raise `error` for a pipe or a device: nobody may ever write to it, it may never end, and manifests are read more
+    than once. What is not there at all is left to whoever opens it."""
+    try:
+        mode = os.stat(path).st_mode
+    except (OSError, ValueError):  # ValueError: no path can be like this
+        return
+    if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):
+        raise error(f"{path}: is a pipe or a device; let it be written to a file first")
+
+
+def file_sha256(path: Path) -> str:
+    return file_digest(path, "sha256")
+
+
+def file_digest(path: Path, algorithm: str) -> str:
+    """Hexadecimal digest of a file's bytes."""
+    digest = hashlib.new(algorithm, usedforsecurity=False)
+    with path.open("rb") as file:
+        while block := file.read(BLOCK):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+@contextmanager
+def folder_lock(folder: Path, busy: AsrError, say: Callable[[str], None]) -> Iterator[None]:
+    """Hold `folder/.lock` until the process and its workers end, however they do. Raises `busy` when another holds it.
+
+    Where the file system knows no locks, nothing is locked, and `say` is told so.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / ".lock").open("w") as file:
+        try:
+            _lock(file)
+        except (BlockingIOError, PermissionError):
+            raise busy from None
+        except OSError as error:
+            say(f"warning: {folder}: cannot be locked here ({error.strerror}); start no second command on it")
+        yield
+
+
+def _lock(file: IO[str]) -> None:
+    if sys.platform == "win32":
+        import msvcrt
+
+        msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)
+    else:
+        import fcntl
+
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -1,0 +1,190 @@
+"""The training of a whole pipeline next to its bare steps, and those next to packed sequences."""
+
+from __future__ import annotations
+
+import os
+import statistics
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
+
+from asr import __version__
+from asr.config import Config, parse_config
+from asr.data.dataset import Batch
+from asr.evaluate.score import Pair, Scores, score
+from asr.model.recognizer import Recognizer
+from asr.model.recurrent import RecurrentLayer
+from asr.train.data import TrainingData
+from asr.train.log import NoLog
+from asr.train.loop import Task, fit
+from asr.train.optimizer import make_optimizer
+from asr.train.run import make_loss, prepare
+from asr.util.device import resolve_device
+from bench.corpus import MADE_UP, write_corpus
+from bench.record import Epoch, Say, machine, median_ratio, print_table, take_turns
+
+FORMAT = "asr-bench-train-1"
+CELLS = ("rnn", "lstm", "gru")
+SOURCES = {"cache": "flac", "flac": "flac", "opus": "opus"}  # where the pipeline's audio comes from -> files
+WAYS = ("bare", "packed", *SOURCES)
+SIZES = {"cpu": {"layers": 3, "width": 256}, "cuda": {"layers": 5, "width": 512}}
+BATCH_S = {"cpu": 60.0, "cuda": 600.0}
+MINUTES = {"cpu": 6.0, "cuda": 90.0}
+
+
+@dataclass(frozen=True)
+class Setup:
+    """One measurement. minutes: of audio; None: what is enough for the device. threads: of the CPU, for all that is
+    compared; 0: one for each core."""
+
+    device: str
+    cells: Sequence[str]
+    minutes: float | None
+    workers: int
+    repeat: int
+    threads: int = 0
+
+    @property
+    def kind(self) -> str:
+        return resolve_device(self.device).type
+
+
+def bench(setup: Setup, say: Say) -> dict[str, Any]:
+    """The record: per cell the seconds of audio a second of every way, and their ratios. Raises ConfigError."""
+    kind = setup.kind
+    threads = setup.threads or os.cpu_count() or 1
+    record: dict[str, Any] = {"format": FORMAT, "asr_version": __version__, "machine": machine()}
+    record |= {"device": kind, "threads": threads, "workers": setup.workers, "repeat": setup.repeat}
+    record |= SIZES[kind] | {"batch_s": BATCH_S[kind], "cells": {}}
+    if kind == "cuda":
+        record["gpu"] = torch.cuda.get_device_name(setup.device)
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    try:
+        with TemporaryDirectory() as temporary:
+            folder = Path(temporary)
+            minutes = setup.minutes or MINUTES[kind]
+            say(f"{minutes:g} min of speech are made up, in {' and in '.join(MADE_UP)}")
+            record["audio_s"] = round(write_corpus(folder, 60 * minutes), 2)
+            for cell in setup.cells:
+                say(f"{cell}: {setup.repeat} times each way, after one to warm up")
+                record["cells"][cell] = measure(ways(cell, setup, folder), record["audio_s"], setup.repeat)
+    finally:
+        torch.set_num_threads(before)
+    return record
+
+
+def ways(cell: str, setup: Setup, folder: Path) -> dict[str, Epoch]:
+    """Every way to train on the corpus once: the same model from the same weights, the same batches."""
+    sources = {source: data_from(source, cell, setup, folder) for source in SOURCES}
+    batches = list(sources["flac"].batches(0)[1])
+    bare = partial(bare_epoch, sources["flac"].recognizer, sources["flac"].config, batches)
+    pipelines = {source: partial(pipeline_epoch, data) for source, data in sources.items()}
+    return {"bare": bare, "packed": partial(packed_epoch, bare, sources["flac"].recognizer)} | pipelines
+
+
+def data_from(source: str, cell: str, setup: Setup, folder: Path) -> TrainingData:
+    """A training's data with its recogniser. What is cached is the training process's own, so no others decode it."""
+    manifest = str(folder / f"{SOURCES[source]}.jsonl")
+    cached = source == "cache"
+    raw: dict[str, Any] = {
+        "device": setup.device,
+        "data": {"train": manifest, "dev": manifest, "cache_mb": 100_000 if cached else 0},
+        "model": {"cell": cell, **SIZES[setup.kind]},
+        "augment": {"time_masks": 2, "frequency_masks": 2},
+        "train": {"epochs": 1, "batch_s": BATCH_S[setup.kind]},
+    }
+    raw["data"]["workers"] = 0 if cached else setup.workers
+    return prepare(parse_config(raw, "bench"), lambda line: None)[-1]
+
+
+def bare_epoch(recognizer: Recognizer, config: Config, batches: list[Batch]) -> float:
+    """Features, masks, forward, backward and optimiser, on waveforms in the device's memory."""
+    loss, optimizer = make_loss(recognizer, config), make_optimizer(recognizer, config.train)
+    ready = [batch.to(recognizer.device) for batch in batches]
+    recognizer.train()
+    began = now(recognizer.device)
+    for number, batch in enumerate(ready):
+        recognizer.zero_grad(set_to_none=True)
+        (loss(batch, 0, number).total / len(batch.indices)).backward()
+        torch.nn.utils.clip_grad_norm_(recognizer.parameters(), config.train.clip)
+        optimizer.step()
+    return now(recognizer.device) - began
+
+
+def packed_epoch(bare: Epoch, recognizer: Recognizer) -> float:
+    with packed_layers(recognizer.encoder.layers):
+        return bare()
+
+
+def pipeline_epoch(data: TrainingData) -> float:
+    """`asr train`'s own loop, data set and workers, from the first look at the files to the last step."""
+    times: list[float] = []
+
+    def batches(epoch: int, first: int) -> tuple[int, Iterator[Batch]]:
+        times.append(now(data.recognizer.device))
+        return data.batches(epoch, first)
+
+    def validate(recognizer: Recognizer) -> Scores:
+        times.append(now(recognizer.device))
+        return score([Pair("none", "a", "a")])
+
+    task = Task(batches, make_loss(data.recognizer, data.config), validate, keep={})
+    with TemporaryDirectory() as folder:
+        if fit(data.recognizer, task, data.config.train, Path(folder), lambda progress: NoLog()) != "finished":
+            raise KeyboardInterrupt  # the loop takes it for a wish to save and go on later
+    began, ended = times
+    return ended - began
+
+
+@contextmanager
+def packed_layers(layers: Iterable[RecurrentLayer]) -> Iterator[None]:
+    """The recurrent layers the usual way, as packed sequences through their own nn.LSTM, GRU or RNN."""
+    for layer in layers:
+        layer.forward = partial(_packed, layer)
+    try:
+        yield
+    finally:
+        for layer in layers:
+            del layer.forward
+
+
+def _packed(layer: RecurrentLayer, x: Tensor, lengths: Tensor) -> Tensor:
+    sequence = pack_padded_sequence(x, lengths.cpu(), batch_first=True, enforce_sorted=False)
+    return pad_packed_sequence(layer.rnn(sequence)[0], batch_first=True, total_length=x.shape[1])[0]
+
+
+def now(device: torch.device) -> float:
+    """Seconds, when the device has done what it was asked."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    return time.perf_counter()
+
+
+def measure(epochs: dict[str, Epoch], audio_s: float, repeat: int) -> dict[str, Any]:
+    """Medians over repetitions in which the ways take turns; a ratio is the median of the ratios within repetitions."""
+    times = take_turns(epochs, repeat)
+    return {
+        "audio_per_s": {way: round(audio_s / statistics.median(seconds), 1) for way, seconds in times.items()},
+        "pipeline_over_bare": {source: median_ratio(times["bare"], times[source]) for source in SOURCES},
+        "bare_over_packed": median_ratio(times["packed"], times["bare"]),
+        "seconds": {way: [round(value, 4) for value in seconds] for way, seconds in times.items()},
+    }
+
+
+def print_tables(record: dict[str, Any]) -> None:
+    title = f"{record['layers']} × {record['width']} bidirectional, {record['device']}, {record['threads']} threads"
+    cells = record["cells"].values()
+    rows = [[f"{way}, audio s / s", *[f"{x['audio_per_s'][way]:.0f}" for x in cells]] for way in WAYS]
+    rows += [[f"{source} over bare", *[f"{x['pipeline_over_bare'][source]:.2f}" for x in cells]] for source in SOURCES]
+    rows += [["bare over packed", *[f"{x['bare_over_packed']:.2f}" for x in cells]]]
+    print_table(title, ["", *record["cells"]], rows)

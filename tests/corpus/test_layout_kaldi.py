@@ -1,0 +1,60 @@
+"""Kaldi's data folders."""
+
+import pytest
+
+from asr.corpus.layouts import read_kaldi
+from asr.data.manifest import Utterance
+from asr.errors import AsrError
+
+
+def test_kaldi(tmp_path, record, write):
+    record("egs/WAVE/SPK 1/rec1.flac", 2)
+    record("egs/data/train/rec2.wav", 3, channels=2)
+    write("egs/data/train/wav.scp", "rec1 WAVE/SPK 1/rec1.WAV\nrec2-A rec2.wav\nrec2-B   rec2.wav\n")
+    write("egs/data/train/segments", "u1 rec1 0.5 1.25\nu2 rec1 1.25 -1\nu3 rec2-A 0 1\nu4 rec2-B 0 3\nu5 rec1 0 1\n")
+    write("egs/data/train/text", "u1 HELLO  WORLD\nu2\tя 一\r\nu3\nu4 x\n")
+    write("egs/data/train/utt2spk", "u1 anna\nu2 u2\nu3 bob\n")
+    write("egs/data/train/utt2lang", "u1 en\n")
+    write("egs/data/train/reco2file_and_channel", "rec2-A rec2 A\nrec2-B rec2 B\n")
+    folder = tmp_path / "egs/data/train"
+    first, second = tmp_path / "egs/WAVE/SPK 1/rec1.flac", folder / "rec2.wav"
+    said = []
+    assert list(read_kaldi(folder, said.append)) == [
+        Utterance("u1", first, 0.75, "HELLO  WORLD", "anna", 0.5, lang="en"),
+        Utterance("u2", first, 0.75, "я 一", None, 1.25),
+        Utterance("u3", second, 1.0, "", "bob", channel=0),
+        Utterance("u4", second, 3.0, "x", None, channel=1),
+    ]
+    assert said == [f"{folder}/text: no line for 1 utterance, such as u5; left out"]
+
+
+def test_kaldi_with_nothing_but_wav_scp(tmp_path, record, write):
+    audio = record("a.wav")
+    write("wav.scp", f"a {audio}\n")
+    assert list(read_kaldi(tmp_path)) == [Utterance("a", audio, 0.5)]
+
+
+@pytest.mark.parametrize(
+    ("files", "problem"),
+    [
+        ({}, "wav.scp: No such file"),
+        ({"wav.scp": "a a.wav\nb sox b.mp3 -t wav - |\n"}, r"wav.scp, line 2: 'sox b\.mp3 -t wav - \|' is a command"),
+        ({"wav.scp": "a\n"}, "wav.scp, line 1: no path after the recording's id"),
+        ({"wav.scp": "a a.wav\na a.wav\n"}, "wav.scp, line 2: 'a' was there before"),
+        ({"wav.scp": "a b.wav\n"}, r"utterance a: 'b\.wav': no such audio file in .* or \d+ folders more"),
+        ({"segments": "u a 1\n"}, "segments, line 1: not UTTERANCE RECORDING START END"),
+        ({"segments": "u a 1 nan\n"}, "segments, line 1: end is 'nan', not seconds"),
+        ({"segments": "u a 1 1\n"}, "segments, line 1: ends at 1 s, which is not after its start at 1 s"),
+        ({"segments": "u b 0 1\n"}, "utterance u: .*recording 'b' of u is not in wav.scp"),
+        ({"reco2file_and_channel": "a a C\n"}, "line 1: the channel is 'C', not A, B or a number from 1"),
+        ({"reco2file_and_channel": "a a 0\n"}, "reco2file_and_channel, line 1: the channel is '0'"),
+        ({"text": b"a \xe9\n"}, "text, line 1: not UTF-8"),
+    ],
+)
+def test_kaldi_errors(tmp_path, record, write, files, problem):
+    record("a.wav")
+    for name, content in (({"wav.scp": "a a.wav\n"} if files else {}) | files).items():
+        write(name, content)
+    with pytest.raises(AsrError, match=problem) as caught:
+        list(read_kaldi(tmp_path))
+    assert "\n" not in str(caught.value)

@@ -1,0 +1,152 @@
+"""Joined utterances: exact lengths, one speaker each, the same for the same seed."""
+
+import numpy as np
+import pytest
+
+from asr.config import JoinConfig
+from asr.data.compose import Plan, join_waveforms, plan_joins, trim
+
+SPEAKERS = ["ann", "bob", "ann", "cleo", "ann", "bob"]
+
+
+def test_plans_stay_with_one_speaker_and_within_the_configured_numbers():
+    config = JoinConfig(most=4, pause_s=(0.1, 0.5))
+    plans = plan_joins(SPEAKERS, config, 2000, np.random.default_rng(0))
+    assert len(plans) == 2000
+    for plan in plans:
+        assert len({SPEAKERS[row] for row in plan.rows}) == 1
+        assert len(plan.pauses) == len(plan.rows) + 1
+        assert all(0.1 <= pause <= 0.5 for pause in plan.pauses)
+    lengths = np.bincount([len(plan.rows) for plan in plans])
+    assert len(lengths) == 5
+    assert (lengths[1:] > 400).all()
+    rows = np.bincount([row for plan in plans for row in plan.rows])
+    assert len(rows) == 6
+    assert rows.min() > 0.8 * rows.mean()
+
+
+def test_plans_depend_on_the_generator_alone():
+    config = JoinConfig(most=3)
+    first, again, other = (plan_joins(SPEAKERS, config, 50, np.random.default_rng(seed)) for seed in (1, 1, 2))
+    assert first == again
+    assert first != other
+
+
+def test_strings_end_where_the_next_recording_would_not_fit():
+    durations = np.array([1.0, 2.0, 3.0, 9.0, 0.5, 2.5])
+    config = JoinConfig(most=6, pause_s=(0.1, 0.5), longest_s=6.0)
+    plans = plan_joins(SPEAKERS, config, 1000, np.random.default_rng(0), durations)
+    whole = plan_joins(
+        SPEAKERS, config.model_copy(update={"longest_s": None}), 1000, np.random.default_rng(0), durations
+    )
+    for plan, before in zip(plans, whole, strict=True):
+        assert plan.rows == before.rows[: len(plan.rows)]
+        assert plan.pauses[:-1] == before.pauses[: len(plan.rows)]
+        assert len(plan.pauses) == len(plan.rows) + 1
+        assert plan.duration(durations) <= 6.0 or len(plan.rows) == 1
+        if len(plan.rows) < len(before.rows):
+            longer = Plan(before.rows[: len(plan.rows) + 1], before.pauses[: len(plan.rows) + 2])
+            assert longer.duration(durations) > 6.0
+    with pytest.raises(ValueError, match="longest_s needs durations"):
+        plan_joins(SPEAKERS, config, 1, np.random.default_rng(0))
+    assert any(len(plan.rows) < len(before.rows) for plan, before in zip(plans, whole, strict=True))
+
+
+def test_duration_of_a_plan():
+    durations = np.array([1.0, 2.0, 4.0])
+    assert Plan((2, 0, 2), (0.5, 0.25, 0.0, 0.125)).duration(durations) == 9.875
+    assert Plan((1,)).duration(durations) == 2.0
+
+
+@pytest.mark.parametrize("rate", [8_000, 11_025, 16_000])
+def test_a_joined_waveform_is_its_parts_and_silences_to_the_sample(rate):
+    rng = np.random.default_rng(0)
+    parts = [rng.uniform(-1, 1, samples).astype(np.float32) for samples in (1000, 1, 333)]
+    plan = Plan((0, 1, 2), (0.05, 0.0, 0.123456, 0.3))
+    joined = join_waveforms(parts, plan, rate, JoinConfig(gain_db=0.0), rng)
+    silences = [round(pause * rate) for pause in plan.pauses]
+    assert joined.dtype == np.float32
+    assert len(joined) == sum(map(len, parts)) + sum(silences)
+    durations = np.array([len(part) / rate for part in parts])
+    assert plan.duration(durations) == pytest.approx(len(joined) / rate, abs=2 / rate)
+    place = 0
+    for silence, part in zip(silences, [*parts, np.zeros(0, np.float32)], strict=True):
+        assert not joined[place : place + silence].any()
+        place += silence
+        np.testing.assert_array_equal(joined[place : place + len(part)], part)
+        place += len(part)
+    assert place == len(joined)
+
+
+def test_each_recording_has_its_own_level_within_the_bounds():
+    ones = [np.ones(10, np.float32)] * 200
+    plan = Plan(tuple(range(200)), (0.0,) * 201)
+    joined = join_waveforms(ones, plan, 8000, JoinConfig(gain_db=3.0), np.random.default_rng(0)).reshape(200, 10)
+    assert (joined == joined[:, :1]).all()
+    level = 20 * np.log10(joined[:, 0])
+    assert -3 <= level.min() < -2.8
+    assert 2.8 < level.max() <= 3
+    np.testing.assert_array_equal(
+        joined.ravel(), join_waveforms(ones, plan, 8000, JoinConfig(gain_db=3.0), np.random.default_rng(0))
+    )
+
+
+def test_trimming_takes_quiet_ends_and_nothing_between():
+    rate = 8000
+    levels_db = [-60, -40, -20, 0, -50, 0, -30, -10, -40]
+    x = np.concatenate([np.full(800, 10 ** (level / 20), np.float32) for level in levels_db])
+    for threshold, first, last in ((-70, 0, 9), (-45, 1, 9), (-35, 2, 8), (-15, 3, 8), (-5, 3, 6)):
+        np.testing.assert_array_equal(trim(x, rate, threshold), x[first * 800 : last * 800])
+    silent = np.zeros(500, np.float32)
+    assert len(trim(silent, rate, -20)) == 480  # whole frames
+    assert len(trim(silent[:10], rate, -20)) == 10
+
+
+def test_the_share_asked_for_is_trimmed():
+    x = np.concatenate([np.full(400, 0.01), np.full(400, 1.0)]).astype(np.float32)
+    plan = Plan(tuple(range(300)), (0.0,) * 301)
+    config = JoinConfig(gain_db=0.0, trim_share=0.25, trim_db=(-35, -30))
+    joined = join_waveforms([x] * 300, plan, 8000, config, np.random.default_rng(0))
+    assert 0.15 < (300 * 800 - len(joined)) / (300 * 400) < 0.35
+    assert (joined == 1.0).sum() == 300 * 400
+
+
+def test_recordings_bring_their_own_noise_and_pauses_stay_silent():
+    tone = np.sin(np.arange(4000) * 0.3).astype(np.float32)
+    plan = Plan((0, 1), (0.1, 0.1, 0.1))
+    config = JoinConfig(gain_db=0.0, noise_share=1.0, noise_snr_db=(20.0, 20.0))
+    first, *others = (join_waveforms([tone] * 2, plan, 8000, config, np.random.default_rng(seed)) for seed in range(9))
+    for joined in (first, *others):
+        for pause in (joined[:800], joined[4800:5600], joined[9600:]):
+            assert not pause.any()
+        noises = joined[800:4800] - tone, joined[5600:9600] - tone
+        assert not np.array_equal(*noises)
+        for noise in noises:
+            assert 10 * np.log10(np.square(tone).mean() / np.square(noise).mean()) == pytest.approx(20.0, abs=0.01)
+    same = join_waveforms([tone] * 2, plan, 8000, config, np.random.default_rng(0))
+    np.testing.assert_array_equal(first, same)
+    some = JoinConfig(gain_db=0.0, noise_share=0.3)
+    plain = np.concatenate([np.zeros(800), tone, np.zeros(800), tone, np.zeros(800)])
+    bare = sum(
+        np.array_equal(join_waveforms([tone] * 2, plan, 8000, some, np.random.default_rng(seed)), plain)
+        for seed in range(100)
+    )
+    assert 55 <= bare <= 85
+
+
+def test_the_noise_of_recordings_has_every_colour_and_level_and_is_not_trimmed_away():
+    tone = np.concatenate([np.zeros(400), np.sin(np.arange(4000) * 0.3), np.zeros(400)]).astype(np.float32)
+    plan = Plan((0,), (0.0, 0.0))
+    config = JoinConfig(gain_db=0.0, noise_share=1.0, noise_snr_db=(10.0, 30.0), trim_share=1.0, trim_db=(-20.0, -20.0))
+    snr_db, slopes = [], []
+    for seed in range(40):
+        joined = join_waveforms([tone], plan, 8000, config, np.random.default_rng(seed))
+        assert len(joined) == 4000  # trimmed before noise came
+        noise = joined - tone[400:4400]
+        snr_db.append(10 * np.log10(np.square(tone[400:4400]).mean() / np.square(noise).mean()))
+        spectrum = np.square(np.abs(np.fft.rfft(noise)))
+        slopes.append(round(float(np.log10(spectrum[20:40].mean() / spectrum[1000:2000].mean()))))
+    assert 9.9 < min(snr_db) < 14 < 26 < max(snr_db) < 30.1
+    assert len(set(slopes)) >= 3  # white, pink, brown
+    empty = join_waveforms([np.zeros(0, np.float32)], Plan((0,), (0.1, 0.1)), 8000, config, np.random.default_rng(0))
+    assert len(empty) == 1600
