@@ -3,9 +3,9 @@
 
 from asr.corpus.layouts.common import checked, text_lines
 from asr.corpus.layouts.detect import LAYOUTS, detect_layout
-from asr.corpus.layouts.sidecar import read_audio_alone, read_folder, read_librispeech
 from asr.corpus.layouts.jsonl import read_lhotse, read_nemo
 from asr.corpus.layouts.kaldi import read_kaldi
+from asr.corpus.layouts.sidecar import read_audio_alone, read_folder, read_librispeech
 from asr.corpus.layouts.table import read_table
 
 __all__ = [

@@ -6,9 +6,9 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from asr.audio import AUDIO_SUFFIXES
-from asr.corpus.layouts.sidecar import read_audio_alone, read_folder, read_librispeech
 from asr.corpus.layouts.jsonl import lhotse_pairs, read_lhotse, read_nemo
 from asr.corpus.layouts.kaldi import read_kaldi
+from asr.corpus.layouts.sidecar import read_audio_alone, read_folder, read_librispeech
 from asr.corpus.layouts.table import read_table
 from asr.data.manifest import Utterance
 from asr.errors import ManifestError
