@@ -25,9 +25,9 @@ AUDIO_SUFFIXES = frozenset(
     {".wav", ".wave", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aif", ".aiff", ".aifc"}
     | {".au", ".snd", ".caf", ".w64", ".rf64", ".sph", ".m4a", ".aac", ".mp4", ".webm"}
 )
-# Below this rate there is nothing above 2 kHz left to recognise consonants by; such files are mislabelled.
-LOWEST_SAMPLE_RATE = 4_000
-HIGHEST_SAMPLE_RATE = 768_000
+# Below this rate there is nothing above 2 kHz left to recognize consonants by; such files are mislabeled.
+MIN_SAMPLE_RATE = 4_000
+MAX_SAMPLE_RATE = 768_000
 BLOCK = 2**22  # samples decoded at once, so that a lying header does not reserve memory that no audio fills
 ENDLESS_BYTES = 0x7F00_0000  # writers to a pipe do not know the size and claim this much or more
 
@@ -106,7 +106,7 @@ def as_audio(samples: np.ndarray, sample_rate: int, target_rate: int | None = No
     _check_rate(sample_rate, name)
     if np.issubdtype(samples.dtype, np.integer):
         limits = np.iinfo(samples.dtype)
-        middle = 0 if limits.min < 0 else (limits.max + 1) / 2  # unsigned PCM is centred on half its range
+        middle = 0 if limits.min < 0 else (limits.max + 1) / 2  # unsigned PCM is centered on half its range
         samples = (samples.astype(np.float64) - middle) / ((limits.max + 1) if limits.min < 0 else middle)
     elif not np.issubdtype(samples.dtype, np.floating):
         raise AudioError(f"{name}: samples of type {samples.dtype} are not audio")
@@ -166,9 +166,9 @@ def _mono(samples: np.ndarray, channel: int | None) -> np.ndarray:
 
 
 def _check_rate(rate: float, name: str) -> None:
-    if not LOWEST_SAMPLE_RATE <= rate <= HIGHEST_SAMPLE_RATE:
+    if not MIN_SAMPLE_RATE <= rate <= MAX_SAMPLE_RATE:
         raise AudioError(
-            f"{name}: sample rate {rate} Hz is not one of speech ({LOWEST_SAMPLE_RATE} to {HIGHEST_SAMPLE_RATE} Hz);"
+            f"{name}: sample rate {rate} Hz is not one of speech ({MIN_SAMPLE_RATE} to {MAX_SAMPLE_RATE} Hz);"
             " correct the header or resample the file"
         )
 

@@ -13,7 +13,7 @@ from torch import Tensor
 from asr.audio import resample
 from asr.config import AugmentConfig
 
-# Amplitude of coloured noise falls as f^(−exponent): white, pink, brown.
+# Amplitude of colored noise falls as f^(−exponent): white, pink, brown.
 NOISE_EXPONENTS = {"white": 0.0, "pink": 0.5, "brown": 1.0}
 TELEPHONE_HZ = 8_000
 # What files are compressed by, as libsndfile names formats and codings.
@@ -33,14 +33,14 @@ def decibels(value: float) -> float:
     return 10.0 ** (value / 20.0)
 
 
-def coloured_noise(samples: int, colour: str, rng: np.random.Generator) -> np.ndarray:
+def colored_noise(samples: int, color: str, rng: np.random.Generator) -> np.ndarray:
     """(samples,) float32 noise of unit power whose power spectrum falls as f^(−2 exponent)."""
     from scipy.fft import next_fast_len  # here: a quarter of a second that only training pays
 
     size = next_fast_len(samples, real=True)  # an FFT of prime length takes several times as long
     spectrum = np.fft.rfft(rng.standard_normal(size, dtype=np.float32))
     frequency = np.maximum(np.arange(len(spectrum), dtype=np.float32), 1)
-    noise = np.fft.irfft(spectrum * frequency ** -NOISE_EXPONENTS[colour], n=size)[:samples]
+    noise = np.fft.irfft(spectrum * frequency ** -NOISE_EXPONENTS[color], n=size)[:samples]
     return (noise / max(float(np.sqrt(np.mean(noise**2))), 1e-9)).astype(np.float32)
 
 
@@ -107,9 +107,9 @@ def compress(samples: np.ndarray, sample_rate: int, rng: np.random.Generator) ->
     return beyond * through_file(samples / beyond, sample_rate, *COMPRESSIONS[kind], level)
 
 
-def clip(samples: np.ndarray, share_of_peak: float) -> np.ndarray:
+def clip(samples: np.ndarray, fraction_of_peak: float) -> np.ndarray:
     """Overdriven: everything above that share of the peak is cut off."""
-    limit = share_of_peak * float(np.abs(samples).max(initial=0.0))
+    limit = fraction_of_peak * float(np.abs(samples).max(initial=0.0))
     return np.clip(samples, -limit, limit)
 
 
@@ -124,28 +124,28 @@ def augment_waveform(
 
     recorded_noise(samples, rng) gives noise of unit power; with it every second noise is a recorded one.
     """
-    if config.room_share and rng.random() < config.room_share:
+    if config.reverb_prob and rng.random() < config.reverb_prob:
         samples = reverberate(samples, sample_rate, rng)
-    if rng.random() < config.noise_share:
+    if rng.random() < config.noise_prob:
         if recorded_noise is not None and rng.random() < 0.5:
             noise = recorded_noise(len(samples), rng)
         else:
-            noise = coloured_noise(len(samples), rng.choice(list(NOISE_EXPONENTS)), rng)
+            noise = colored_noise(len(samples), rng.choice(list(NOISE_EXPONENTS)), rng)
         samples = add_noise(samples, noise, rng.uniform(*config.noise_snr_db))
-    if config.clip_share and rng.random() < config.clip_share:
+    if config.clipping_prob and rng.random() < config.clipping_prob:
         samples = clip(samples, rng.uniform(0.1, 0.7))
-    if config.band_share and rng.random() < config.band_share:
+    if config.bandpass_prob and rng.random() < config.bandpass_prob:
         samples = telephone_band(samples, sample_rate, rng)
-    if config.codec_share and rng.random() < config.codec_share:
+    if config.telephone_prob and rng.random() < config.telephone_prob:
         samples = through_codec(samples, sample_rate, str(rng.choice(list(CODECS))))
-    if config.compress_share and rng.random() < config.compress_share:
+    if config.codec_prob and rng.random() < config.codec_prob:
         samples = compress(samples, sample_rate, rng)
     return samples * np.float32(decibels(rng.uniform(*config.gain_db)))
 
 
 class SpecAugment:
     """What is changed in spectra: warped frequency (Jaitly and Hinton 2013), a microphone's frequency response, and
-    masks of time and frequency set to zero, the mean of normalised features (Park et al. 2019).
+    masks of time and frequency set to zero, the mean of normalized features (Park et al. 2019).
 
     All is drawn on the CPU from `seed`, so it does not depend on the device.
     """
@@ -156,20 +156,20 @@ class SpecAugment:
 
     def warps(self, batch: int) -> Tensor | None:
         """(batch,) factors on the frequency axis, as from vocal tracts of other lengths; None where that is off."""
-        if self.config.warp == (1.0, 1.0):
+        if self.config.vtlp == (1.0, 1.0):
             return None
-        return torch.from_numpy(self.rng.uniform(*self.config.warp, batch).astype(np.float32))
+        return torch.from_numpy(self.rng.uniform(*self.config.vtlp, batch).astype(np.float32))
 
     def responses(self, batch: int, mels: int) -> Tensor | None:
         """(batch, mels) to be added to log energies: three cosines over frequency, their peak uniform in dB."""
-        if self.config.response_db == 0.0:
+        if self.config.random_eq_db == 0.0:
             return None
         cycles = np.arange(1, 4)  # half cycles over the whole band
         weights = self.rng.standard_normal((batch, 3, 1)) / cycles[:, None]
         phases = self.rng.uniform(0, 2 * np.pi, (batch, 3, 1))
         position = np.linspace(0, np.pi, mels)
         curves = (weights * np.cos(cycles[:, None] * position + phases)).sum(1)
-        peaks = self.rng.uniform(0.0, self.config.response_db, (batch, 1)) * np.log(10.0) / 10.0
+        peaks = self.rng.uniform(0.0, self.config.random_eq_db, (batch, 1)) * np.log(10.0) / 10.0
         curves *= peaks / np.abs(curves).max(1, keepdims=True)
         return torch.from_numpy(curves.astype(np.float32))
 
@@ -177,7 +177,7 @@ class SpecAugment:
         """features: (batch, frames, bins), lengths: (batch,) -> masked features."""
         c = self.config
         batch, frames, bins = features.shape
-        longest = np.minimum(c.time_mask_frames, np.floor(lengths.cpu().numpy() * c.time_mask_share))
+        longest = np.minimum(c.time_mask_frames, np.floor(lengths.cpu().numpy() * c.max_time_mask_fraction))
         keep_time = self._keep(c.time_masks, longest, lengths.cpu().numpy(), batch, frames)
         size = np.full(batch, min(c.frequency_mask_bins, bins))
         keep_bins = self._keep(c.frequency_masks, size, np.full(batch, bins), batch, bins)

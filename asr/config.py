@@ -24,21 +24,21 @@ class FeatureConfig(Section):
 
     kind: Literal["logmel", "mfcc"] = "logmel"
     sample_rate: int = Field(16_000, ge=4_000, le=192_000)  # Hz
-    mels: int = Field(80, ge=4, le=256)
-    coefficients: int = Field(40, ge=4, le=256)  # MFCC only: how many cepstra are kept
+    n_mels: int = Field(80, ge=4, le=256)
+    n_mfcc: int = Field(40, ge=4, le=256)  # MFCC only: how many cepstra are kept
     window_ms: float = Field(25.0, gt=1, le=200)
     hop_ms: float = Field(10.0, gt=1, le=100)
-    low_hz: float = Field(20.0, ge=0)
-    high_hz: float | None = None  # default: half the sample rate
-    range_db: float | None = Field(None, gt=0)  # energies relative to the utterance's loudest, cut off so far below it
+    f_min: float = Field(20.0, ge=0)
+    f_max: float | None = None  # default: half the sample rate
+    top_db: float | None = Field(None, gt=0)  # energies relative to the utterance's loudest, cut off so far below it
     # utterance: mean and variance of each utterance; global: of the training set, the only one that can stream
-    normalise: Literal["utterance", "global", "none"] = "utterance"
+    normalize: Literal["utterance", "global", "none"] = "utterance"
 
 
 class TextConfig(Section):
     """Text -> tokens; stored with the model."""
 
-    normaliser: Literal["none", "basic"] = "basic"
+    normalizer: Literal["none", "basic"] = "basic"
     tokens: Literal["characters", "words"] = "characters"
 
 
@@ -47,8 +47,8 @@ class ModelConfig(Section):
 
     cell: Literal["rnn", "lstm", "gru"] = "lstm"
     layers: int = Field(3, ge=1, le=32)
-    width: int = Field(256, ge=1, le=8192)  # hidden units of one direction
-    bidirectional: bool = True  # false: causal throughout, needs features.normalise of global or none
+    hidden_size: int = Field(256, ge=1, le=8192)  # hidden units of one direction
+    bidirectional: bool = True  # false: causal throughout, needs features.normalize of global or none
     subsampling: Literal[1, 2, 4] = 4  # of time, before the recurrent layers
     dropout: float = Field(0.1, ge=0, lt=1)
     layer_norm: bool = True
@@ -58,24 +58,26 @@ class ModelConfig(Section):
 class DataConfig(Section):
     train: Path | None = None  # manifests (JSON Lines)
     dev: Path | None = None
-    heldout: str | None = None  # leave this speaker's utterances out of train and dev
+    held_out_speaker: str | None = None  # leave this speaker's utterances out of train and dev
     workers: int = Field(0, ge=0, le=64)  # threads that load audio ahead; 0: it is loaded when it is needed
     cache_mb: int = Field(1024, ge=0)  # decoded audio kept in memory, per process
     max_unreadable: float = Field(0.01, ge=0, le=1)  # share of an epoch's utterances that may be missing or damaged
 
 
-class JoinConfig(Section):
+class ComposeConfig(Section):
     """Training utterances made by joining several of one speaker: `per_epoch` of them, each of 1 to `most`."""
 
-    most: int = Field(1, ge=1)  # 1: off
-    per_epoch: int = Field(1000, ge=1)
+    max_recordings: int = Field(1, ge=1)  # 1: off
+    utterances_per_epoch: int = Field(1000, ge=1)
     pause_s: tuple[float, float] = (0.05, 0.6)  # uniform, before the first, between, and after the last
-    bare_edges: float = Field(0.0, ge=0, le=1)  # how often there is no pause before the first, and none after the last
+    no_pause_prob: float = Field(
+        0.0, ge=0, le=1
+    )  # how often there is no pause before the first, and none after the last
     gain_db: float = Field(3.0, ge=0)  # each recording's level varies by ± this
-    longest_s: float | None = Field(None, gt=0)  # no more recordings than fit into this
-    trim_share: float = Field(0.0, ge=0, le=1)  # how many recordings lose quiet beginnings and ends
+    max_s: float | None = Field(None, gt=0)  # no more recordings than fit into this
+    trim_prob: float = Field(0.0, ge=0, le=1)  # how many recordings lose quiet beginnings and ends
     trim_db: tuple[float, float] = (-35.0, -12.0)  # where, below the loudest moment; uniform
-    noise_share: float = Field(0.0, ge=0, le=1)  # how many utterances have noise in the recordings, none in the pauses
+    noise_prob: float = Field(0.0, ge=0, le=1)  # how many utterances have noise in the recordings, none in the pauses
     noise_snr_db: tuple[float, float] = (10.0, 40.0)
 
 
@@ -84,19 +86,19 @@ class AugmentConfig(Section):
 
     speed: tuple[float, float] = (1.0, 1.0)  # uniform factor on tempo and pitch
     gain_db: tuple[float, float] = (0.0, 0.0)  # uniform level change
-    noise_share: float = Field(0.0, ge=0, le=1)  # how many utterances get noise
+    noise_prob: float = Field(0.0, ge=0, le=1)  # how many utterances get noise
     noise_snr_db: tuple[float, float] = (10.0, 30.0)
-    noise: Path | None = None  # a manifest of recorded noise: every second noise; the others are coloured noise
-    room_share: float = Field(0.0, ge=0, le=1)  # how many sound as in a room
-    clip_share: float = Field(0.0, ge=0, le=1)  # how many are overdriven
-    band_share: float = Field(0.0, ge=0, le=1)  # how many have the band of a telephone line
-    codec_share: float = Field(0.0, ge=0, le=1)  # how many pass A-law, µ-law or GSM
-    compress_share: float = Field(0.0, ge=0, le=1)  # how many pass MP3 or Ogg Vorbis, at a random quality
-    warp: tuple[float, float] = (1.0, 1.0)  # uniform factor on frequency: longer and shorter vocal tracts
-    response_db: float = Field(0.0, ge=0)  # a smooth curve over frequency of up to ± this: other microphones
+    noise: Path | None = None  # a manifest of recorded noise: every second noise; the others are colored noise
+    reverb_prob: float = Field(0.0, ge=0, le=1)  # how many sound as in a room
+    clipping_prob: float = Field(0.0, ge=0, le=1)  # how many are overdriven
+    bandpass_prob: float = Field(0.0, ge=0, le=1)  # how many have the band of a telephone line
+    telephone_prob: float = Field(0.0, ge=0, le=1)  # how many pass A-law, µ-law or GSM
+    codec_prob: float = Field(0.0, ge=0, le=1)  # how many pass MP3 or Ogg Vorbis, at a random quality
+    vtlp: tuple[float, float] = (1.0, 1.0)  # uniform factor on frequency: longer and shorter vocal tracts
+    random_eq_db: float = Field(0.0, ge=0)  # a smooth curve over frequency of up to ± this: other microphones
     time_masks: int = Field(0, ge=0)  # SpecAugment (Park et al. 2019)
     time_mask_frames: int = Field(25, ge=1)
-    time_mask_share: float = Field(0.2, gt=0, le=1)  # a mask covers at most this share of the utterance
+    max_time_mask_fraction: float = Field(0.2, gt=0, le=1)  # a mask covers at most this share of the utterance
     frequency_masks: int = Field(0, ge=0)
     frequency_mask_bins: int = Field(15, ge=1)
 
@@ -111,16 +113,20 @@ class TrainConfig(Section):
     init: str | None = None  # start from this model's weights: a folder or a built-in name
     freeze: tuple[str, ...] = ()  # parameters that stay as they are, by patterns of their names: [encoder.layers.0.*]
     epochs: int = Field(30, ge=1)
-    batch_s: AutoSeconds = 120.0  # of audio in a batch, padding included; auto: what memory holds, found by a trial
-    accumulate: int = Field(1, ge=1)  # batches a step: a larger batch than memory holds
-    short_first: bool = False  # the first epoch goes from short utterances to long ones
+    batch_seconds: AutoSeconds = (
+        120.0  # of audio in a batch, padding included; auto: what memory holds, found by a trial
+    )
+    grad_accum_steps: int = Field(1, ge=1)  # batches a step: a larger batch than memory holds
+    sortagrad: bool = False  # the first epoch goes from short utterances to long ones
     lr: float = Field(1e-3, gt=0)  # the peak
-    warmup: float = Field(0.1, ge=0, lt=1)  # share of the training in which the rate rises to the peak
-    final_lr: float = Field(0.01, ge=0, le=1)  # share of the peak left at the end of the cosine
+    warmup_ratio: float = Field(0.1, ge=0, lt=1)  # share of the training in which the rate rises to the peak
+    min_lr_ratio: float = Field(0.01, ge=0, le=1)  # share of the peak left at the end of the cosine
     weight_decay: float = Field(0.01, ge=0)
     betas: tuple[Momentum, Momentum] = (0.9, 0.98)
-    clip: float = Field(5.0, gt=0)  # largest norm of the gradient
-    ema: float = Field(0.0, ge=0, lt=1)  # decay of the running average of weights that is validated and kept; 0: off
+    max_grad_norm: float = Field(5.0, gt=0)  # largest norm of the gradient
+    ema_decay: float = Field(
+        0.0, ge=0, lt=1
+    )  # decay of the running average of weights that is validated and kept; 0: off
     seed: int = Field(0, ge=0, lt=2**63)
     validate_every: int = Field(1, ge=1)  # epochs
     select: Literal["wer", "cer"] = "wer"  # the development part's rate by which the best checkpoint is chosen
@@ -142,9 +148,9 @@ class Config(Section):
     run: Path = Path("runs/default")  # folder for checkpoints, logs and the model
     device: str = "auto"  # auto, cpu, cuda, cuda:1 …
     description: str = ""  # for the model card: what the model understands
-    licence: str = ""  # of the model, for the card
+    license: str = ""  # of the model, for the card
     data: DataConfig = DataConfig()
-    join: JoinConfig = JoinConfig()
+    compose: ComposeConfig = ComposeConfig()
     features: FeatureConfig = FeatureConfig()
     text: TextConfig = TextConfig()
     augment: AugmentConfig = AugmentConfig()
@@ -154,21 +160,21 @@ class Config(Section):
 
 # Settings that are [lowest, highest], and what they must stay within.
 RANGES = {
-    "join.pause_s": (0.0, 3600.0),
-    "join.trim_db": (-200.0, 0.0),
-    "join.noise_snr_db": (-200.0, 200.0),
+    "compose.pause_s": (0.0, 3600.0),
+    "compose.trim_db": (-200.0, 0.0),
+    "compose.noise_snr_db": (-200.0, 200.0),
     "augment.speed": (0.1, 10.0),
-    "augment.warp": (0.1, 10.0),
+    "augment.vtlp": (0.1, 10.0),
     "augment.gain_db": (-200.0, 200.0),
     "augment.noise_snr_db": (-200.0, 200.0),
 }
 
 # Settings that hold a text or a path, whatever it looks like.
-TEXTS = ("run", "device", "description", "licence", "data.train", "data.dev", "data.heldout", "augment.noise")
+TEXTS = ("run", "device", "description", "license", "data.train", "data.dev", "data.held_out_speaker", "augment.noise")
 TEXTS += ("train.init",)
 
 # A run may be resumed with other values of these: they do not change what is learned.
-RESUMABLE = ("run", "device", "description", "licence", "data.workers", "data.cache_mb")
+RESUMABLE = ("run", "device", "description", "license", "data.workers", "data.cache_mb")
 RESUMABLE += ("data.max_unreadable", "train.keep_checkpoints")
 RESUMABLE += ("train.max_minutes", "train.max_epochs", "train.save_minutes", "train.log_every", "train.threads")
 
@@ -189,8 +195,8 @@ def parse_config(raw: dict[str, Any], name: str) -> Config:
     config = _validated(Config, raw, name)
     features = config.features
     for given, setting, remedy in (
-        (features.normalise == "utterance", "normalise=utterance", "normalise=global"),
-        (features.range_db is not None, "range_db", "range_db=null"),
+        (features.normalize == "utterance", "normalize=utterance", "normalize=global"),
+        (features.top_db is not None, "top_db", "top_db=null"),
     ):
         if given and not config.model.bidirectional:
             raise ConfigError(
@@ -204,9 +210,9 @@ def parse_config(raw: dict[str, Any], name: str) -> Config:
             raise ConfigError(
                 f"{name}: {key} is [lowest, highest] within {lowest:g} to {highest:g}, not [{low}, {high}]"
             )
-    highest = min(features.high_hz or features.sample_rate / 2, features.sample_rate / 2)
-    if features.low_hz >= highest:
-        raise ConfigError(f"{name}: features.low_hz = {features.low_hz}: must be below {highest} Hz, the highest kept")
+    highest = min(features.f_max or features.sample_rate / 2, features.sample_rate / 2)
+    if features.f_min >= highest:
+        raise ConfigError(f"{name}: features.f_min = {features.f_min}: must be below {highest} Hz, the highest kept")
     return config
 
 

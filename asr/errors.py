@@ -6,7 +6,7 @@ class AsrError(Exception):
 
 
 class AudioError(AsrError):
-    """Audio that cannot be read, or that no recogniser should be fed."""
+    """Audio that cannot be read, or that no recognizer should be fed."""
 
 
 class TextError(AsrError):

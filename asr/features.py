@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from asr.config import FeatureConfig
 from asr.lengths import feature_frames, hop_samples, window_samples
 
-# Added to mel energies before the logarithm: about the quantisation noise of 16-bit audio in one mel band.
+# Added to mel energies before the logarithm: about the quantization noise of 16-bit audio in one mel band.
 LOG_FLOOR = 1e-7
 
 
@@ -41,7 +41,7 @@ def warped_filters(filters: Tensor, warps: Tensor) -> Tensor:
 
 
 class FeatureExtractor(nn.Module):
-    """Log-mel energies (or their cosine transform) with the normalisation the config names.
+    """Log-mel energies (or their cosine transform) with the normalization the config names.
 
     MFCC follow Davis and Mermelstein 1980; the mel scale is HTK's, 2595 log10(1 + f/700). Always float32.
     """
@@ -55,16 +55,16 @@ class FeatureExtractor(nn.Module):
         self.hop = hop_samples(config)
         window = window_samples(config)
         self.fft = 2 ** math.ceil(math.log2(window))
-        self.dimension = config.mels if config.kind == "logmel" else config.coefficients
-        high_hz = min(config.high_hz or config.sample_rate / 2, config.sample_rate / 2)
+        self.dimension = config.n_mels if config.kind == "logmel" else config.n_mfcc
+        high_hz = min(config.f_max or config.sample_rate / 2, config.sample_rate / 2)
         # A narrow band between two FFT bins stays empty: harmless, a constant feature.
-        filters = melscale_fbanks(self.fft // 2 + 1, config.low_hz, high_hz, config.mels, config.sample_rate)
+        filters = melscale_fbanks(self.fft // 2 + 1, config.f_min, high_hz, config.n_mels, config.sample_rate)
         # Not persistent: they follow from the config, and the weights file holds what was learned.
         self.register_buffer("window", torch.hann_window(window), persistent=False)
         self.register_buffer("filters", filters, persistent=False)
         if config.kind == "mfcc":
-            self.register_buffer("dct", create_dct(config.coefficients, config.mels, "ortho"), persistent=False)
-        if config.normalise == "global":
+            self.register_buffer("dct", create_dct(config.n_mfcc, config.n_mels, "ortho"), persistent=False)
+        if config.normalize == "global":
             self.register_buffer("mean", torch.zeros(self.dimension))
             self.register_buffer("scale", torch.ones(self.dimension))
 
@@ -77,9 +77,9 @@ class FeatureExtractor(nn.Module):
         """
         features, feature_lengths = self.raw(waveforms, lengths, warps, responses)
         mask = length_mask(feature_lengths, features.shape[1]).unsqueeze(-1)
-        if self.config.normalise == "global":
+        if self.config.normalize == "global":
             features = (features - self.mean) * self.scale
-        elif self.config.normalise == "utterance":
+        elif self.config.normalize == "utterance":
             count = feature_lengths.view(-1, 1, 1)
             mean = torch.where(mask, features, 0.0).sum(1, keepdim=True) / count
             features = features - mean
@@ -90,7 +90,7 @@ class FeatureExtractor(nn.Module):
     def raw(
         self, waveforms: Tensor, lengths: Tensor, warps: Tensor | None = None, responses: Tensor | None = None
     ) -> tuple[Tensor, Tensor]:
-        """Features before normalisation; frames past an utterance's end are arbitrary."""
+        """Features before normalization; frames past an utterance's end are arbitrary."""
         waveforms = torch.where(length_mask(lengths, waveforms.shape[1]), waveforms.float(), 0.0)
         spectrum = torch.stft(
             waveforms,
@@ -108,10 +108,10 @@ class FeatureExtractor(nn.Module):
         if responses is not None:
             features = features + responses.to(features.device).unsqueeze(1)
         feature_lengths = feature_frames(lengths, self.config)
-        if self.config.range_db is not None:  # loud or soft, digital silence or a quiet room: they look alike
+        if self.config.top_db is not None:  # loud or soft, digital silence or a quiet room: they look alike
             inside = length_mask(feature_lengths, features.shape[1]).unsqueeze(-1)
             loudest = torch.where(inside, features, -math.inf).amax((1, 2), keepdim=True)
-            features = (features - loudest).clamp_min(-self.config.range_db * math.log(10.0) / 10.0)
+            features = (features - loudest).clamp_min(-self.config.top_db * math.log(10.0) / 10.0)
         if self.config.kind == "mfcc":
             features = features @ self.dct
         return features, feature_lengths

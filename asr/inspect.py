@@ -91,8 +91,8 @@ def draw(inspection: Inspection, recognizer: Recognizer, path: Path) -> None:
         hop_length=recognizer.features.hop,
         x_axis="s",
         y_axis="mel" if mel else None,
-        fmin=config.low_hz,
-        fmax=config.high_hz or config.sample_rate / 2,
+        fmin=config.f_min,
+        fmax=config.f_max or config.sample_rate / 2,
         htk=True,
         ax=spectrogram,
         cmap="magma",
@@ -107,7 +107,7 @@ def draw(inspection: Inspection, recognizer: Recognizer, path: Path) -> None:
 
 
 def draw_probabilities(axes: Axes, inspection: Inspection, recognizer: Recognizer) -> None:
-    """A curve a token: those that are likeliest in some frame have a colour and a name, blank is grey."""
+    """A curve a token: those that are likeliest in some frame have a color and a name, blank is grey."""
     probs = np.exp(inspection.log_probs)  # (frames, vocabulary)
     times = np.arange(len(probs)) * recognizer.frame_s
     axes.fill_between(times, probs[:, 0], color="#999", alpha=0.25, linewidth=0, label="blank")

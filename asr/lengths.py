@@ -26,7 +26,7 @@ def window_samples(config: FeatureConfig) -> int:
 
 
 def feature_frames(samples: Count, config: FeatureConfig) -> Count:
-    """Frames of a waveform of that many samples: frame i is centred on sample i × hop, from 0."""
+    """Frames of a waveform of that many samples: frame i is centered on sample i × hop, from 0."""
     return samples // hop_samples(config) + 1
 
 
@@ -48,6 +48,6 @@ def output_frames(samples: Count, features: FeatureConfig, model: ModelConfig) -
     return encoder_frames(feature_frames(samples, features), model.subsampling)
 
 
-def least_frames(tokens: Sequence[object]) -> int:
-    """Frames that CTC needs for a token sequence: one each, and a blank between equal neighbours."""
+def min_frames(tokens: Sequence[object]) -> int:
+    """Frames that CTC needs for a token sequence: one each, and a blank between equal neighbors."""
     return len(tokens) + sum(map(eq, tokens, islice(tokens, 1, None)))

@@ -1,4 +1,4 @@
-"""Text -> tokens and back: named normalisers, tokenizers, and the report of symbols nobody can spell."""
+"""Text -> tokens and back: named normalizers, tokenizers, and the report of symbols nobody can spell."""
 
 from __future__ import annotations
 
@@ -58,14 +58,14 @@ def _basic(text: str) -> str:
     return " ".join(kept.split())
 
 
-NORMALISERS: dict[str, Callable[[str], str]] = {"none": _plain, "basic": _basic}
+NORMALIZERS: dict[str, Callable[[str], str]] = {"none": _plain, "basic": _basic}
 
 
-def normalise(text: str, normaliser: str) -> str:
-    """Apply a named normaliser: a model stores its name, and every WER is printed with it."""
-    if normaliser not in NORMALISERS:
-        raise TextError(f"unknown normaliser '{normaliser}'; there are {', '.join(NORMALISERS)}")
-    return NORMALISERS[normaliser](text)
+def normalize(text: str, normalizer: str) -> str:
+    """Apply a named normalizer: a model stores its name, and every WER is printed with it."""
+    if normalizer not in NORMALIZERS:
+        raise TextError(f"unknown normalizer '{normalizer}'; there are {', '.join(NORMALIZERS)}")
+    return NORMALIZERS[normalizer](text)
 
 
 @dataclass(frozen=True)
@@ -90,7 +90,7 @@ class Tokenizer:
 
     @classmethod
     def build(cls, kind: str, texts: Iterable[str]) -> Tokenizer:
-        """All symbols of normalised texts, sorted, so that the same corpus always gives the same tokens."""
+        """All symbols of normalized texts, sorted, so that the same corpus always gives the same tokens."""
         symbols = {symbol for text in texts for symbol in symbols_of(kind, text)}
         return cls(kind, (BLANK, *sorted(symbols)))
 
@@ -98,7 +98,7 @@ class Tokenizer:
         return len(self.tokens)
 
     def encode(self, text: str) -> list[int]:
-        """Token numbers of a normalised text. Raises TextError naming a symbol that has none."""
+        """Token numbers of a normalized text. Raises TextError naming a symbol that has none."""
         try:
             return [self._index[symbol] for symbol in symbols_of(self.kind, text)]
         except KeyError as error:
@@ -115,13 +115,13 @@ class Tokenizer:
         return self._index.get(" ", -1)
 
     def unknown(self, text: str) -> list[str]:
-        """The symbols of a normalised text that have no token, in order, with repeats."""
+        """The symbols of a normalized text that have no token, in order, with repeats."""
         return [symbol for symbol in symbols_of(self.kind, text) if symbol not in self._index]
 
 
 @dataclass
 class SymbolReport:
-    """What a corpus's normalised text holds that a tokenizer lacks, and numerals, which nobody speaks as digits."""
+    """What a corpus's normalized text holds that a tokenizer lacks, and numerals, which nobody speaks as digits."""
 
     unknown: Counter[str] = field(default_factory=Counter)
     numerals: Counter[str] = field(default_factory=Counter)
@@ -145,7 +145,7 @@ class SymbolReport:
 
 
 def symbols_of(kind: str, text: str) -> Sequence[str]:
-    """A normalised text as what tokens of that kind stand for: its characters or its words."""
+    """A normalized text as what tokens of that kind stand for: its characters or its words."""
     return text.split() if kind == "words" else text
 
 

@@ -19,8 +19,8 @@ from asr.model.folder import find_model, load_model
 from asr.model.recognizer import Recognizer
 from asr.util.device import resolve_device
 
-LONGEST_SEGMENT_S = 30.0  # longer audio is cut at its quietest moments
-EARLIEST_CUT_S = 15.0
+MAX_SEGMENT_S = 30.0  # longer audio is cut at its quietest moments
+MIN_CUT_S = 15.0
 QUEUE_S = 240.0  # seconds of audio read before they are decoded together
 
 
@@ -70,7 +70,7 @@ class Job:
 
 
 class Transcriber:
-    """A recogniser with everything around it. Made by `asr.load`.
+    """A recognizer with everything around it. Made by `asr.load`.
 
     decoder: greedy unless it is set to a beam search (asr.decode.beam.prepare).
     """
@@ -149,12 +149,12 @@ class Transcriber:
 
 
 def cut_at_silences(samples: np.ndarray, sample_rate: int) -> list[tuple[int, int]]:
-    """(samples,) -> [(first, end), …] covering it all, none longer than LONGEST_SEGMENT_S, cut where it is quietest.
+    """(samples,) -> [(first, end), …] covering it all, none longer than MAX_SEGMENT_S, cut where it is quietest.
 
     A bidirectional model must not carry state from one chunk to the next, and a word cut in two is two errors.
     """
     bounds, first = [], 0
-    longest, earliest = int(LONGEST_SEGMENT_S * sample_rate), int(EARLIEST_CUT_S * sample_rate)
+    longest, earliest = int(MAX_SEGMENT_S * sample_rate), int(MIN_CUT_S * sample_rate)
     window = sample_rate // 5
     while len(samples) - first > longest:
         region = np.square(samples[first + earliest : first + longest], dtype=np.float64)

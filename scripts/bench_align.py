@@ -1,12 +1,12 @@
-"""How far word times of `asr align` are from the truth, on speech by synthesisers that tell when they say each word.
+"""How far word times of `asr align` are from the truth, on speech by synthesizers that tell when they say each word.
 
     python scripts/bench_align.py [--model digits] [--strings 20] [--hour]
 
 Says digit strings with the voices of flite (which prints the end of every phone) and of espeak-ng (whose library calls
 back at every word), those that are installed (Debian: apt-get install flite espeak-ng), and prints the median error of
 word starts, and of ends where the engine tells them; then those of `asr transcribe`, where it hears the right words.
-"lead" is what the model's lead_s should be (`asr make-model --lead-s`). --hour aligns an hour of the same speech and
-prints seconds and peak memory.
+"emission delay" is what the model's emission_delay_s should be (`asr make-model --emission-delay-s`). --hour aligns an
+hour of the same speech and prints seconds and peak memory.
 """
 
 from __future__ import annotations
@@ -195,7 +195,10 @@ def main() -> None:
     errors, heard = (np.concatenate(each) for each in zip(*every, strict=True))
     print(row("all", errors))
     print(row("all, transcribed", heard))
-    print(f"lead: {recognizer.lead_s + np.median(errors[:, 0]):.3f} s, the model's is {recognizer.lead_s:g} s")
+    print(
+        f"emission delay: {recognizer.emission_delay_s + np.median(errors[:, 0]):.3f} s,"
+        f" the model's is {recognizer.emission_delay_s:g} s"
+    )
     if arguments.hour:
         align_an_hour(recognizer, voices[0][1], voices[0][2])
 

@@ -34,7 +34,7 @@ def dump(folder: Path, model: str, lm: Path, manifest: Path) -> None:
     from asr.lm.model import LanguageModel
     from asr.lm.trie import levels_of
     from asr.model.folder import find_model
-    from asr.text import normalise
+    from asr.text import normalize
 
     recognizer = load_model(find_model(model))
     texts, arrays = [], []
@@ -43,7 +43,7 @@ def dump(folder: Path, model: str, lm: Path, manifest: Path) -> None:
         with torch.inference_mode():
             log_probs, lengths = recognizer(samples.unsqueeze(0), torch.tensor([len(samples)]))
         arrays.append(log_probs[0, : lengths[0]].numpy())
-        texts.append(normalise(utterance.text or "", recognizer.text.normaliser))
+        texts.append(normalize(utterance.text or "", recognizer.text.normalizer))
     save(folder, texts, arrays, list(recognizer.tokenizer.tokens), recognizer.frame_s)
     language = LanguageModel.load(lm)
     write_arpa(folder / "lm.arpa", language.words, levels_of(language.tables))
@@ -79,7 +79,7 @@ def use_asr(folder: Path, tokens: list[str], a: argparse.Namespace) -> Callable[
         beam_threshold=a.beam_threshold,
         token_threshold=a.token_threshold,
         lm_weight=a.lm_weight,
-        word_bonus=a.word_bonus,
+        word_insertion_bonus=a.word_insertion_bonus,
         unknown_penalty=a.unknown_penalty,
         closed=a.closed,
     )
@@ -103,7 +103,7 @@ def use_pyctcdecode(
         str(path),
         arpa_words(path),
         alpha=a.lm_weight,
-        beta=a.word_bonus,
+        beta=a.word_insertion_bonus,
         unk_score_offset=a.unknown_penalty / max(a.lm_weight, 1e-9) / math.log(10),  # its offset is weighted, log10
     )
 
@@ -147,7 +147,7 @@ def use_flashlight(folder: Path, tokens: list[str], a: argparse.Namespace) -> Ca
         beam_size_token=len(tokens),
         beam_threshold=a.beam_threshold,
         lm_weight=a.lm_weight * math.log(10),
-        word_score=a.word_bonus,
+        word_score=a.word_insertion_bonus,
         unk_score=-math.inf,
         sil_score=0.0,
         log_add=True,
@@ -188,7 +188,7 @@ def compare(folder: Path, a: argparse.Namespace) -> None:
         acoustic = -float(torch.nn.functional.ctc_loss(frames, tokens, *lengths, reduction="sum"))
         unknown = sum(word not in lm.index for word in words)
         language = a.lm_weight * float(lm.score_sentence(words).sum())
-        return acoustic + language + a.word_bonus * len(words) + a.unknown_penalty * unknown
+        return acoustic + language + a.word_insertion_bonus * len(words) + a.unknown_penalty * unknown
 
     ours = None
     for name in ("asr", "pyctcdecode", "flashlight"):

@@ -38,7 +38,7 @@ from asr.evaluate.score import Pair, right_words, score
 from asr.evaluate.tune import compute
 from asr.lm.model import LanguageModel
 from asr.model.folder import find_model, load_model
-from asr.text import Tokenizer, normalise
+from asr.text import Tokenizer, normalize
 from asr.util.files import file_sha256
 
 FORMAT = "asr-bench-hotwords-1"
@@ -46,7 +46,7 @@ SHORTEST = 4  # letters; shorter words are heard by accident
 
 
 def rarest(texts: Sequence[str], lm: LanguageModel, tokenizer: Tokenizer, count: int, seed: int) -> list[str]:
-    """Words of normalised texts that the model can spell, the least likely first."""
+    """Words of normalized texts that the model can spell, the least likely first."""
     words = sorted({word for text in texts for word in text.split() if len(word) >= SHORTEST})
     words = [word for word in words if not tokenizer.unknown(word)]
     random.Random(seed).shuffle(words)
@@ -57,8 +57,8 @@ def rarest(texts: Sequence[str], lm: LanguageModel, tokenizer: Tokenizer, count:
     return sorted(words, key=log_prob)[:count]
 
 
-def read(search: BeamSearch, tokenizer: Tokenizer, normaliser: str, arrays: Sequence[np.ndarray]) -> list[str]:
-    return [normalise(tokenizer.decode(search.n_best(array)[0].tokens), normaliser) for array in arrays]
+def read(search: BeamSearch, tokenizer: Tokenizer, normalizer: str, arrays: Sequence[np.ndarray]) -> list[str]:
+    return [normalize(tokenizer.decode(search.n_best(array)[0].tokens), normalizer) for array in arrays]
 
 
 def judge(references: Sequence[str], hypotheses: Sequence[str], hot_words: Sequence[str]) -> dict[str, Any]:
@@ -88,10 +88,10 @@ def judge(references: Sequence[str], hypotheses: Sequence[str], hot_words: Seque
 def bench(a: argparse.Namespace) -> dict[str, Any]:
     folder, lm = find_model(a.model), LanguageModel.load(a.lm)
     recognizer, manifest = load_model(folder), Manifest(a.manifest)
-    tokenizer, normaliser = recognizer.tokenizer, recognizer.text.normaliser
+    tokenizer, normalizer = recognizer.tokenizer, recognizer.text.normalizer
     if lm.unit != "word":
         raise ModelError(f"{a.lm}: a language model of characters knows no rare words")
-    prepare(tokenizer, normaliser, lm=lm)  # fails early if they do not fit
+    prepare(tokenizer, normalizer, lm=lm)  # fails early if they do not fit
     development = compute(recognizer, manifest)
     for failure in development.failed:
         print(f"left out: {failure}", file=sys.stderr)
@@ -103,8 +103,8 @@ def bench(a: argparse.Namespace) -> dict[str, Any]:
     for name, language in (("none", None), (a.lm.name, lm)):
         for weight in (0.0, *a.weights):
             weights = dict.fromkeys(hot_words, weight) if weight else {}
-            search = prepare(tokenizer, normaliser, lm=language, hot_words=weights)
-            row = {"lm": name, "weight": weight} | judge(texts, read(search, tokenizer, normaliser, arrays), hot_words)
+            search = prepare(tokenizer, normalizer, lm=language, hot_words=weights)
+            row = {"lm": name, "weight": weight} | judge(texts, read(search, tokenizer, normalizer, arrays), hot_words)
             rows.append(row | {"settings": asdict(search.settings)})
     return {
         "format": FORMAT,
@@ -115,7 +115,7 @@ def bench(a: argparse.Namespace) -> dict[str, Any]:
         "manifest": a.manifest.name,
         "manifest_sha256": file_sha256(a.manifest),
         "utterances": len(texts),
-        "normaliser": normaliser,
+        "normalizer": normalizer,
         "seed": a.seed,
         "hot_words": hot_words,
         "unknown_to_lm": sum(word not in lm.index for word in hot_words),

@@ -137,7 +137,7 @@ def make_brain(network: nn.Module, outputs: int, tokens: int, mels: int, train: 
         "log_softmax": Softmax(apply_log=True),
     }
     optimizer = partial(torch.optim.AdamW, lr=train.lr, betas=train.betas, weight_decay=train.weight_decay)
-    brain = CTCBrain(modules, optimizer, hparams, {"device": "cpu", "max_grad_norm": train.clip})
+    brain = CTCBrain(modules, optimizer, hparams, {"device": "cpu", "max_grad_norm": train.max_grad_norm})
     brain.on_fit_start()
     brain.modules.train()
     return brain
@@ -183,12 +183,12 @@ def bench(networks: Sequence[str], minutes: float, repeat: int, threads: int, sa
         data = data_from("cache", "lstm", setup, Path(folder))
         batches = list(data.batches(0)[1])
     recognizer, config = data.recognizer, data.config
-    mels, tokens = config.features.mels, len(recognizer.tokenizer)
+    mels, tokens = config.features.n_mels, len(recognizer.tokenizer)
     counts = {OURS: parameters(recognizer)}
     epochs: dict[str, Epoch] = {OURS: partial(bare_epoch, recognizer, config, batches)}
     for name in networks:
-        network = make_network(name, mels, size["layers"], size["width"], config.model.dropout)
-        brain = make_brain(network, 2 * size["width"], tokens, mels, config.train)
+        network = make_network(name, mels, size["layers"], size["hidden_size"], config.model.dropout)
+        brain = make_brain(network, 2 * size["hidden_size"], tokens, mels, config.train)
         counts[name] = parameters(brain.modules)
         epochs[name] = partial(brain_epoch, brain, batches)
     times = take_turns(epochs, repeat, say)
@@ -197,7 +197,7 @@ def bench(networks: Sequence[str], minutes: float, repeat: int, threads: int, sa
     record: dict[str, Any] = {"format": FORMAT, "asr_version": __version__, "speechbrain": version("speechbrain")}
     record |= {"machine": machine(), "device": "cpu", "threads": threads, "repeat": repeat, **size, "cell": "lstm"}
     record |= {"batch_s": BATCH_S["cpu"], "batches": len(batches), "audio_s": round(audio_s, 2)}
-    record |= {"padding_share": round(1 - audio_s / padded_s, 4), "ways": {}}
+    record |= {"padding_fraction": round(1 - audio_s / padded_s, 4), "ways": {}}
     for way, (seconds, cpu_s) in times.items():
         record["ways"][way] = {
             "parameters": counts[way],
@@ -211,8 +211,9 @@ def bench(networks: Sequence[str], minutes: float, repeat: int, threads: int, sa
 
 
 def print_table(record: dict[str, Any]) -> None:
-    print(f"{record['layers']} × {record['width']} bidirectional {record['cell']}, CPU, {record['threads']} threads,")
-    print(f"{record['audio_s']:.0f} s of audio, {100 * record['padding_share']:.1f} % padding,")
+    size = f"{record['layers']} × {record['hidden_size']}"
+    print(f"{size} bidirectional {record['cell']}, CPU, {record['threads']} threads,")
+    print(f"{record['audio_s']:.0f} s of audio, {100 * record['padding_fraction']:.1f} % padding,")
     print(f"SpeechBrain {record['speechbrain']}, torch {record['machine']['versions']['torch']}\n")
     print("| step | parameters | audio s / s | asr over this | of CPU time |\n| --- | ---: | ---: | ---: | ---: |")
     for way, row in record["ways"].items():

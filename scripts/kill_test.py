@@ -32,12 +32,12 @@ def write_config(folder: Path, epochs: int, workers: int, per_epoch: int = 6, sa
     raw = {
         "device": "cpu",
         "data": {"train": str(SAMPLES), "dev": str(SAMPLES), "workers": workers},
-        "features": {"sample_rate": 8000, "mels": 20},
+        "features": {"sample_rate": 8000, "n_mels": 20},
         "text": {"tokens": "words"},
-        "model": {"layers": 1, "width": 16, "dropout": 0.2},
-        "join": {"most": 2, "per_epoch": per_epoch},
-        "augment": {"speed": [0.9, 1.1], "noise_share": 0.5, "room_share": 0.5, "time_masks": 1, "frequency_masks": 1},
-        "train": {"epochs": epochs, "batch_s": 10, "ema": 0.9, "threads": 1, "save_minutes": save_minutes},
+        "model": {"layers": 1, "hidden_size": 16, "dropout": 0.2},
+        "compose": {"max_recordings": 2, "utterances_per_epoch": per_epoch},
+        "augment": {"speed": [0.9, 1.1], "noise_prob": 0.5, "reverb_prob": 0.5, "time_masks": 1, "frequency_masks": 1},
+        "train": {"epochs": epochs, "batch_seconds": 10, "ema_decay": 0.9, "threads": 1, "save_minutes": save_minutes},
     }
     raw["train"] |= {"average": 3, "log_every": 10}
     path = folder / "kill.yaml"

@@ -47,7 +47,7 @@ def main() -> None:
             output.write_text(lock.read_text(encoding="utf-8"), encoding="utf-8")
         command = [bin / "uv", "pip", "compile", "--quiet", "--universal", f"--python-version={OLDEST_PYTHON}"]
         command += ["--all-extras", "--strip-extras", "--no-emit-index-url", "--no-annotate", "--no-header"]
-        # A wheel for everybody, but for one synthesiser, which is there as source alone.
+        # A wheel for everybody, but for one synthesizer, which is there as source alone.
         command += ["--only-binary=:all:", "--no-binary=ttspico", f"--output-file={output}"]
         subprocess.run([*command, ROOT / "pyproject.toml", extra], check=True, stdout=subprocess.DEVNULL)
         lock.write_text(HEADER + output.read_text(encoding="utf-8"), encoding="utf-8")

@@ -29,7 +29,7 @@ SEED = 1
 SPEED = 0.8  # unhurried, one digit after the other, as telephone numbers are read out
 PEAK = 0.5
 EDGE_SECONDS = 0.2
-# The synthesisers' pauses are digital silence, which no microphone gives: a faint hiss makes a quiet room of it.
+# The synthesizers' pauses are digital silence, which no microphone gives: a faint hiss makes a quiet room of it.
 NOISE = 10 ** (-66 / 20)
 
 

@@ -40,7 +40,7 @@ def write_audio(tmp_path: Path) -> Callable[..., Path]:
 
 @pytest.fixture(scope="session")
 def untrained():
-    """A recogniser of random weights at 8 kHz, letters a and b: enough to read, batch, decode and write."""
+    """A recognizer of random weights at 8 kHz, letters a and b: enough to read, batch, decode and write."""
     import torch
 
     from asr.config import FeatureConfig, ModelConfig, TextConfig
@@ -49,9 +49,9 @@ def untrained():
 
     torch.manual_seed(9)
     recognizer = Recognizer(
-        FeatureConfig(sample_rate=8_000, mels=20),
+        FeatureConfig(sample_rate=8_000, n_mels=20),
         TextConfig(),
-        ModelConfig(layers=1, width=8),
+        ModelConfig(layers=1, hidden_size=8),
         Tokenizer("characters", ("<blank>", " ", "a", "b")),
     )
     torch.nn.init.normal_(recognizer.head.projection.weight)

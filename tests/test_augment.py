@@ -12,7 +12,7 @@ from asr.augment import (
     augment_waveform,
     change_speed,
     clip,
-    coloured_noise,
+    colored_noise,
     compress,
     decibels,
     generator,
@@ -33,33 +33,33 @@ def test_generators_are_keyed_by_all_of_seed_epoch_and_utterance():
     assert generator(3, 2, 1).random() == generator(3, 2, 1).random()
 
 
-@pytest.mark.parametrize(("colour", "slope"), [("white", 0.0), ("pink", -1.0), ("brown", -2.0)])
-def test_noise_spectra_fall_as_their_colour_says(colour, slope):
+@pytest.mark.parametrize(("color", "slope"), [("white", 0.0), ("pink", -1.0), ("brown", -2.0)])
+def test_noise_spectra_fall_as_their_color_says(color, slope):
     """Power spectral density ∝ f^slope, from one hundredth of the sample rate to 0.4 of it."""
-    assert slope == -2 * NOISE_EXPONENTS[colour]
+    assert slope == -2 * NOISE_EXPONENTS[color]
     window = np.hanning(4000)
     spectrum = np.zeros(2001)
     for seed in range(60):
-        noise = coloured_noise(16_001, colour, np.random.default_rng(seed))
+        noise = colored_noise(16_001, color, np.random.default_rng(seed))
         spectrum += np.abs(np.fft.rfft(noise[6000:10_000] * window)) ** 2
     frequency = np.arange(40, 1600)
     assert np.polyfit(np.log(frequency), np.log(spectrum[frequency]), 1)[0] == pytest.approx(slope, abs=0.1)
 
 
-@pytest.mark.parametrize("colour", NOISE_EXPONENTS)
+@pytest.mark.parametrize("color", NOISE_EXPONENTS)
 @pytest.mark.parametrize("samples", [1, 2, 7919, 16_000])  # 7919 is prime
-def test_noise_has_unit_power_and_the_length_asked_for(colour, samples):
-    noise = coloured_noise(samples, colour, np.random.default_rng(0))
+def test_noise_has_unit_power_and_the_length_asked_for(color, samples):
+    noise = colored_noise(samples, color, np.random.default_rng(0))
     assert noise.shape == (samples,)
     assert noise.dtype == np.float32
     assert power(noise) == pytest.approx(1.0, rel=1e-4)
-    np.testing.assert_array_equal(noise, coloured_noise(samples, colour, np.random.default_rng(0)))
+    np.testing.assert_array_equal(noise, colored_noise(samples, color, np.random.default_rng(0)))
 
 
 @pytest.mark.parametrize("snr_db", [-5.0, 0.0, 20.0])
 def test_noise_is_mixed_at_the_ratio_asked_for(snr_db, tone):
     x = tone(seconds=0.5, amplitude=0.1)
-    mixed = add_noise(x, coloured_noise(len(x), "pink", np.random.default_rng(0)), snr_db)
+    mixed = add_noise(x, colored_noise(len(x), "pink", np.random.default_rng(0)), snr_db)
     assert 10 * np.log10(power(x) / power(mixed - x)) == pytest.approx(snr_db, abs=0.01)
     assert mixed.dtype == np.float32
 
@@ -78,7 +78,7 @@ def test_speed_changes_tempo_and_pitch_alike(speed, tone):
 
 def test_augmented_waveforms_vary_within_the_bounds_and_repeat(tone):
     x = tone(seconds=0.2)
-    config = AugmentConfig(gain_db=(-6, 3), noise_share=0.5, noise_snr_db=(10, 20))
+    config = AugmentConfig(gain_db=(-6, 3), noise_prob=0.5, noise_snr_db=(10, 20))
     changed = [augment_waveform(x, 16_000, config, generator(0, 0, i)) for i in range(300)]
     for i in (0, 7):
         np.testing.assert_array_equal(changed[i], augment_waveform(x, 16_000, config, generator(0, 0, i)))
@@ -163,7 +163,7 @@ def test_clipping_cuts_at_a_share_of_the_peak(tone):
 
 def test_recorded_noise_is_every_second_noise(tone):
     x = tone(seconds=0.2)
-    config = AugmentConfig(noise_share=1.0, noise_snr_db=(10, 10))
+    config = AugmentConfig(noise_prob=1.0, noise_snr_db=(10, 10))
     asked = []
 
     def recorded(samples, rng):
@@ -177,7 +177,7 @@ def test_recorded_noise_is_every_second_noise(tone):
     assert sum(constant) == len(asked)
 
 
-@pytest.mark.parametrize("key", ["room_share", "clip_share", "band_share", "codec_share", "compress_share"])
+@pytest.mark.parametrize("key", ["reverb_prob", "clipping_prob", "bandpass_prob", "telephone_prob", "codec_prob"])
 def test_each_change_comes_as_often_as_asked_and_repeats(key, tone):
     x = tone(seconds=0.2, amplitude=0.3)
     config = AugmentConfig(**{key: 0.3})
@@ -188,7 +188,7 @@ def test_each_change_comes_as_often_as_asked_and_repeats(key, tone):
 
 
 def test_warps_are_drawn_within_their_bounds_from_the_seed():
-    config = AugmentConfig(warp=(0.8, 1.2))
+    config = AugmentConfig(vtlp=(0.8, 1.2))
     warps = SpecAugment(config, 1).warps(500)
     assert warps.shape == (500,)
     assert 0.8 <= warps.min() < 0.81
@@ -198,7 +198,7 @@ def test_warps_are_drawn_within_their_bounds_from_the_seed():
 
 
 def test_responses_are_smooth_curves_within_their_bound():
-    config = AugmentConfig(response_db=6.0)
+    config = AugmentConfig(random_eq_db=6.0)
     curves = SpecAugment(config, 1).responses(300, 40)
     assert curves.shape == (300, 40)
     peaks_db = curves.abs().amax(1) * 10 / np.log(10)
@@ -224,7 +224,7 @@ def masked(config, seed=0):
 
 
 def test_time_masks_keep_to_their_share_and_never_reach_beyond_the_utterance():
-    mask = masked(AugmentConfig(time_masks=1, time_mask_frames=15, time_mask_share=0.2))
+    mask = masked(AugmentConfig(time_masks=1, time_mask_frames=15, max_time_mask_fraction=0.2))
     assert (mask.any(-1) == mask.all(-1)).all()
     for utterance, length in enumerate(LENGTHS.tolist()):
         widths = mask[:, utterance, :, 0].sum(-1)

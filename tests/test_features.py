@@ -17,7 +17,7 @@ def waveform(samples, rate, seed=0):
 
 @pytest.mark.parametrize(("rate", "mels"), [(16000, 80), (8000, 40), (44100, 64)])
 def test_log_mel_equals_librosa(rate, mels):
-    config = FeatureConfig(sample_rate=rate, mels=mels, normalise="none")
+    config = FeatureConfig(sample_rate=rate, n_mels=mels, normalize="none")
     x = waveform(rate, rate)
     extractor = FeatureExtractor(config)
     ours, _ = extractor(torch.from_numpy(x)[None], torch.tensor([len(x)]))
@@ -30,26 +30,26 @@ def test_log_mel_equals_librosa(rate, mels):
 
 
 def test_mfcc_equals_librosas_transform_of_log_mel():
-    common = {"sample_rate": 16000, "mels": 40, "normalise": "none"}
+    common = {"sample_rate": 16000, "n_mels": 40, "normalize": "none"}
     x = torch.from_numpy(waveform(8000, 16000))[None]
     lengths = torch.tensor([8000])
     log_mel, _ = FeatureExtractor(FeatureConfig(**common))(x, lengths)
-    mfcc, _ = FeatureExtractor(FeatureConfig(kind="mfcc", coefficients=13, **common))(x, lengths)
+    mfcc, _ = FeatureExtractor(FeatureConfig(kind="mfcc", n_mfcc=13, **common))(x, lengths)
     expected = librosa.feature.mfcc(S=log_mel[0].numpy().T, n_mfcc=13, dct_type=2, norm="ortho")
     np.testing.assert_allclose(mfcc[0].numpy(), expected.T, atol=1e-3)
 
 
 @pytest.mark.parametrize("rate", [8000, 16000, 22050])
 def test_frame_count_is_what_comes_out(rate):
-    config = FeatureConfig(sample_rate=rate, mels=20, normalise="none")
+    config = FeatureConfig(sample_rate=rate, n_mels=20, normalize="none")
     extractor = FeatureExtractor(config)
     for samples in (1, 2, 79, 80, 81, 159, 160, 161, 220, 221, 1000):
         features, lengths = extractor(torch.zeros(1, samples), torch.tensor([samples]))
         assert features.shape[1] == lengths.item() == feature_frames(samples, config)
 
 
-def test_utterance_normalisation_gives_mean_zero_and_forgets_the_level():
-    extractor = FeatureExtractor(FeatureConfig(sample_rate=8000, mels=20))
+def test_utterance_normalization_gives_mean_zero_and_forgets_the_level():
+    extractor = FeatureExtractor(FeatureConfig(sample_rate=8000, n_mels=20))
     x = torch.from_numpy(waveform(8000, 8000))
     batch = torch.stack([x, 0.1 * x])
     features, _ = extractor(batch, torch.tensor([8000, 8000]))
@@ -58,25 +58,25 @@ def test_utterance_normalisation_gives_mean_zero_and_forgets_the_level():
 
 
 def test_digital_silence_is_finite():
-    for normalise in ("utterance", "global", "none"):
-        features, _ = FeatureExtractor(FeatureConfig(normalise=normalise))(torch.zeros(1, 500), torch.tensor([500]))
+    for normalize in ("utterance", "global", "none"):
+        features, _ = FeatureExtractor(FeatureConfig(normalize=normalize))(torch.zeros(1, 500), torch.tensor([500]))
         assert torch.isfinite(features).all()
 
 
 def test_global_statistics_are_stored_with_the_weights():
-    extractor = FeatureExtractor(FeatureConfig(mels=20, normalise="global"))
+    extractor = FeatureExtractor(FeatureConfig(n_mels=20, normalize="global"))
     extractor.set_global(torch.arange(20.0), torch.full((20,), 2.0))
-    other = FeatureExtractor(FeatureConfig(mels=20, normalise="global"))
+    other = FeatureExtractor(FeatureConfig(n_mels=20, normalize="global"))
     other.load_state_dict(extractor.state_dict())
     x = torch.randn(1, 4000)
     for a, b in zip(extractor(x, torch.tensor([4000])), other(x, torch.tensor([4000])), strict=True):
         assert torch.equal(a, b)
-    assert set(FeatureExtractor(FeatureConfig(mels=20)).state_dict()) == set()
+    assert set(FeatureExtractor(FeatureConfig(n_mels=20)).state_dict()) == set()
 
 
 def test_a_warp_moves_tones_as_a_shorter_or_longer_vocal_tract_would():
     """The features of a tone, warped by a factor, are those of a tone at that factor times the pitch."""
-    extractor = FeatureExtractor(FeatureConfig(sample_rate=8000, mels=40, normalise="none"))
+    extractor = FeatureExtractor(FeatureConfig(sample_rate=8000, n_mels=40, normalize="none"))
     t = np.arange(8000) / 8000
 
     def features(pitch, warp=None):
@@ -91,7 +91,7 @@ def test_a_warp_moves_tones_as_a_shorter_or_longer_vocal_tract_would():
 
 @pytest.mark.parametrize("kind", ["logmel", "mfcc"])
 def test_a_response_is_added_to_log_energies_of_every_frame(kind):
-    extractor = FeatureExtractor(FeatureConfig(sample_rate=8000, mels=40, coefficients=40, kind=kind, normalise="none"))
+    extractor = FeatureExtractor(FeatureConfig(sample_rate=8000, n_mels=40, n_mfcc=40, kind=kind, normalize="none"))
     x, lengths = torch.from_numpy(np.stack([waveform(4000, 8000), waveform(4000, 8000, 1)])), torch.tensor([4000, 4000])
     responses = torch.randn(2, 40, generator=torch.Generator().manual_seed(0))
     added = extractor(x, lengths, None, responses)[0] - extractor(x, lengths)[0]
@@ -100,7 +100,7 @@ def test_a_response_is_added_to_log_energies_of_every_frame(kind):
 
 
 def test_warped_filters_reach_from_end_to_end_and_differ_by_utterance():
-    filters = FeatureExtractor(FeatureConfig(sample_rate=8000, mels=40)).filters
+    filters = FeatureExtractor(FeatureConfig(sample_rate=8000, n_mels=40)).filters
     warps = torch.tensor([0.8, 1.0, 1.25])
     warped = warped_filters(filters, warps)
     assert warped.shape == (3, *filters.shape)
@@ -111,13 +111,13 @@ def test_warped_filters_reach_from_end_to_end_and_differ_by_utterance():
 
 
 def test_range_is_relative_to_the_loudest_and_cut_off_in_a_batch_as_alone():
-    config = FeatureConfig(sample_rate=8000, mels=40, normalise="none", range_db=40.0)
+    config = FeatureConfig(sample_rate=8000, n_mels=40, normalize="none", top_db=40.0)
     x = waveform(8000, 8000)
     x[4000:] = 0.0
-    extractor, plain = FeatureExtractor(config), FeatureExtractor(config.model_copy(update={"range_db": None}))
+    extractor, plain = FeatureExtractor(config), FeatureExtractor(config.model_copy(update={"top_db": None}))
     padded = torch.zeros(2, 12_000)
     padded[0, :8000] = torch.from_numpy(x)
-    padded[1] = torch.from_numpy(10 * waveform(12_000, 8000))  # a louder neighbour changes nothing
+    padded[1] = torch.from_numpy(10 * waveform(12_000, 8000))  # a louder neighbor changes nothing
     together, lengths = extractor(padded, torch.tensor([8000, 12_000]))
     alone, _ = extractor(torch.from_numpy(x)[None], torch.tensor([8000]))
     assert torch.equal(together[0, : lengths[0]], alone[0])

@@ -6,7 +6,7 @@ import torch
 
 from asr.config import FeatureConfig, ModelConfig
 from asr.features import FeatureExtractor
-from asr.lengths import encoder_frames, feature_frames, hop_samples, least_frames, output_frames, window_samples
+from asr.lengths import encoder_frames, feature_frames, hop_samples, min_frames, output_frames, window_samples
 from asr.model.encoder import Encoder
 
 
@@ -18,8 +18,8 @@ def test_hop_and_window_of_a_rate(rate, hop, window):
 
 @pytest.mark.parametrize("subsampling", [1, 2, 4])
 def test_frames_are_what_the_network_gives(subsampling):
-    features = FeatureConfig(sample_rate=8000, mels=8, window_ms=20, hop_ms=12.5)
-    model = ModelConfig(layers=1, width=4, subsampling=subsampling)
+    features = FeatureConfig(sample_rate=8000, n_mels=8, window_ms=20, hop_ms=12.5)
+    model = ModelConfig(layers=1, hidden_size=4, subsampling=subsampling)
     extractor, encoder = FeatureExtractor(features), Encoder(model, 8).eval()
     for samples in (1, 99, 100, 101, 199, 200, 299, 300, 399, 400, 401, 1234):
         x, lengths = extractor(torch.zeros(1, samples), torch.tensor([samples]))
@@ -38,7 +38,7 @@ def test_ints_arrays_and_tensors_count_alike():
 
 
 def test_least_frames_of_numbers_letters_and_words():
-    assert least_frames([]) == least_frames("") == 0
-    assert least_frames([3, 3, 3, 1]) == least_frames("aaab") == 6
-    assert least_frames(["no", "no", "yes"]) == 4
-    assert least_frames("abab") == 4
+    assert min_frames([]) == min_frames("") == 0
+    assert min_frames([3, 3, 3, 1]) == min_frames("aaab") == 6
+    assert min_frames(["no", "no", "yes"]) == 4
+    assert min_frames("abab") == 4

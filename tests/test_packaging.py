@@ -116,6 +116,7 @@ def test_what_is_installed_asks_for_nothing_that_the_lock_lacks():
 def test_everything_imported_is_locked():
     packages, names = packages_distributions(), {canonicalize_name(requirement.name) for requirement in LOCK}
     own = {path.stem for folder in ("scripts", "tests", "recipes") for path in (ROOT / folder).rglob("*.py")}
+    own |= {path.parent.name for path in ROOT.glob("*/*/__init__.py")}
     imported = set()
     for folder in ("asr", "scripts", "tests", "recipes"):
         for path in (ROOT / folder).rglob("*.py"):
@@ -162,7 +163,7 @@ def sources() -> set[str]:
     return {path.relative_to(ROOT).as_posix() for path in kept}
 
 
-def test_the_wheel_holds_the_package_its_model_and_its_licence(built):
+def test_the_wheel_holds_the_package_its_model_and_its_license(built):
     with zipfile.ZipFile(built["wheel"]) as file:
         names = set(file.namelist())
         info = f"asr-{asr.__version__}.dist-info"

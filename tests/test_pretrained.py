@@ -20,7 +20,7 @@ def test_model_is_small_and_described(name):
     recognizer = load_model(folder)
     record = recognizer.training_record
     assert record["description"]
-    assert record["licence"]
+    assert record["license"]
     assert record["reproduce"].startswith("bash recipes/")
     for result in record["results"]:
         if result["words"]:

@@ -1,4 +1,4 @@
-"""Normalisers, tokenizers, the report of symbols, and the frames that CTC needs."""
+"""Normalizers, tokenizers, the report of symbols, and the frames that CTC needs."""
 
 import itertools
 
@@ -7,22 +7,22 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from asr.errors import TextError
-from asr.lengths import least_frames
-from asr.text import BLANK, SymbolReport, Tokenizer, normalise
+from asr.lengths import min_frames
+from asr.text import BLANK, SymbolReport, Tokenizer, normalize
 
 TEXTS = st.text(st.characters(exclude_categories=["Cs"]), max_size=30)
 WORDS = st.text("ab' ’.ÄßΣ́̇İŉ\u00ad\u200b\ufeff1½", max_size=12)
 
 
-@pytest.mark.parametrize("normaliser", ["none", "basic"])
+@pytest.mark.parametrize("normalizer", ["none", "basic"])
 @given(text=TEXTS | WORDS)
 @example("İ\u0323")  # lower case undoes the normal form
 @example("ŉ")  # its compatibility form holds an apostrophe
 @example("a\u00ad\u0323\u0307")
 @example("''a''b''")
-def test_normalising_twice_changes_nothing_more(normaliser, text):
-    once = normalise(text, normaliser)
-    assert normalise(once, normaliser) == once
+def test_normalizing_twice_changes_nothing_more(normalizer, text):
+    once = normalize(text, normalizer)
+    assert normalize(once, normalizer) == once
     assert once == " ".join(once.split())
 
 
@@ -45,23 +45,23 @@ def test_normalising_twice_changes_nothing_more(normaliser, text):
         ("... !!", ""),
     ],
 )
-def test_basic_normaliser(text, basic):
-    assert normalise(text, "basic") == basic
+def test_basic_normalizer(text, basic):
+    assert normalize(text, "basic") == basic
 
 
-def test_none_normaliser_keeps_case_and_punctuation():
-    assert normalise("\ufeff Hello,\t World’s cafe\u0301 \n", "none") == "Hello, World’s café"
+def test_none_normalizer_keeps_case_and_punctuation():
+    assert normalize("\ufeff Hello,\t World’s cafe\u0301 \n", "none") == "Hello, World’s café"
 
 
-def test_unknown_normaliser_is_named():
-    with pytest.raises(TextError, match="unknown normaliser 'fancy'; there are none, basic"):
-        normalise("a", "fancy")
+def test_unknown_normalizer_is_named():
+    with pytest.raises(TextError, match="unknown normalizer 'fancy'; there are none, basic"):
+        normalize("a", "fancy")
 
 
 @pytest.mark.parametrize("kind", ["characters", "words"])
 @given(texts=st.lists(TEXTS | WORDS, min_size=1, max_size=4))
 def test_decoding_undoes_encoding(kind, texts):
-    texts = [normalise(text, "basic") for text in texts]
+    texts = [normalize(text, "basic") for text in texts]
     tokenizer = Tokenizer.build(kind, texts)
     assert tokenizer.tokens[0] == BLANK
     assert list(tokenizer.tokens[1:]) == sorted(tokenizer.tokens[1:])
@@ -139,4 +139,4 @@ def test_least_frames_against_all_frame_sequences():
         for path in itertools.product(range(3), repeat=frames):
             shortest.setdefault(tuple(collapse(path)), frames)
     for tokens in itertools.chain.from_iterable(itertools.product((1, 2), repeat=n) for n in range(4)):
-        assert least_frames(list(tokens)) == shortest[tokens]
+        assert min_frames(list(tokens)) == shortest[tokens]

@@ -11,7 +11,7 @@ import torch
 import asr
 import asr.audio
 from asr.errors import AudioError, ModelError
-from asr.transcribe import LONGEST_SEGMENT_S, Job, Transcriber, cut_at_silences
+from asr.transcribe import MAX_SEGMENT_S, Job, Transcriber, cut_at_silences
 
 RATE = 8000
 
@@ -36,7 +36,7 @@ def test_cuts_cover_everything_and_fall_into_the_silences():
     for (_, end), (start, _) in itertools.pairwise(bounds):
         assert end == start
         assert any(a <= end / RATE <= b for a, b in silences) or end / RATE > 71
-    assert all(0 < end - start <= LONGEST_SEGMENT_S * RATE for start, end in bounds)
+    assert all(0 < end - start <= MAX_SEGMENT_S * RATE for start, end in bounds)
 
 
 def test_short_audio_is_one_segment():

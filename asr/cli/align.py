@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from asr.cli.console import Result, commands, examples, introduce, job_of, put_out, say, watch
+from asr.cli.console import Result, commands, describe_model, examples, job_of, say, watch, write_results
 from asr.errors import AsrError, ManifestError, TextError
 
 if TYPE_CHECKING:
@@ -77,7 +77,7 @@ def align(
     folder = find_model(model)
     recognizer = load_model(folder, resolve_device(device))
     if model is None:
-        say(introduce(recognizer.name, recognizer.training_record))
+        say(describe_model(recognizer.name, recognizer.training_record))
 
     def results() -> Iterator[Result]:
         words = 0
@@ -95,7 +95,7 @@ def align(
             yield job.output, format_alignment(alignment, name.encode(errors="replace").decode(), form)
         report(doubtful, words)
 
-    put_out(results(), count, output_dir, SUFFIXES[form])
+    write_results(results(), count, output_dir, SUFFIXES[form])
 
 
 def align_job(recognizer: Recognizer, job: Job, said: str | None, skip_unknown: bool) -> Alignment:

@@ -14,7 +14,7 @@ import typer
 from typer.core import TyperGroup
 
 from asr.errors import AsrError
-from asr.util.files import write_whole
+from asr.util.files import write_atomic
 from asr.util.libraries import library_errors
 
 if TYPE_CHECKING:
@@ -77,10 +77,10 @@ def commands(**options: Any) -> typer.Typer:
 
 def examples(*lines: str) -> str:
     """The end of a command's help."""
-    return "Examples:\n\n" + "\n\n".join(f"`{line}`" for line in lines)
+    return "EpochDataset:\n\n" + "\n\n".join(f"`{line}`" for line in lines)
 
 
-def introduce(name: str, record: dict[str, Any]) -> str:
+def describe_model(name: str, record: dict[str, Any]) -> str:
     """Which model is used, what it understands and how well: the first line a newcomer sees."""
     line = f"model {name}: {record.get('description') or 'no description'}"
     for result in record.get("results", [])[:1]:
@@ -105,7 +105,7 @@ def job_of(named: str | Utterance) -> Job:
     return Job(named.id, named.audio, safe_name(named.id), named.start, named.duration, named.channel)
 
 
-def put_out(results: Iterable[Result], total: int, folder: Path | None, suffix: str) -> None:
+def write_results(results: Iterable[Result], total: int, folder: Path | None, suffix: str) -> None:
     """Write each of `total` recordings' results into the folder, a second one of the same name as name.2, or to stdout.
 
     Errors are said as they come; where there were any, the command fails at the end.
@@ -122,7 +122,7 @@ def put_out(results: Iterable[Result], total: int, folder: Path | None, suffix: 
             output, text = result
             taken[output] += 1
             number = f".{taken[output]}" if taken[output] > 1 else ""
-            write_whole(folder / output.with_name(f"{output.name}{number}{suffix}"), f"{text}\n")
+            write_atomic(folder / output.with_name(f"{output.name}{number}{suffix}"), f"{text}\n")
     if failed:
         if total > 1:
             say(f"{failed} of {total} failed")

@@ -14,7 +14,7 @@ from asr.errors import AsrError
 from asr.util.format import as_time, plural
 
 if TYPE_CHECKING:
-    from asr.corpus.check.lines import Rules
+    from asr.corpus.check.lines import CheckSettings
 
 app = commands(help="Corpora: from archives to manifests.", no_args_is_help=True)
 
@@ -150,22 +150,22 @@ def check(
         raise typer.Exit(1)
 
 
-def checking_rules(config: Path | None, model: str | None, overrides: list[str]) -> Rules:
-    """The settings by which utterances are judged: a model's, a config's, or the defaults."""
+def checking_rules(config: Path | None, model: str | None, overrides: list[str]) -> CheckSettings:
+    """The settings by which utterances are word_correctness: a model's, a config's, or the defaults."""
     from asr.config import Config, load_config
-    from asr.corpus.check.lines import Rules
+    from asr.corpus.check.lines import CheckSettings
 
     if model is not None:
         from asr.model.folder import find_model, load_model
 
         recognizer = load_model(find_model(model))
         tokenizer = recognizer.tokenizer
-        return Rules(
-            recognizer.features.config, recognizer.config, recognizer.text.normaliser, tokenizer.kind, 1.0, tokenizer
+        return CheckSettings(
+            recognizer.features.config, recognizer.config, recognizer.text.normalizer, tokenizer.kind, 1.0, tokenizer
         )
     if config is not None:
-        return Rules.of_config(load_config(config, overrides))
-    return Rules.of_config(Config(), named=False)
+        return CheckSettings.of_config(load_config(config, overrides))
+    return CheckSettings.of_config(Config(), named=False)
 
 
 @app.command(epilog=examples("asr data stats train.jsonl", "asr data stats train.jsonl dev.jsonl --png durations.png"))

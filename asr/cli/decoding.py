@@ -33,7 +33,7 @@ class Decoding:
     lm_weight: Annotated[
         float | None, typer.Option(help="Weight of the language model; default: what it was tuned to, or 0.5.")
     ] = None
-    word_bonus: Annotated[
+    word_insertion_bonus: Annotated[
         float | None, typer.Option(help="Added for every word, in nats; default: as tuned, or 0.5.")
     ] = None
     unknown_penalty: Annotated[
@@ -56,7 +56,7 @@ class Decoding:
         return self == Decoding()
 
     def decoder(self, recognizer: Recognizer) -> Decoder:
-        """Raises ModelError, ConfigError, TextError for what does not fit the recogniser."""
+        """Raises ModelError, ConfigError, TextError for what does not fit the recognizer."""
         if self.greedy:
             from asr.decode.greedy import greedy
 
@@ -66,8 +66,8 @@ class Decoding:
         lm = self._lm
         if lm is not None and lm.tuned.get("model", recognizer.name) != recognizer.name:
             say(f"note: {self.lm} was tuned with the model '{lm.tuned['model']}': asr lm tune fits it to this one")
-            lm.tuned.pop("confidence_map", None)
-        search = prepare(recognizer.tokenizer, recognizer.text.normaliser, self._settings(), lm, self._hot_words())
+            lm.tuned.pop("platt_scaling", None)
+        search = prepare(recognizer.tokenizer, recognizer.text.normalizer, self._settings(), lm, self._hot_words())
         return search.warm_up(say)
 
     def record(self) -> dict[str, Any]:
@@ -98,7 +98,9 @@ class Decoding:
             raise ModelError(f"--lm {self.lm}: is not there; asr lm train makes a language model from a text")
         # An ARPA file holds no weights; only a search needs it to be read.
         tuned = self._lm.weights if self.lm is not None and self.lm.is_dir() else {}
-        options = {name: getattr(self, name) for name in ("beam", "lm_weight", "word_bonus", "unknown_penalty")}
+        options = {
+            name: getattr(self, name) for name in ("beam", "lm_weight", "word_insertion_bonus", "unknown_penalty")
+        }
         given = {name: value for name, value in options.items() if value is not None}
         return BeamSettings(**(tuned | given), closed=self.closed)
 

@@ -53,7 +53,7 @@ def evaluate(
         scores = result.score()
         advice = diagnose(scores)
         if advice and decoding.lm is not None:
-            advice += "; or the language model outweighs the audio: lower --lm-weight, raise --word-bonus"
+            advice += "; or the language model outweighs the audio: lower --lm-weight, raise --word-insertion-bonus"
         record = evaluation.make_record(result, scores, recognizer, folder, manifest, used)
         if output_dir is not None:
             evaluation.write_evaluation(output_dir, result, record)

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from asr.cli.console import Device, commands, examples, introduce, say
+from asr.cli.console import Device, commands, describe_model, examples, say
 
 app = commands()
 
@@ -41,7 +41,7 @@ def inspect(
     transcriber = Transcriber.load(model, device)
     audio = read_audio(recording, transcriber.sample_rate, start=start, duration=duration)
     if model is None:
-        say(introduce(transcriber.recognizer.name, transcriber.recognizer.training_record))
+        say(describe_model(transcriber.recognizer.name, transcriber.recognizer.training_record))
     found = run(transcriber, audio)
     header = audio_info(recording)
     channels = "mono" if header.channels == 1 else f"{header.channels} channels"

@@ -43,7 +43,7 @@ def train(
     output: OutputOption,
     order: Annotated[int, typer.Option(help="Words (or characters) of the longest n-grams.")] = 3,
     unit: Annotated[str, typer.Option(help="word or character.")] = "word",
-    normaliser: Annotated[str, typer.Option(help="What the text goes through: that of the recogniser.")] = "basic",
+    normalizer: Annotated[str, typer.Option(help="What the text goes through: that of the recognizer.")] = "basic",
     prune: Annotated[
         str, typer.Option(metavar="N,N,...", help="For each order, leave out n-grams that occur so often or less.")
     ] = "0",
@@ -65,7 +65,7 @@ def train(
     from asr.lm.train import train as run
 
     _spare_tuned(output, force)
-    config = LmConfig(order, unit, normaliser, limits, vocabulary, min_count, bits)
+    config = LmConfig(order, unit, normalizer, limits, vocabulary, min_count, bits)
     model, levels = run(texts, config, heldout, say)
     _write(output, model, levels)
     measured = model.record.get("perplexity")
@@ -80,7 +80,7 @@ def train(
 def convert(
     model: Annotated[Path, typer.Argument(metavar="LM", help="An ARPA file, also packed, or a model's folder.")],
     output: OutputOption,
-    normaliser: Annotated[
+    normalizer: Annotated[
         str | None, typer.Option(help="What an ARPA file's text went through: the file does not say.")
     ] = None,
     unit: Annotated[str | None, typer.Option(help="word or character, of an ARPA file.")] = None,
@@ -98,8 +98,8 @@ def convert(
         raise ConfigError(f"{output}: {model} is an ARPA file already; give a folder's name")
     _spare_tuned(output, force)
     loaded = LanguageModel.load(model, bits)
-    about = LmConfig(unit=unit or loaded.unit, normaliser=normaliser or loaded.normaliser or "none", bits=bits)
-    loaded = replace(loaded, unit=about.unit, normaliser=about.normaliser if normaliser else loaded.normaliser)
+    about = LmConfig(unit=unit or loaded.unit, normalizer=normalizer or loaded.normalizer or "none", bits=bits)
+    loaded = replace(loaded, unit=about.unit, normalizer=about.normalizer if normalizer else loaded.normalizer)
     _write(output, loaded, loaded.levels())
 
 
@@ -131,21 +131,21 @@ def tune(
     recognizer = load_model(folder, resolve_device(device))
     settings = BeamSettings(beam=beam, closed=closed)
     # Now rather than after the audio: what does not fit fails here.
-    prepare(recognizer.tokenizer, recognizer.text.normaliser, settings, language).warm_up(say)
+    prepare(recognizer.tokenizer, recognizer.text.normalizer, settings, language).warm_up(say)
     development = tuning.compute(recognizer, listed, watch(listed, len(listed), "computing"))
     for failure in development.failed:
         say(f"error: {failure}")
     trials = list(watch(tuning.tune(recognizer, language, development, settings), None, "tuning"))
     best = tuning.best_of(trials)
     weighted = replace(settings, **best.weights._asdict())
-    confidence_map = tuning.map_confidences(recognizer, language, development, weighted)
+    platt_scaling = tuning.map_confidences(recognizer, language, development, weighted)
     _print_trials(trials, best)  # before what may fail: the search took its time
     words = sum(len(reference.split()) for reference in development.references)
     if len({trial[1:] for trial in trials}) == 1:
         say("note: all weights gave the same errors: those stored are merely the first that were tried")
     elif words < FEW_WORDS:
         say(f"note: {plural(words, 'word')} can hardly tell weights apart: use a manifest with {FEW_WORDS} or more")
-    tuning.store(lm, best, confidence_map, settings, recognizer, folder, manifest)
+    tuning.store(lm, best, platt_scaling, settings, recognizer, folder, manifest)
     say(f"{lm}: stored; asr evaluate and asr transcribe use these weights with --lm {lm}")
     if development.failed:
         say(f"{len(development.failed)} of {len(listed)} utterances could not be read: left out")

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from asr import __version__
-from asr.cli.console import commands, examples, introduce, say
+from asr.cli.console import commands, describe_model, examples, say
 
 app = commands()
 
@@ -17,11 +17,11 @@ def models() -> None:
     """List the built-in models."""
     import json
 
-    from asr import pretrained
+    from asr.model.folder import BUILT_IN, built_in_models
 
-    for name in pretrained.names():
-        config = json.loads((pretrained.HERE / name / "config.json").read_text(encoding="utf-8"))
-        typer.echo(introduce(name, config.get("training") or {}).removeprefix("model "))
+    for name in built_in_models():
+        config = json.loads((BUILT_IN / name / "config.json").read_text(encoding="utf-8"))
+        typer.echo(describe_model(name, config.get("training") or {}).removeprefix("model "))
 
 
 @app.command(epilog=examples("asr info", "asr info --model runs/digits"))

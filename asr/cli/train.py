@@ -46,9 +46,9 @@ def make_model(
     checkpoint: Annotated[Path, typer.Argument(metavar="CHECKPOINT.pt", help="In a run's folder checkpoints.")],
     output: Annotated[Path, typer.Argument(metavar="FOLDER", help="The new model folder.")],
     blank_bias: Annotated[
-        float, typer.Option(help="Nats in favour of silence: fewer words heard in noise, more missed.")
+        float, typer.Option(help="Nats in favor of silence: fewer words heard in noise, more missed.")
     ] = 0.0,
-    lead_s: Annotated[
+    emission_delay_s: Annotated[
         float, typer.Option(min=0, max=10, help="Seconds from a word's start to its first frame; default 0.08.")
     ] = 0.08,
     calibrate: Annotated[
@@ -58,5 +58,5 @@ def make_model(
     """Make a model folder from any checkpoint of a run; train.keep_checkpoints=N keeps those of its N best epochs."""
     from asr.train.model_folder import make_model as make
 
-    make(checkpoint, output, blank_bias, lead_s, calibrate)
+    make(checkpoint, output, blank_bias, emission_delay_s, calibrate)
     typer.echo(output)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from asr.cli.console import Device, Result, commands, examples, introduce, job_of, put_out, say, watch
+from asr.cli.console import Device, Result, commands, describe_model, examples, job_of, say, watch, write_results
 from asr.cli.decoding import Decoding, decodes
 from asr.errors import AsrError, AudioError
 
@@ -44,14 +44,13 @@ def transcribe(
     """Turn recordings into text. Without --model the built-in model is used."""
     if form not in ("txt", "json"):
         raise typer.BadParameter(f"'{form}' is neither txt nor json", param_hint="--format")
-    from asr import pretrained
     from asr.transcribe import Transcriber
     from asr.writers import format_transcript
 
-    transcriber = Transcriber.load(model or pretrained.HERE / "digits", device)
+    transcriber = Transcriber.load(model, device)
     transcriber.decoder = decoding.decoder(transcriber.recognizer)
     if model is None:
-        say(introduce(transcriber.recognizer.name, transcriber.recognizer.training_record))
+        say(describe_model(transcriber.recognizer.name, transcriber.recognizer.training_record))
     jobs, errors = find_jobs(inputs)
     total = len(jobs) + len(errors)
     named = total > 1 and form == "txt" and output_dir is None
@@ -67,7 +66,7 @@ def transcribe(
             line = format_transcript(result, job.name, form)
             yield job.output, f"{job.name}\t{line}" if named else line
 
-    put_out(results(), total, output_dir, f".{form}")
+    write_results(results(), total, output_dir, f".{form}")
 
 
 def find_jobs(inputs: Iterable[str]) -> tuple[list[Job], list[AsrError]]:

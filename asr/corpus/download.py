@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 TRIES = 4  # in a row that bring nothing
 PAUSE_S = 1.0  # before the second try, then twice as long each time
-LONGEST_PAUSE_S = 300.0  # that a server may ask for
+MAX_PAUSE_S = 300.0  # that a server may ask for
 TIMEOUT_S = 60
 SIZE_TIMEOUT_S = 10  # for an answer that can be done without
 BLOCK = 2**20
@@ -196,7 +196,7 @@ def _download(url: str, part: Path, say: Say) -> str | None:
                 raise DownloadError(f"{shown}: {error.code} {error.reason}") from None
             reason = f"{error.code} {error.reason}"
             wanted = error.headers.get("Retry-After", "")
-            asked_to_wait = min(float(wanted), LONGEST_PAUSE_S) if wanted.isdecimal() else 0.0
+            asked_to_wait = min(float(wanted), MAX_PAUSE_S) if wanted.isdecimal() else 0.0
         except (http.client.InvalidURL, ValueError) as error:
             raise DownloadError(f"{shown}: {error}") from None
         except (OSError, http.client.HTTPException) as error:

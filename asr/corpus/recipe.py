@@ -28,7 +28,7 @@ PREPARED = "prepared.json"
 TEMPLATE = "custom"
 README = """# {name}
 
-What is spoken, by whom, under which licence, and where it comes from.
+What is spoken, by whom, under which license, and where it comes from.
 
     bash recipes/{name}/run.sh
 

@@ -15,7 +15,7 @@ import numpy as np
 from asr.audio import audio_info
 from asr.data.manifest import Manifest
 from asr.errors import AudioError, ManifestError
-from asr.text import normalise
+from asr.text import normalize
 from asr.util.files import written
 from asr.util.format import as_time, plural
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 HEADERS = 100  # audio headers read, of files spread evenly over the manifests
-MOST_BINS = 14
+MAX_BINS = 14
 SHOWN = 0.995  # quantile up to which bins go; the rest is one more
 WIDTH = 50  # of the longest bar
 
@@ -84,7 +84,7 @@ def collect(manifests: Sequence[Path]) -> Stats:
         if "speaker" in line:
             speakers[str(line["speaker"])] += duration
         if text is not None:
-            text = normalise(text, "none")
+            text = normalize(text, "none")
             lengths.append(len(text))
             stats.words += len(text.split())
             stats.symbols.update(text)
@@ -113,7 +113,7 @@ def _header(path: Path) -> str:
 def bins(values: np.ndarray) -> list[tuple[str, int]]:
     """A histogram: label and count of bins of a round width from 0 on; the last holds what is far out."""
     top = max(float(np.quantile(values, SHOWN)), 1e-3)
-    rough = top / MOST_BINS
+    rough = top / MAX_BINS
     power = 10.0 ** math.floor(math.log10(rough))
     step = next(factor * power for factor in (1, 2, 5, 10) if factor * power >= rough)
     edges = step * np.arange(math.floor(top / step) + 2)

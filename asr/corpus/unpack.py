@@ -17,7 +17,7 @@ HEADER = 512  # bytes that any member takes in a tar archive
 LARGEST_RATIO = 200
 LEAST = 100 * 2**20  # bytes that any archive may unpack to
 # Bytes of a header that only describes the next member. Those of long names have a few thousand; all is read at once.
-LONGEST_HEADER = 2**14
+MAX_HEADER_BYTES = 2**14
 DESCRIPTIONS = (
     *(tarfile.GNUTYPE_LONGNAME, tarfile.GNUTYPE_LONGLINK),
     *(tarfile.XHDTYPE, tarfile.XGLTYPE, tarfile.SOLARIS_XHDTYPE),
@@ -107,6 +107,6 @@ class _Member(tarfile.TarInfo):
             raise
         except tarfile.HeaderError as error:
             raise tarfile.ReadError(f"damaged or cut short: {error}") from None
-        if member.type in DESCRIPTIONS and member.size > LONGEST_HEADER:
+        if member.type in DESCRIPTIONS and member.size > MAX_HEADER_BYTES:
             raise tarfile.ReadError(f"a header of {member.size} bytes")
         return member

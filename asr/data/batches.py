@@ -8,7 +8,7 @@ import numpy as np
 def duration_batches(durations: np.ndarray, batch_s: float, rng: np.random.Generator | None = None) -> list[list[int]]:
     """Group indices so that (utterances × longest) stays within `batch_s` seconds; a longer utterance is alone.
 
-    Without `rng`, in order of duration. With it, durations are jittered by up to 5 % before sorting, so that neighbours
+    Without `rng`, in order of duration. With it, durations are jittered by up to 5 % before sorting, so that neighbors
     change from epoch to epoch at little cost in padding, and the batches come in random order.
     """
     keys = durations if rng is None else durations * rng.uniform(1.0, 1.05, len(durations))
@@ -26,7 +26,7 @@ def duration_batches(durations: np.ndarray, batch_s: float, rng: np.random.Gener
     return batches
 
 
-def padding_share(durations: np.ndarray, batches: list[list[int]]) -> float:
+def padding_fraction(durations: np.ndarray, batches: list[list[int]]) -> float:
     """Share of the batches' seconds that is padding."""
     filled = sum(len(batch) * durations[batch].max() for batch in batches)
     return 1.0 - float(sum(durations[batch].sum() for batch in batches)) / filled if filled else 0.0

@@ -9,12 +9,12 @@ from functools import cached_property
 
 import numpy as np
 
-from asr.augment import NOISE_EXPONENTS, add_noise, coloured_noise, decibels
-from asr.config import JoinConfig
+from asr.augment import NOISE_EXPONENTS, add_noise, colored_noise, decibels
+from asr.config import ComposeConfig
 
 
 @dataclass(frozen=True)
-class Plan:
+class Composition:
     """One utterance to be made: `rows` of the manifest in order, len(rows) + 1 pauses (seconds) around them or none at
     all, and a factor on speed. Planned ahead, so that batches are filled by true lengths (trimming shortens them)."""
 
@@ -27,8 +27,8 @@ class Plan:
 
 
 @dataclass(frozen=True, eq=False)
-class Plans(Sequence[Plan]):
-    """Plans as arrays: a million of one recording each take 24 MB, not one GB.
+class Compositions(Sequence[Composition]):
+    """Compositions as arrays: a million of one recording each take 24 MB, not one GB.
 
     rows: the plans' rows one after the other, lengths: how many each has, pauses: (len(rows) + len(lengths),) or none.
     """
@@ -39,12 +39,12 @@ class Plans(Sequence[Plan]):
     speeds: np.ndarray
 
     @classmethod
-    def singles(cls, rows: np.ndarray) -> Plans:
+    def singles(cls, rows: np.ndarray) -> Compositions:
         """Every row a plan of its own."""
         return cls(rows, np.ones(len(rows), np.int32), np.empty(0), np.ones(len(rows)))
 
     @classmethod
-    def joined(cls, plans: Iterable[Plan]) -> Plans:
+    def joined(cls, plans: Iterable[Composition]) -> Compositions:
         """Of plans that all have pauses."""
         rows, pauses, speeds = zip(*((plan.rows, plan.pauses, plan.speed) for plan in plans), strict=True)
         lengths = np.array([len(each) for each in rows], np.int32)
@@ -53,14 +53,14 @@ class Plans(Sequence[Plan]):
     def __len__(self) -> int:
         return len(self.lengths)
 
-    def __getitem__(self, index: int) -> Plan:  # type: ignore[override]
+    def __getitem__(self, index: int) -> Composition:  # type: ignore[override]
         index = range(len(self))[index]
         first, length = self.firsts[index], self.lengths[index]
         rows, pauses = self.rows[first:][:length], self.pauses[first + index :][: length + 1]
-        return Plan(tuple(rows.tolist()), tuple(pauses.tolist()), float(self.speeds[index]))
+        return Composition(tuple(rows.tolist()), tuple(pauses.tolist()), float(self.speeds[index]))
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, Plans) and list(self) == list(other)
+        return isinstance(other, Compositions) and list(self) == list(other)
 
     @cached_property
     def firsts(self) -> np.ndarray:
@@ -72,69 +72,73 @@ class Plans(Sequence[Plan]):
         return np.add.reduceat(values[self.rows], self.firsts) if len(self) else values[:0]
 
     def durations(self, durations: np.ndarray) -> np.ndarray:
-        """(plans,) seconds, as Plan.duration gives them."""
+        """(plans,) seconds, as Composition.duration gives them."""
         seconds = self.total(durations)
         if len(self.pauses):
             seconds = seconds + np.add.reduceat(self.pauses, self.firsts + np.arange(len(self)))
         return seconds / self.speeds
 
-    def kept(self, keep: np.ndarray) -> Plans:
+    def kept(self, keep: np.ndarray) -> Compositions:
         """Those plans where the boolean `keep` is true."""
         pauses = self.pauses[np.repeat(keep, self.lengths + 1)] if len(self.pauses) else self.pauses
-        return Plans(self.rows[np.repeat(keep, self.lengths)], self.lengths[keep], pauses, self.speeds[keep])
+        return Compositions(self.rows[np.repeat(keep, self.lengths)], self.lengths[keep], pauses, self.speeds[keep])
 
 
-def plan_joins(
+def draw_compositions(
     speakers: Sequence[str | None],
-    config: JoinConfig,
+    config: ComposeConfig,
     count: int,
     rng: np.random.Generator,
     durations: np.ndarray | None = None,
-) -> list[Plan]:
+) -> list[Composition]:
     """Draw `count` plans: a speaker in proportion to their recordings, a length uniform in 1..most, rows at random.
 
-    The pauses before the first and after the last recording are each left out with probability config.bare_edges.
-    With config.longest_s those that do not fit are left out; durations: the recordings', in seconds.
+    The pauses before the first and after the last recording are each left out with probability config.no_pause_prob.
+    With config.max_s those that do not fit are left out; durations: the recordings', in seconds.
     """
-    if config.longest_s is not None and durations is None:
-        raise ValueError("longest_s needs durations")
+    if config.max_s is not None and durations is None:
+        raise ValueError("max_s needs durations")
     rows_of: dict[str | None, list[int]] = defaultdict(list)
     for row, speaker in enumerate(speakers):
         rows_of[speaker].append(row)
     plans = []
     for _ in range(count):
         rows = rows_of[speakers[rng.integers(len(speakers))]]
-        length = int(rng.integers(1, config.most + 1))
+        length = int(rng.integers(1, config.max_recordings + 1))
         chosen = tuple(rows[i] for i in rng.integers(len(rows), size=length))
         pauses = rng.uniform(*config.pause_s, size=length + 1)
-        if config.longest_s is not None and durations is not None:
+        if config.max_s is not None and durations is not None:
             ends = np.cumsum(durations[list(chosen)] + pauses[1:]) + pauses[0]
-            fitting = max(1, int(np.searchsorted(ends, config.longest_s, side="right")))
+            fitting = max(1, int(np.searchsorted(ends, config.max_s, side="right")))
             chosen, pauses = chosen[:fitting], pauses[: fitting + 1]
-        pauses[[0, -1]] *= rng.random(2) >= config.bare_edges
-        plans.append(Plan(chosen, tuple(pauses.tolist())))
+        pauses[[0, -1]] *= rng.random(2) >= config.no_pause_prob
+        plans.append(Composition(chosen, tuple(pauses.tolist())))
     return plans
 
 
-def join_waveforms(
-    waveforms: Sequence[np.ndarray], plan: Plan, sample_rate: int, config: JoinConfig, rng: np.random.Generator
+def compose_waveforms(
+    waveforms: Sequence[np.ndarray],
+    plan: Composition,
+    sample_rate: int,
+    config: ComposeConfig,
+    rng: np.random.Generator,
 ) -> np.ndarray:
     """The recordings of a plan one after the other, silence between them, each at its own level within ± gain_db.
 
-    With config.noise_share some sound as if recorded in a noisy room or by a poor microphone and joined afterwards: the
+    With config.noise_prob some sound as if recorded in a noisy room or by a poor microphone and joined afterwards: the
     noise begins and ends with each recording, which without that can be taken for a consonant.
     """
     noise: tuple[str, float] | None = None
-    if config.noise_share and rng.random() < config.noise_share:
+    if config.noise_prob and rng.random() < config.noise_prob:
         noise = str(rng.choice(list(NOISE_EXPONENTS))), rng.uniform(*config.noise_snr_db)
     pieces = []
     for pause, waveform in zip(plan.pauses, waveforms, strict=False):
         pieces.append(np.zeros(round(pause * sample_rate), np.float32))
-        if config.trim_share and rng.random() < config.trim_share:
+        if config.trim_prob and rng.random() < config.trim_prob:
             waveform = trim(waveform, sample_rate, rng.uniform(*config.trim_db))
         if noise is not None and len(waveform):
-            colour, snr_db = noise
-            waveform = add_noise(waveform, coloured_noise(len(waveform), colour, rng), snr_db)
+            color, snr_db = noise
+            waveform = add_noise(waveform, colored_noise(len(waveform), color, rng), snr_db)
         pieces.append(waveform * np.float32(decibels(rng.uniform(-config.gain_db, config.gain_db))))
     pieces.append(np.zeros(round(plan.pauses[-1] * sample_rate), np.float32))
     return np.concatenate(pieces)

@@ -14,11 +14,11 @@ from torch import Tensor
 
 from asr.audio import read_audio
 from asr.augment import augment_waveform, change_speed, generator
-from asr.config import AugmentConfig, JoinConfig
-from asr.data.compose import Plan, join_waveforms
+from asr.config import AugmentConfig, ComposeConfig
+from asr.data.compose import Composition, compose_waveforms
 from asr.data.manifest import Manifest, Utterance
 from asr.errors import AudioError, ManifestError
-from asr.text import Tokenizer, normalise
+from asr.text import Tokenizer, normalize
 from asr.util.files import require_file
 from asr.util.threads import map_ahead
 
@@ -113,17 +113,17 @@ class RecordedNoise:
 
 
 @dataclass
-class Examples:
+class EpochDataset:
     """The utterances of one epoch. Item i is plan i, joined and augmented by draws keyed (seed, epoch, i).
 
     pin: batches lie in memory from which CUDA copies while it computes.
     """
 
     waveforms: WaveformCache
-    plans: Sequence[Plan]
+    plans: Sequence[Composition]
     tokenizer: Tokenizer
-    normaliser: str
-    join: JoinConfig
+    normalizer: str
+    compose: ComposeConfig
     augment: AugmentConfig | None
     noise: RecordedNoise | None
     seed: int
@@ -131,7 +131,7 @@ class Examples:
     pin: bool = False
 
     def __getitem__(self, index: int) -> tuple[int, np.ndarray, list[int]] | str:
-        """Plan number, waveform and tokens; for an utterance that cannot be read, why."""
+        """Composition number, waveform and tokens; for an utterance that cannot be read, why."""
         try:
             return self._example(index)
         except AudioError as error:
@@ -142,12 +142,14 @@ class Examples:
         rng = generator(self.seed, self.epoch, index)
         utterances, samples = zip(*(self.waveforms[row] for row in plan.rows), strict=True)
         joined = (
-            samples[0] if not plan.pauses else join_waveforms(samples, plan, self.waveforms.sample_rate, self.join, rng)
+            samples[0]
+            if not plan.pauses
+            else compose_waveforms(samples, plan, self.waveforms.sample_rate, self.compose, rng)
         )
         joined = change_speed(joined, self.waveforms.sample_rate, plan.speed)
         if self.augment is not None:
             joined = augment_waveform(joined, self.waveforms.sample_rate, self.augment, rng, self.noise)
-        text = " ".join(filter(None, (normalise(utterance.text or "", self.normaliser) for utterance in utterances)))
+        text = " ".join(filter(None, (normalize(utterance.text or "", self.normalizer) for utterance in utterances)))
         return index, joined, self.tokenizer.encode(text)
 
     def batches(self, groups: Sequence[list[int]], workers: int) -> Iterator[Batch]:

@@ -22,7 +22,7 @@ from asr.util.files import require_file, written
 class Utterance:
     """A manifest line. start and duration are in seconds within `audio`; other: the keys this class does not name.
 
-    A speaker's name is spelt as `speaker_name` does.
+    A speaker's name is spelled as `speaker_name` does.
     """
 
     id: str

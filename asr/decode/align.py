@@ -13,13 +13,13 @@ import numpy as np
 from asr.decode.batch import decode_waveforms, log_prob_rows
 from asr.decode.greedy import Word
 from asr.errors import TextError
-from asr.lengths import least_frames
+from asr.lengths import min_frames
 from asr.model.recognizer import Recognizer
-from asr.text import ZERO_WIDTH_SPACE, Tokenizer, listed, normalise
+from asr.text import ZERO_WIDTH_SPACE, Tokenizer, listed, normalize
 from asr.util.format import plural
 
 CHUNK_S = 30.0  # longer audio is computed in chunks
-CONTEXT_S = 2.0  # that see this much of their neighbours
+CONTEXT_S = 2.0  # that see this much of their neighbors
 CHUNKS = 4  # computed at once
 PAUSE_S = 0.12  # as long a quiet ends a word; the stop inside "eight" is shorter
 ONSET_S = 0.25  # no word begins more than this before its frames say
@@ -61,14 +61,15 @@ class Spans(NamedTuple):
 def align(recognizer: Recognizer, samples: np.ndarray, text: str, skip_unknown: bool = False) -> Alignment:
     """Find every word of a text in (samples,) float32 at the model's rate. Audio may be hours long.
 
-    Words are what white space separates. They keep their spelling, and what the model's normaliser makes of them is
+    Words are what white space separates. They keep their spelling, and what the model's normalizer makes of them is
     looked for; what leaves nothing to be spoken, such as a dash, is not in the result. A word begins the model's
-    lead_s before its first frame, or with its sound after a pause, and ends where the next one or a pause begins.
+    emission_delay_s before its first frame, or with its sound after a pause, and ends where the next word or a pause
+    begins.
 
     Raises TextError for a text without words, for words that the model has no tokens for (unless skip_unknown) and for
     a text too long for the audio.
     """
-    words, unknown = spell(text, recognizer.tokenizer, recognizer.text.normaliser)
+    words, unknown = spell(text, recognizer.tokenizer, recognizer.text.normalizer)
     if unknown and not skip_unknown:
         raise TextError(
             f"the model has no tokens for {listed(unknown)}; write the words as they are spoken"
@@ -80,7 +81,7 @@ def align(recognizer: Recognizer, samples: np.ndarray, text: str, skip_unknown: 
     tokens = [token for _, numbers in words for token in (space, *numbers) if token >= 0]
     if space >= 0:
         del tokens[0]
-    frames, least = recognizer.output_frames(len(samples)), least_frames(tokens)
+    frames, least = recognizer.output_frames(len(samples)), min_frames(tokens)
     if least > frames:
         raise TextError(
             f"the text is too long for the audio: {plural(len(words), 'word')} of at least {least} frames of"
@@ -94,11 +95,11 @@ def align(recognizer: Recognizer, samples: np.ndarray, text: str, skip_unknown: 
     return Alignment(timed, len(samples) / recognizer.sample_rate, recognizer.name, tuple(unknown))
 
 
-def spell(text: str, tokenizer: Tokenizer, normaliser: str) -> tuple[list[tuple[str, list[int]]], list[str]]:
+def spell(text: str, tokenizer: Tokenizer, normalizer: str) -> tuple[list[tuple[str, list[int]]], list[str]]:
     """The words of a text as they are written, each with its tokens; and those that there are no tokens for."""
     words, unknown = [], []
     for word in _UNWRITABLE.sub("", text.replace(ZERO_WIDTH_SPACE, " ")).split():
-        spoken = normalise(word, normaliser)
+        spoken = normalize(word, normalizer)
         if tokenizer.unknown(spoken):
             unknown.append(word)
         elif spoken:
@@ -107,7 +108,7 @@ def spell(text: str, tokenizer: Tokenizer, normaliser: str) -> tuple[list[tuple[
 
 
 def long_log_probs(recognizer: Recognizer, samples: np.ndarray) -> np.ndarray:
-    """(samples,) float32 of any length -> (frames, vocabulary) float32 on one grid: frame i is centred on i × frame_s.
+    """(samples,) float32 of any length -> (frames, vocabulary) float32 on one grid: frame i is centered on i × frame_s.
 
     Computed in chunks with context on both sides; no state goes from one to the next.
     """
@@ -132,7 +133,7 @@ def best_path(log_probs: np.ndarray, tokens: Sequence[int]) -> np.ndarray:
     rows between are computed again, where the path can be: between two kept rows it meets no more tokens than frames.
     Memory is O(√frames × tokens), 250 MB for an hour of speech, where a table of back pointers would take gigabytes.
 
-    Raises TextError where no path has a probability above zero, as when there are fewer frames than `least_frames`.
+    Raises TextError where no path has a probability above zero, as when there are fewer frames than `min_frames`.
     """
     frames, count = len(log_probs), len(tokens)
     labels = np.array([0, *tokens])
@@ -210,10 +211,12 @@ def _time_words(
 
 
 def seconds_of(recognizer: Recognizer, first: np.ndarray, end: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """(n,) first frames, and frames after the last, of tokens or words -> seconds where these begin: lead_s early, but
-    not before the last frame of the one before is over; and seconds where their last frames end."""
+    """(n,) first frames, and frames after the last, of tokens or words -> seconds where they begin and where they end.
+
+    They begin emission_delay_s before their first frame, but not before the last frame of the one before is over.
+    """
     lasts = (end - 0.5) * recognizer.frame_s
-    return np.maximum(first * recognizer.frame_s - recognizer.lead_s, np.append(0.0, lasts[:-1])), lasts
+    return np.maximum(first * recognizer.frame_s - recognizer.emission_delay_s, np.append(0.0, lasts[:-1])), lasts
 
 
 def word_edges(

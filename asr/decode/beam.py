@@ -2,7 +2,7 @@
 
 Graves (2012), Hannun et al. (2014). The score of a text is the sum over all its alignments, not the best one:
 
-    ln p(text | audio) + lm_weight · ln p(text) + word_bonus · words + what hot words earn
+    ln p(text | audio) + lm_weight · ln p(text) + word_insertion_bonus · words + what hot words earn
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ from asr.decode.batch import log_prob_rows
 from asr.decode.greedy import Hypothesis
 from asr.decode.hotwords import build_hot_words
 from asr.decode.lexicon import Lexicon, build_lexicon
-from asr.decode.prefixes import NODE, Rules
+from asr.decode.prefixes import NODE, SearchSettings
 from asr.decode.search import Limits, search
 from asr.errors import ConfigError, ModelError
 from asr.lm.model import LanguageModel
 from asr.lm.trie import Level, build
 from asr.lm.units import END_ID, SPACE, SPECIAL, UNKNOWN_ID
-from asr.text import Tokenizer, listed, normalise
+from asr.text import Tokenizer, listed, normalize
 from asr.util.jit import is_compiled
 
 LOWEST = -1e4  # what ln 0 counts as, so that a frame that allows nothing does not end the search
@@ -38,28 +38,28 @@ LOWEST = -1e4  # what ln 0 counts as, so that a frame that allows nothing does n
 class BeamSettings:
     """beam: prefixes kept from frame to frame; beam_threshold: how far below the best of them, in nats.
 
-    most_tokens: tried in a frame; token_threshold: how far below the frame's best symbol, in nats.
-    word_bonus: for every word, or for every token where the language model scores tokens.
+    max_tokens: tried in a frame; token_threshold: how far below the frame's best symbol, in nats.
+    word_insertion_bonus: for every word, or for every token where the language model scores tokens.
     unknown_penalty: for words the language model lacks, beside its own score of them. closed: there are none.
     """
 
     beam: int = 128
     beam_threshold: float = 16.0
-    most_tokens: int = 64
+    max_tokens: int = 64
     token_threshold: float = 5.0
     lm_weight: float = 0.5
-    word_bonus: float = 0.5
+    word_insertion_bonus: float = 0.5
     unknown_penalty: float = -10.0
     closed: bool = False
 
     def __post_init__(self) -> None:
-        for name, most in (("beam", 10_000), ("most_tokens", 1_000_000)):
+        for name, most in (("beam", 10_000), ("max_tokens", 1_000_000)):
             if not 1 <= getattr(self, name) <= most:
                 raise ConfigError(f"{name} is {getattr(self, name)}: expected 1 to {most:,}")
         for name in ("beam_threshold", "token_threshold"):
             if not 0 <= getattr(self, name) <= 1e9:
                 raise ConfigError(f"{name} is {getattr(self, name)}: expected a number of nats, 0 to 1e9")
-        for name in ("lm_weight", "word_bonus", "unknown_penalty"):
+        for name in ("lm_weight", "word_insertion_bonus", "unknown_penalty"):
             if not abs(getattr(self, name)) <= 1000:
                 raise ConfigError(f"{name} is {getattr(self, name)}: expected a number between -1000 and 1000")
 
@@ -79,17 +79,17 @@ class BeamSearch:
     """A search with all it needs, made by `prepare`; any number of threads may use it at once."""
 
     settings: BeamSettings
-    rules: Rules
+    rules: SearchSettings
     lm: LanguageModel
 
     @property
-    def confidence_map(self) -> tuple[float, float] | None:
-        return self.lm.confidence_map
+    def platt_scaling(self) -> tuple[float, float] | None:
+        return self.lm.platt_scaling
 
     def n_best(self, log_probs: np.ndarray, count: int = 1) -> list[Scored]:
         """(frames, tokens) -> at most `count` token sequences, best first; at least one, which may be empty."""
         s = self.settings
-        limits = Limits(s.beam, float(s.beam_threshold), s.most_tokens, float(s.token_threshold), count)
+        limits = Limits(s.beam, float(s.beam_threshold), s.max_tokens, float(s.token_threshold), count)
         tree = np.empty(1 + len(log_probs) * s.beam, NODE)
         tokens, ends, scores = search(_finite(log_probs), tree, limits, self.rules, self.lm.tables)
         bounds = pairwise([0, *ends.tolist()])
@@ -117,12 +117,12 @@ class BeamSearch:
 
 def prepare(
     tokenizer: Tokenizer,
-    normaliser: str,
+    normalizer: str,
     settings: BeamSettings | None = None,
     lm: LanguageModel | None = None,
     hot_words: Mapping[str, float] | None = None,
 ) -> BeamSearch:
-    """Make a search for a model's tokens and normaliser.
+    """Make a search for a model's tokens and normalizer.
 
     settings: where there are none, those that the language model was tuned to.
     hot_words: weights in nats a token; they may be spelled with any language model, and in a closed vocabulary.
@@ -132,32 +132,32 @@ def prepare(
     """
     settings = settings or BeamSettings(**(lm.weights if lm else {}))
     if settings.closed and tokenizer.kind == "words":
-        raise ConfigError("the recogniser's tokens are words, so it hears no others anyway: leave out --closed")
+        raise ConfigError("the recognizer's tokens are words, so it hears no others anyway: leave out --closed")
     if lm is not None:
-        _check_fit(lm, tokenizer, normaliser)
+        _check_fit(lm, tokenizer, normalizer)
     by_word = tokenizer.kind == "characters" and (tokenizer.space >= 0 if lm is None else lm.unit == "word")
-    hot = build_hot_words(hot_words or {}, tokenizer, normaliser)
+    hot = build_hot_words(hot_words or {}, tokenizer, normalizer)
     known = lm or _no_lm()
-    extra = [word for text in hot_words or () for word in normalise(text, normaliser).split()]
+    extra = [word for text in hot_words or () for word in normalize(text, normalizer).split()]
     lexicon = _make_lexicon(known if by_word else _no_lm(), settings, extra if by_word else [], tokenizer)
     if lm is not None and by_word:
         _check_spelling(lm, lexicon)
     if settings.closed and len(lexicon.unit) == 1:
         raise ConfigError("a closed vocabulary needs a language model of words (--lm), or hot words")
     penalty = settings.unknown_penalty if lm is not None else 0.0
-    most_gain = settings.word_bonus + max(0.0, penalty) + hot.given.max() + hot.pending.max()
+    max_gain = settings.word_insertion_bonus + max(0.0, penalty) + hot.given.max() + hot.pending.max()
     return BeamSearch(
         settings,
-        Rules(
+        SearchSettings(
             space=tokenizer.space,
             by_word=by_word,
             closed=settings.closed,
             scored=lm is not None,
             lm_weight=float(settings.lm_weight),
-            bonus=float(settings.word_bonus),
+            bonus=float(settings.word_insertion_bonus),
             unknown_penalty=float(penalty),
             unknown_ahead=float(settings.lm_weight * known.tables.unigrams[UNKNOWN_ID, 0] + penalty),
-            most_gain=float(most_gain) if settings.lm_weight >= 0 else math.inf,
+            max_gain=float(max_gain) if settings.lm_weight >= 0 else math.inf,
             unknown_unit=UNKNOWN_ID,
             end_unit=END_ID,
             start=known.start_state,
@@ -169,17 +169,17 @@ def prepare(
     )
 
 
-def _check_fit(lm: LanguageModel, tokenizer: Tokenizer, normaliser: str) -> None:
-    if lm.normaliser is not None and lm.normaliser != normaliser:
+def _check_fit(lm: LanguageModel, tokenizer: Tokenizer, normalizer: str) -> None:
+    if lm.normalizer is not None and lm.normalizer != normalizer:
         raise ModelError(
-            f"the language model's text went through the normaliser '{lm.normaliser}', the recogniser's through"
-            f" '{normaliser}': train the language model with --normaliser {normaliser}"
+            f"the language model's text went through the normalizer '{lm.normalizer}', the recognizer's through"
+            f" '{normalizer}': train the language model with --normalizer {normalizer}"
         )
     if lm.unit == "character" and tokenizer.kind == "words":
-        raise ModelError("the recogniser's tokens are words, the language model's units characters: use one of words")
+        raise ModelError("the recognizer's tokens are words, the language model's units characters: use one of words")
     if lm.unit == "word" and tokenizer.kind == "characters" and tokenizer.space < 0:
         raise ModelError(
-            "the recogniser's tokens hold no space to end a word: use a language model of characters (--unit character)"
+            "the recognizer's tokens hold no space to end a word: use a language model of characters (--unit character)"
         )
 
 
@@ -190,7 +190,7 @@ def _check_spelling(lm: LanguageModel, lexicon: Lexicon) -> None:
     if mass[spelled].sum() < 0.5 * mass[END_ID + 1 :].sum():
         lacking = np.setdiff1d(np.arange(END_ID + 1, len(lm.words)), spelled)
         words = [lm.words[i] for i in lacking[np.argsort(-mass[lacking], kind="stable")][:3]]
-        raise ModelError(f"the recogniser cannot spell most of the language model's words, such as {listed(words)}")
+        raise ModelError(f"the recognizer cannot spell most of the language model's words, such as {listed(words)}")
 
 
 def _make_lexicon(lm: LanguageModel, settings: BeamSettings, extra: list[str], tokenizer: Tokenizer) -> Lexicon:

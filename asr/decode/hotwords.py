@@ -1,4 +1,4 @@
-"""Words to be listened for: an automaton that says after every token how much a prefix is to be favoured.
+"""Words to be listened for: an automaton that says after every token how much a prefix is to be favored.
 
 Aho and Corasick (1975). A word earns its weight token by token, and loses it again where the text goes another way.
 """
@@ -14,7 +14,7 @@ from typing import NamedTuple
 import numpy as np
 
 from asr.errors import TextError
-from asr.text import Tokenizer, listed, normalise
+from asr.text import Tokenizer, listed, normalize
 
 WEIGHT = 0.6  # nats a token, where none is given: more hears words that nobody said, see scripts/bench_hotwords.py
 HEAVIEST = 100.0
@@ -70,7 +70,7 @@ def _lines(path: Path) -> list[tuple[str, str]]:
     return [(line, f"{path}, line {i}") for i, line in enumerate(lines, 1) if line.strip()]
 
 
-def build_hot_words(weights: Mapping[str, float], tokenizer: Tokenizer, normaliser: str) -> HotWords:
+def build_hot_words(weights: Mapping[str, float], tokenizer: Tokenizer, normalizer: str) -> HotWords:
     """Whole words only, where the tokens have a space: "art" is not found in "party".
 
     Raises TextError naming a word that the model cannot spell.
@@ -81,7 +81,7 @@ def build_hot_words(weights: Mapping[str, float], tokenizer: Tokenizer, normalis
     whole: dict[tuple[int, ...], float] = {}
     lent: dict[tuple[int, ...], float] = defaultdict(float)
     for word, weight in weights.items():
-        letters = _spell(word, tokenizer, normaliser)
+        letters = _spell(word, tokenizer, normalizer)
         phrase = (*bounds, *letters, *bounds)
         for place, token in enumerate(phrase):
             before, matched = phrase[:place], phrase[: place + 1]
@@ -113,11 +113,11 @@ def build_hot_words(weights: Mapping[str, float], tokenizer: Tokenizer, normalis
     return HotWords(column, following, given, pending, start, tokenizer.space)
 
 
-def _spell(word: str, tokenizer: Tokenizer, normaliser: str) -> list[int]:
-    text = normalise(word, normaliser)
+def _spell(word: str, tokenizer: Tokenizer, normalizer: str) -> list[int]:
+    text = normalize(word, normalizer)
     missing = tokenizer.unknown(text)
     if not text:
-        raise TextError(f"hot word '{word}': nothing of it is left by '{normaliser}'")
+        raise TextError(f"hot word '{word}': nothing of it is left by '{normalizer}'")
     if missing and tokenizer.kind == "words":
         raise TextError(f"hot word '{word}': the model knows {listed(tokenizer.tokens[1:])}, not {missing[0]!r}")
     if missing:

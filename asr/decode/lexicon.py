@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-LONGEST_WORD = 64  # characters; longer ones are taken for accidents in the text and are unknown
+MAX_WORD_LENGTH = 64  # characters; longer ones are taken for accidents in the text and are unknown
 
 
 class Lexicon(NamedTuple):
@@ -32,7 +32,7 @@ def build_lexicon(words: Sequence[str], units: np.ndarray, gains: np.ndarray, to
     for index, token in enumerate(tokens):
         if index > 0 and len(token) == 1 and token != " ":
             number[ord(token)] = index
-    usable = np.array([0 < len(word) <= LONGEST_WORD for word in words], bool)
+    usable = np.array([0 < len(word) <= MAX_WORD_LENGTH for word in words], bool)
     spelled = np.array([word for word, keep in zip(words, usable, strict=True) if keep], dtype=np.str_)
     width = max(1, spelled.dtype.itemsize // 4)
     codes = spelled.view(np.uint32).reshape(len(spelled), width) if len(spelled) else np.empty((0, width), np.uint32)
@@ -45,7 +45,7 @@ def build_lexicon(words: Sequence[str], units: np.ndarray, gains: np.ndarray, to
 
 
 def _tree(letters: np.ndarray, lengths: np.ndarray, units: np.ndarray, gains: np.ndarray) -> Lexicon:
-    """Sorted words -> nodes numbered level by level, so that siblings are neighbours."""
+    """Sorted words -> nodes numbered level by level, so that siblings are neighbors."""
     inside = letters > 0
     fresh = np.ones(letters.shape, bool)  # the first word with this beginning
     fresh[1:] = np.logical_or.accumulate(letters[1:] != letters[:-1], axis=1)

@@ -19,12 +19,12 @@ from asr.util.jit import bare, inlined
 NEVER = -1e30  # stands for ln 0, so that no infinity and no NaN can come up
 
 
-class Rules(NamedTuple):
+class SearchSettings(NamedTuple):
     """What prefixes are worth beside their acoustic score.
 
     by_word: the language model scores words where they end, at the token `space`; otherwise every token, whose numbers
     in the model are units: (tokens,). closed: prefixes that begin no word of the lexicon are cut.
-    unknown_ahead: what a prefix loses as soon as it can become no known word. most_gain: what the language model, the
+    unknown_ahead: what a prefix loses as soon as it can become no known word. max_gain: what the language model, the
     bonus and the hot words can earn it with one token at most.
     """
 
@@ -36,7 +36,7 @@ class Rules(NamedTuple):
     bonus: float
     unknown_penalty: float
     unknown_ahead: float
-    most_gain: float
+    max_gain: float
     unknown_unit: int
     end_unit: int
     start: int
@@ -74,7 +74,7 @@ def log_add(a, b):
 
 @bare
 def spell(first, letters, ahead, unknown_ahead, closed, lexeme, token):
-    """One more letter: the lexicon's node (-1: no known word begins like this) and the change of the outlook."""
+    """One more letter: the lexicon's node (-1: no known word begins like this) and the change of the lookahead."""
     before = ahead[lexeme] if lexeme >= 0 else unknown_ahead
     if lexeme >= 0:
         low, end = first[lexeme], first[lexeme + 1]

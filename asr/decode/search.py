@@ -22,7 +22,7 @@ class Limits(NamedTuple):
 
     beam: int
     beam_threshold: float
-    most_tokens: int
+    max_tokens: int
     token_threshold: float
     best: int
 
@@ -97,9 +97,9 @@ def likely_tokens(frame, limits, chosen):
         if frame[token] >= least:
             chosen[count] = token
             count += 1
-    if count > limits.most_tokens:
-        largest(frame, chosen, count, limits.most_tokens)
-        count = limits.most_tokens
+    if count > limits.max_tokens:
+        largest(frame, chosen, count, limits.max_tokens)
+        count = limits.max_tokens
     return count
 
 
@@ -108,9 +108,9 @@ def look_ahead(worth, row, rules):
     """Fill Beam.worth of a prefix: (tokens,). Returns Beam.most."""
     if not rules.by_word:
         worth[:] = UNASKED
-        return row.bias + rules.most_gain
+        return row.bias + rules.max_gain
     words, hot, lexeme = rules.lexicon, rules.hot, row.lexeme
-    # A word that ends, or is found to be unknown, gives back what its outlook gave.
+    # A word that ends, or is found to be unknown, gives back what its lookahead gave.
     bias = row.bias - (words.ahead[lexeme] if lexeme >= 0 else rules.unknown_ahead)
     worth[:] = bias + (NEVER if rules.closed else rules.unknown_ahead)
     if lexeme >= 0:
@@ -121,7 +121,7 @@ def look_ahead(worth, row, rules):
             worth[token] += listen(hot.column, hot.following, hot.given, hot.pending, row.hot, token)[1]
     if rules.space >= 0:
         worth[rules.space] = UNASKED
-    return bias + rules.most_gain
+    return bias + rules.max_gain
 
 
 @inlined

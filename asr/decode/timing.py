@@ -17,7 +17,7 @@ from asr.decode.greedy import Hypothesis, Word
 from asr.model.recognizer import Recognizer
 from asr.text import Tokenizer
 
-MOST_LOGIT = 13.8  # of a raw confidence: 1 − 1e-6
+MAX_LOGIT = 13.8  # of a raw confidence: 1 − 1e-6
 
 
 def word_spans(tokens: list[int], tokenizer: Tokenizer) -> list[tuple[int, int]]:
@@ -29,17 +29,17 @@ def word_spans(tokens: list[int], tokenizer: Tokenizer) -> list[tuple[int, int]]
 
 
 def with_confidence(
-    decoder: Decoder, recognizer: Recognizer, confidence_map: tuple[float, float] | None = None
+    decoder: Decoder, recognizer: Recognizer, platt_scaling: tuple[float, float] | None = None
 ) -> Decoder:
     """The same decoder, its hypotheses with a confidence for every word, calibrated as the language model says that the
-    decoder uses, or else the recogniser, or by the map given."""
-    slope, offset = confidence_map or getattr(decoder, "confidence_map", None) or recognizer.confidence_map
+    decoder uses, or else the recognizer, or by the map given."""
+    slope, offset = platt_scaling or getattr(decoder, "platt_scaling", None) or recognizer.platt_scaling
 
     def decode(log_probs: Tensor, lengths: Tensor) -> list[Hypothesis]:
         out = []
         for rows, hypothesis in zip(log_probs.double().cpu(), decoder(log_probs, lengths), strict=True):
             raw = word_posteriors(rows, hypothesis, recognizer.tokenizer)
-            logits = raw.logit().clamp(-MOST_LOGIT, MOST_LOGIT)
+            logits = raw.logit().clamp(-MAX_LOGIT, MAX_LOGIT)
             mapped = (slope * logits + offset).sigmoid() if (slope, offset) != (1.0, 0.0) else raw
             out.append(replace(hypothesis, confidence=mapped.tolist()))
         return out
@@ -71,8 +71,8 @@ def word_posteriors(log_probs: Tensor, hypothesis: Hypothesis, tokenizer: Tokeni
 def timed_words(recognizer: Recognizer, hypothesis: Hypothesis, samples: np.ndarray, start_s: float) -> list[Word]:
     """The words of a hypothesis of (samples,) float32 that begin start_s into a recording.
 
-    As in an alignment: a word begins lead_s before its first frame, or with its sound after a pause, and ends where the
-    next one or a pause begins.
+    As in an alignment: a word begins emission_delay_s before its first frame, or with its sound after a pause, and ends
+    where the next word or a pause begins.
     """
     spans = word_spans(hypothesis.tokens, recognizer.tokenizer)
     if not spans:

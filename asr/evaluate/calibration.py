@@ -11,11 +11,11 @@ from asr.evaluate.chart import draw
 from asr.evaluate.score import Pair, right_words
 
 BINS = 15  # of equal numbers of words, those of equal confidence together
-FEWEST = 20  # words right, and words wrong, that a map is fitted to
+MIN_VALUES = 20  # words right, and words wrong, that a map is fitted to
 EDGE = 1e-6
 
 
-def judged(pairs: Sequence[Pair]) -> tuple[np.ndarray, np.ndarray]:
+def word_correctness(pairs: Sequence[Pair]) -> tuple[np.ndarray, np.ndarray]:
     """The words of all hypotheses: (words,) confidences, and whether the alignment with the reference says right."""
     known = [pair for pair in pairs if pair.confidence and len(pair.confidence) == len(pair.hypothesis.split())]
     confidence = np.array([value for pair in known for value in pair.confidence], dtype=np.float64)
@@ -26,7 +26,7 @@ def measure(confidence: np.ndarray, right: np.ndarray) -> dict[str, Any] | None:
     """What `wer.json` holds of confidences; None without words.
 
     ece: the expected calibration error (Naeini et al. 2015), the mean over words of how far their bin's mean confidence
-    is from its share of right words. nce: NIST's normalised cross entropy, 1 for an oracle, 0 for telling everywhere
+    is from its share of right words. nce: NIST's normalized cross entropy, 1 for an oracle, 0 for telling everywhere
     the share of right words; None where all words are right, or none.
     """
     if not len(confidence):
@@ -44,13 +44,13 @@ def measure(confidence: np.ndarray, right: np.ndarray) -> dict[str, Any] | None:
     return {"ece": ece, "nce": nce, "bins": bins}
 
 
-def fit_map(confidence: np.ndarray, right: np.ndarray) -> tuple[float, float]:
+def fit_platt_scaling(confidence: np.ndarray, right: np.ndarray) -> tuple[float, float]:
     """Slope and offset that make σ(slope · logit(confidence) + offset) likeliest to be right (Platt 1999, with his
     smoothed targets); (1, 0), which changes nothing, where there are too few words to tell."""
     from scipy.optimize import minimize
 
     count = int(right.sum())
-    if min(count, len(right) - count) < FEWEST:
+    if min(count, len(right) - count) < MIN_VALUES:
         return 1.0, 0.0
     clipped = confidence.clip(EDGE, 1.0 - EDGE)
     logits = np.log(clipped) - np.log1p(-clipped)

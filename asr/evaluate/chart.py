@@ -8,7 +8,7 @@ from html import escape
 import numpy as np
 
 LEFT, RIGHT, TOP, BOTTOM = 48, 392, 10, 194  # of the area that curves are drawn in
-COLOURS = ("#8aa4c8", "#d9660f")
+COLORS = ("#8aa4c8", "#d9660f")
 
 
 def draw(title: str, along: str, curves: dict[str, np.ndarray], logarithmic: bool = False) -> str | None:
@@ -41,12 +41,12 @@ def draw(title: str, along: str, curves: dict[str, np.ndarray], logarithmic: boo
         anchor = "end" if step == steps[-1] else "middle"
         out.append(f'<text x="{across(step):.1f}" y="{BOTTOM + 16}" text-anchor="{anchor}">{number(step)}</text>')
     names = ""
-    for (name, points), colour in zip(curves.items(), COLOURS, strict=False):
+    for (name, points), color in zip(curves.items(), COLORS, strict=False):
         places = [f"{across(step):.1f},{up(value):.1f}" for step, value in points]
         places += places[: len(places) == 1]  # a single point is drawn as a line to itself
-        pen = f'fill="none" stroke="{colour}" stroke-width="1.8" stroke-linejoin="round" stroke-linecap="round"'
+        pen = f'fill="none" stroke="{color}" stroke-width="1.8" stroke-linejoin="round" stroke-linecap="round"'
         out.append(f'<polyline {pen} points="{" ".join(places)}"/>')
-        names += f'<tspan fill="{colour}" dx="10">{name} {number(points[-1][1])}</tspan>'
+        names += f'<tspan fill="{color}" dx="10">{name} {number(points[-1][1])}</tspan>'
     out.append(f'<text x="{LEFT}" y="218">{along}{names}</text></svg>')
     return "\n".join(out)
 

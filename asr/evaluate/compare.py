@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from asr.errors import AsrError
-from asr.evaluate.interval import FEWEST_SPEAKERS, linearised_ratio
+from asr.evaluate.interval import MIN_SPEAKERS, linearized_ratio
 from asr.evaluate.score import Pair, score
 
 LINE = re.compile(r"(.*?) ?\(([^()\s]+)\)")  # of a trn file: text (id)
@@ -41,7 +41,7 @@ class Comparison:
 def compare(first: Path, second: Path) -> Comparison:
     """first, second: folders that `asr evaluate --output-dir` wrote.
 
-    Paired by speaker, or by utterance with fewer than four speakers: the linearised ratio's t-test on the differences
+    Paired by speaker, or by utterance with fewer than four speakers: the linearized ratio's t-test on the differences
     in errors. Raises AsrError for folders without texts, or of other test sets.
     """
     ours, theirs = read_pairs(first), read_pairs(second)
@@ -54,7 +54,7 @@ def compare(first: Path, second: Path) -> Comparison:
         raise AsrError(f"{first}: no words to compare with")
     speakers, group = np.unique([re.split("[-_]", name)[0] for name in ours], return_inverse=True)
     rates, change, unit = errors.sum(0) / words.sum(), errors[:, 1] - errors[:, 0], "utterance"
-    if FEWEST_SPEAKERS <= len(speakers) < len(ours):
+    if MIN_SPEAKERS <= len(speakers) < len(ours):
         change, words, unit = np.bincount(group, change), np.bincount(group, words), "speaker"
     return Comparison(int(words.sum()), *rates.tolist(), *_paired(change, words), unit)
 
@@ -88,6 +88,6 @@ def _paired(change: np.ndarray, words: np.ndarray) -> tuple[float | None, float 
 
     if len(change) < 2:
         return None, None, None
-    rate, deviation, reach = linearised_ratio(change, words)
+    rate, deviation, reach = linearized_ratio(change, words)
     p_value = float(2.0 * stdtr(len(change) - 1, -abs(rate) / deviation)) if deviation else float(rate == 0.0)
     return rate - reach, rate + reach, p_value

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 import numpy as np
 
 BOOTSTRAP_DRAWS = 10_000
-FEWEST_SPEAKERS = 4  # with fewer the interval is over utterances
-FEWEST_UNITS = 20  # below this a bootstrap over speakers or utterances is too narrow
+MIN_SPEAKERS = 4  # with fewer the interval is over utterances
+MIN_UNITS = 20  # below this a bootstrap over speakers or utterances is too narrow
 FEW_ERRORS = 10  # with fewer the units' spread says little: an interval may come out narrower than with no error at all
 
 
@@ -39,7 +39,7 @@ def rate_interval(
     if w.sum() == 0:
         return None
     # Two or three speakers say nothing of a fourth: t(1) and t(2) give intervals beyond all sense.
-    known = all(speaker is not None for speaker in speakers) and len(set(speakers)) >= FEWEST_SPEAKERS
+    known = all(speaker is not None for speaker in speakers) and len(set(speakers)) >= MIN_SPEAKERS
     unit = "speaker" if known else "utterance"
     if e.sum() == 0:
         return Interval(0.0, 1.0 - 0.025 ** (1.0 / w.sum()), "exact binomial (no errors)", "word")
@@ -48,8 +48,8 @@ def rate_interval(
         e, w = np.bincount(group, e), np.bincount(group, w)
     if len(e) == 1:
         return Interval(0.0, max(1.0, float(e[0] / w[0])), "none possible (one utterance)", unit)
-    interval = _cluster_robust(e, w, unit) if len(e) < FEWEST_UNITS else _bootstrap(e, w, unit, seed)
-    few = e.sum() < FEW_ERRORS or len(e) < FEWEST_UNITS or interval.low == interval.high
+    interval = _cluster_robust(e, w, unit) if len(e) < MIN_UNITS else _bootstrap(e, w, unit, seed)
+    few = e.sum() < FEW_ERRORS or len(e) < MIN_UNITS or interval.low == interval.high
     return _no_narrower_than_binomial(interval, e.sum(), w.sum()) if few else interval
 
 
@@ -74,11 +74,11 @@ def _bootstrap(e: np.ndarray, w: np.ndarray, unit: str, seed: int) -> Interval:
 
 
 def _cluster_robust(e: np.ndarray, w: np.ndarray, unit: str) -> Interval:
-    rate, _, reach = linearised_ratio(e, w)
+    rate, _, reach = linearized_ratio(e, w)
     return Interval(max(0.0, rate - reach), rate + reach, f"cluster-robust, t({len(e) - 1})", unit)
 
 
-def linearised_ratio(e: np.ndarray, w: np.ndarray) -> tuple[float, float, float]:
+def linearized_ratio(e: np.ndarray, w: np.ndarray) -> tuple[float, float, float]:
     """sum(e) / sum(w) over two units or more, its standard deviation (Cochran 1977, section 6.3), and how far its 95 %
     interval reaches, by Student's t."""
     from scipy.special import stdtrit

@@ -20,11 +20,11 @@ from asr.decode.batch import Decoder, decode_waveforms
 from asr.decode.greedy import greedy
 from asr.decode.timing import with_confidence
 from asr.errors import AudioError, ManifestError
-from asr.evaluate.calibration import diagram, judged, measure
+from asr.evaluate.calibration import diagram, measure, word_correctness
 from asr.evaluate.score import Pair, Scores, score
 from asr.model.recognizer import Recognizer
-from asr.text import normalise
-from asr.util.files import file_sha256, write_whole
+from asr.text import normalize
+from asr.util.files import file_sha256, write_atomic
 
 FORMAT = 1
 SCORES = ("wer", "cer", "ser", "hits", "substitutions", "deletions", "insertions", "words", "utterances")
@@ -51,15 +51,15 @@ def evaluate(recognizer: Recognizer, examples: Iterable[Example], decoder: Decod
     """Decode utterances with (samples,) float32 waveforms at the model's rate and pair them with their references."""
     result = Evaluation()
     decode = with_confidence(decoder, recognizer)
-    normaliser = recognizer.text.normaliser
+    normalizer = recognizer.text.normalizer
     for chunk in chunks(examples, recognizer.sample_rate):
         began = time.perf_counter()
         hypotheses = decode_waveforms(recognizer, [samples for _, samples in chunk], decode)
         result.compute_s += time.perf_counter() - began
         for (utterance, samples), hypothesis in zip(chunk, hypotheses, strict=True):
             result.audio_s += len(samples) / recognizer.sample_rate
-            text = normalise(recognizer.tokenizer.decode(hypothesis.tokens), normaliser)
-            reference = normalise(utterance.text or "", normaliser)
+            text = normalize(recognizer.tokenizer.decode(hypothesis.tokens), normalizer)
+            reference = normalize(utterance.text or "", normalizer)
             result.pairs.append(Pair(utterance.id, reference, text, utterance.speaker, tuple(hypothesis.confidence)))
     return result
 
@@ -127,10 +127,10 @@ def make_record(
         "wer_ci95": [interval.low, interval.high] if interval else None,
         "ci_method": interval.method if interval else None,
         "ci_unit": interval.unit if interval else None,
-        "confidence": measure(*judged(evaluation.pairs)),
+        "confidence": measure(*word_correctness(evaluation.pairs)),
         "rtf": evaluation.compute_s / evaluation.audio_s if evaluation.audio_s else None,
         "audio_s": round(evaluation.audio_s, 3),
-        "normaliser": recognizer.text.normaliser,
+        "normalizer": recognizer.text.normalizer,
         "decoder": decoder,
         "model": str(model),
         "model_sha256": model_sha256(model),
@@ -154,7 +154,7 @@ def write_evaluation(folder: Path, evaluation: Evaluation, record: dict[str, Any
         (folder / name).write_text("".join(lines), encoding="utf-8")
     if record["confidence"]:
         (folder / "confidence.svg").write_text(diagram(record["confidence"]), encoding="utf-8")
-    write_whole(folder / "wer.json", json.dumps(record, indent=2, ensure_ascii=False) + "\n")
+    write_atomic(folder / "wer.json", json.dumps(record, indent=2, ensure_ascii=False) + "\n")
 
 
 def stored_evaluation(

@@ -12,7 +12,7 @@ from asr.evaluate.interval import Interval, rate_interval
 
 @dataclass(frozen=True)
 class Pair:
-    """One scored utterance: normalised texts. confidence: of each word of the hypothesis, where it is known."""
+    """One scored utterance: normalized texts. confidence: of each word of the hypothesis, where it is known."""
 
     id: str
     reference: str
@@ -102,7 +102,7 @@ def diagnose(scores: Scores) -> str | None:
     if scores.hits == 0:
         return (
             "not one word is right: compare ref.trn and hyp.trn (--output-dir). Common causes: the texts belong to"
-            " other audio, another language or spelling than the model's, or the wrong normaliser"
+            " other audio, another language or spelling than the model's, or the wrong normalizer"
         )
     return None
 

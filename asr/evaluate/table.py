@@ -33,7 +33,7 @@ def print_table(record: dict[str, Any], expect: float | None = None) -> None:
     if confidence := record.get("confidence"):
         error = f"{_percent(confidence['ece'])} from the share of right words (ECE, {len(confidence['bins'])} bins)"
         table.add_row("confidences", error)
-    table.add_row("normaliser", record["normaliser"])
+    table.add_row("normalizer", record["normalizer"])
     table.add_row("decoder", record["decoder"]["kind"])
     table.add_row("real-time factor", f"{record['rtf']:.4f} on {record['device']}" if record["rtf"] else "–")
     console = Console() if Console().is_terminal else Console(width=200)

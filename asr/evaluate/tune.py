@@ -22,13 +22,13 @@ from asr.decode.batch import decode_waveforms, log_prob_rows
 from asr.decode.beam import BeamSettings, prepare
 from asr.decode.timing import with_confidence
 from asr.errors import ManifestError
-from asr.evaluate.calibration import fit_map, judged
+from asr.evaluate.calibration import fit_platt_scaling, word_correctness
 from asr.evaluate.run import chunks, model_sha256, readable
 from asr.evaluate.score import Pair, score
 from asr.lm.folder import store_tuned
 from asr.lm.model import LanguageModel
 from asr.model.recognizer import Recognizer
-from asr.text import normalise
+from asr.text import normalize
 from asr.util.files import file_sha256
 
 
@@ -36,14 +36,14 @@ class Weights(NamedTuple):
     """Those of BeamSettings."""
 
     lm_weight: float
-    word_bonus: float
+    word_insertion_bonus: float
     unknown_penalty: float
 
 
 GRID = [Weights(*values, -10.0) for values in product((0.25, 0.5, 0.75, 1.0, 1.5), (0.0, 1.5, 3.0))]
 STEP = Weights(0.2, 1.0, 4.0)
 SHARES = (1.0, 0.5, 0.25)  # of a step
-MOST_TRIALS = 100
+MAX_TRIALS = 100
 
 
 class Trial(NamedTuple):
@@ -56,7 +56,7 @@ class Trial(NamedTuple):
 
 @dataclass
 class Development:
-    """log_probs: (frames, tokens) float32 of each utterance; references: their normalised texts; failed: why others
+    """log_probs: (frames, tokens) float32 of each utterance; references: their normalized texts; failed: why others
     could not be read."""
 
     log_probs: list[np.ndarray] = field(default_factory=list)
@@ -71,10 +71,10 @@ def compute(recognizer: Recognizer, manifest: Manifest, utterances: Iterable[Utt
     Raises ManifestError for utterances without text, and where no words remain.
     """
     made = Development()
-    normaliser = recognizer.text.normaliser
+    normalizer = recognizer.text.normalizer
     examples = readable(manifest, utterances, recognizer.sample_rate, made.failed)
     for chunk in chunks(examples, recognizer.sample_rate):
-        made.references += [normalise(utterance.text or "", normaliser) for utterance, _ in chunk]
+        made.references += [normalize(utterance.text or "", normalizer) for utterance, _ in chunk]
         made.log_probs += decode_waveforms(recognizer, [samples for _, samples in chunk], log_prob_rows)
     if not any(made.references):
         unread = f"; {len(made.failed)} could not be read, such as {made.failed[0]}" if made.failed else ""
@@ -89,13 +89,13 @@ def tune(
 
     Raises ModelError, ConfigError for what does not fit, with the first.
     """
-    tokenizer, normaliser = recognizer.tokenizer, recognizer.text.normaliser
+    tokenizer, normalizer = recognizer.tokenizer, recognizer.text.normalizer
 
     def measure(weights: Weights) -> Trial:
-        search = prepare(tokenizer, normaliser, replace(settings, **weights._asdict()), lm)
+        search = prepare(tokenizer, normalizer, replace(settings, **weights._asdict()), lm)
         with ThreadPoolExecutor(os.cpu_count()) as pool:
             best = pool.map(lambda log_probs: search.n_best(log_probs)[0].tokens, development.log_probs)
-            texts = [normalise(tokenizer.decode(tokens), normaliser) for tokens in best]
+            texts = [normalize(tokenizer.decode(tokens), normalizer) for tokens in best]
         scores = score([Pair("", *texts) for texts in zip(development.references, texts, strict=True)])
         return Trial(weights, scores.wer, scores.cer)
 
@@ -107,7 +107,7 @@ def search_weights(measure: Callable[[Weights], Trial], unknown_words: bool = Tr
     tried: dict[Weights, Trial] = {}
 
     def attempt(weights: Weights) -> Iterator[Trial]:
-        if weights not in tried and weights.lm_weight >= 0 and len(tried) < MOST_TRIALS:
+        if weights not in tried and weights.lm_weight >= 0 and len(tried) < MAX_TRIALS:
             tried[weights] = measure(weights)
             yield tried[weights]
 
@@ -136,30 +136,30 @@ def map_confidences(
 
     settings: with the weights.
     """
-    normaliser = recognizer.text.normaliser
-    search = prepare(recognizer.tokenizer, normaliser, settings, lm)
+    normalizer = recognizer.text.normalizer
+    search = prepare(recognizer.tokenizer, normalizer, settings, lm)
     decode = with_confidence(search, recognizer, (1.0, 0.0))
     pairs = []
     for log_probs, reference in zip(development.log_probs, development.references, strict=True):
         [found] = decode(torch.from_numpy(log_probs).unsqueeze(0), torch.tensor([len(log_probs)]))
-        text = normalise(recognizer.tokenizer.decode(found.tokens), normaliser)
+        text = normalize(recognizer.tokenizer.decode(found.tokens), normalizer)
         pairs.append(Pair("", reference, text, confidence=tuple(found.confidence)))
-    return fit_map(*judged(pairs))
+    return fit_platt_scaling(*word_correctness(pairs))
 
 
 def store(
     folder: Path,
     best: Trial,
-    confidence_map: tuple[float, float],
+    platt_scaling: tuple[float, float],
     settings: BeamSettings,
     recognizer: Recognizer,
     model: Path,
     manifest: Path,
 ) -> None:
-    """Write weights into a language model's lm.json, and what they were measured with; `model` is the recogniser's
+    """Write weights into a language model's lm.json, and what they were measured with; `model` is the recognizer's
     folder."""
     source = {
-        "confidence_map": list(confidence_map),
+        "platt_scaling": list(platt_scaling),
         "wer": best.wer,
         "cer": best.cer,
         "beam": settings.beam,

@@ -18,7 +18,7 @@ from asr.lm.units import SPECIAL
 
 LN10 = math.log(10)
 LEAST = -99.0  # log10, of what never happens
-MOST_ORDERS = 10
+MAX_ORDERS = 10
 _BLOCK = 100_000
 _BACKSLASH = ord("\\")
 
@@ -147,8 +147,8 @@ def _read_sections(path: Path) -> tuple[dict[bytes, int], list[Ngrams]]:
                 sections[-1].add(fields, index)
             else:
                 match = re.fullmatch(rb"ngram\s+(\d{1,9})\s*=\s*(\d{1,18})", line.strip())
-                if not match or not 1 <= int(match[1]) <= MOST_ORDERS:
-                    raise ValueError(f"'ngram ORDER=COUNT' is expected here, ORDER 1 to {MOST_ORDERS}")
+                if not match or not 1 <= int(match[1]) <= MAX_ORDERS:
+                    raise ValueError(f"'ngram ORDER=COUNT' is expected here, ORDER 1 to {MAX_ORDERS}")
                 declared[int(match[1])] = int(match[2])
         except (KeyError, ValueError) as error:
             unknown = isinstance(error, KeyError)

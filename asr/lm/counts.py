@@ -13,7 +13,7 @@ import numpy as np
 from asr.errors import TextError
 from asr.lm.textfile import read_lines
 from asr.lm.units import END, END_ID, SPECIAL, START, START_ID, UNKNOWN_ID, units_of
-from asr.text import normalise
+from asr.text import normalize
 
 
 @dataclass
@@ -47,7 +47,7 @@ class Counts:
         return len(self.words)
 
 
-def read_corpus(paths: Sequence[Path], unit: str, normaliser: str, say: Callable[[str], None]) -> Corpus:
+def read_corpus(paths: Sequence[Path], unit: str, normalizer: str, say: Callable[[str], None]) -> Corpus:
     """Texts, one sentence a line. Raises TextError naming the file and the line."""
     index = defaultdict[str, int](None, {word: number for number, word in enumerate(SPECIAL)})
     index.default_factory = index.__len__  # a new word gets the next number
@@ -56,7 +56,7 @@ def read_corpus(paths: Sequence[Path], unit: str, normaliser: str, say: Callable
     for path in paths:
         for row, line in enumerate(read_lines(path), 1):
             try:
-                text = normalise(line.decode(), normaliser)
+                text = normalize(line.decode(), normalizer)
             except UnicodeDecodeError as error:
                 raise TextError(f"{path}: line {row} is not UTF-8 ({error.reason}); convert the file first") from None
             units = units_of(unit, text)

@@ -14,10 +14,14 @@ import numpy as np
 from asr import __version__
 from asr.errors import ModelError
 from asr.lm.trie import Tables, shapes
-from asr.util.files import write_whole
+from asr.util.files import write_atomic
 
 FORMAT_VERSION = 1
-WEIGHTS = ("lm_weight", "word_bonus", "unknown_penalty")  # of a search, see asr.decode.beam; lm.json may hold them
+WEIGHTS = (
+    "lm_weight",
+    "word_insertion_bonus",
+    "unknown_penalty",
+)  # of a search, see asr.decode.beam; lm.json may hold them
 
 
 def save_folder(folder: Path, tables: Tables, words: Sequence[str], about: dict[str, Any]) -> None:
@@ -65,7 +69,7 @@ def read_about(folder: Path) -> dict[str, Any]:
 
 def store_tuned(folder: Path, tuned: dict[str, Any]) -> None:
     """Put weights, and where they come from, into a model's lm.json; nothing else in the folder changes."""
-    write_whole(folder / "lm.json", _json(read_about(folder) | {"tuned": tuned}))
+    write_atomic(folder / "lm.json", _json(read_about(folder) | {"tuned": tuned}))
 
 
 def load_folder(folder: Path) -> tuple[Tables, list[str], dict[str, Any]]:
@@ -89,11 +93,11 @@ def load_folder(folder: Path) -> tuple[Tables, list[str], dict[str, Any]]:
             raise ValueError(f"{len(words)} lines in words.txt for {len(tables.unigrams)} words")
         tuned = about.setdefault("tuned", {})
         tuned |= {name: float(tuned[name]) for name in WEIGHTS if name in tuned}
-        if "confidence_map" in tuned:
-            slope, offset = map(float, tuned["confidence_map"])
+        if "platt_scaling" in tuned:
+            slope, offset = map(float, tuned["platt_scaling"])
             if not (0 <= slope <= 1e3 and abs(offset) <= 1e3):
-                raise ValueError(f"confidence_map is {slope}, {offset}")
-            tuned["confidence_map"] = slope, offset
+                raise ValueError(f"platt_scaling is {slope}, {offset}")
+            tuned["platt_scaling"] = slope, offset
         if not all(abs(tuned[name]) <= 1000 for name in WEIGHTS if name in tuned):
             raise ValueError(f"tuned is {tuned}")
     except (OSError, KeyError, TypeError, ValueError, OverflowError, AttributeError, IndexError) as error:

@@ -15,7 +15,7 @@ from asr.lm import trie
 from asr.lm.folder import WEIGHTS, load_folder, save_folder
 from asr.lm.trie import EMPTY, Level, Tables
 from asr.lm.units import END_ID, START_ID, UNKNOWN_ID, units_of
-from asr.text import normalise
+from asr.text import normalize
 
 
 @dataclass(frozen=True)
@@ -37,14 +37,14 @@ class LanguageModel:
     """An n-gram model of words or characters.
 
     tables: for asr.lm.trie.score; words: in the order of their numbers, <unk>, <s> and </s> first; unit: see
-    asr.lm.units; normaliser: what the text went through that it was estimated from, None where that is not known;
+    asr.lm.units; normalizer: what the text went through that it was estimated from, None where that is not known;
     record: where it comes from; tuned: weights for a search and where they come from, see asr.evaluate.tune.
     """
 
     tables: Tables
     words: list[str]
     unit: str = "word"
-    normaliser: str | None = None
+    normalizer: str | None = None
     record: dict[str, Any] = field(default_factory=dict)
     tuned: dict[str, Any] = field(default_factory=dict)
 
@@ -55,7 +55,7 @@ class LanguageModel:
 
     @classmethod
     def load(cls, path: str | Path, bits: int = 16) -> LanguageModel:
-        """Map a model's folder, or read an ARPA file, whose values are packed into so many bits; its normaliser is not
+        """Map a model's folder, or read an ARPA file, whose values are packed into so many bits; its normalizer is not
         known. Raises ModelError naming the file, and its line where known."""
         path = Path(path)
         if not path.is_dir():
@@ -64,15 +64,15 @@ class LanguageModel:
             words, levels = read_arpa(path)
             return cls(trie.build(levels, bits), words)
         tables, words, about = load_folder(path)
-        unit, normaliser = about.get("unit", "word"), about.get("normaliser")
-        return cls(tables, words, unit, normaliser, about.get("record") or {}, about["tuned"])
+        unit, normalizer = about.get("unit", "word"), about.get("normalizer")
+        return cls(tables, words, unit, normalizer, about.get("record") or {}, about["tuned"])
 
     def save(self, folder: str | Path) -> None:
         """Write a model's folder; see asr.lm.folder."""
         about = {
             "unit": self.unit,
             "order": self.order,
-            "normaliser": self.normaliser,
+            "normalizer": self.normalizer,
             "ngrams": np.diff(self.tables.starts).tolist(),
             "record": self.record,
             "tuned": self.tuned,
@@ -89,9 +89,9 @@ class LanguageModel:
         return {name: self.tuned[name] for name in WEIGHTS if name in self.tuned}
 
     @property
-    def confidence_map(self) -> tuple[float, float] | None:
+    def platt_scaling(self) -> tuple[float, float] | None:
         """For confidences of words that a search found with this model, as tuned; see asr.decode.timing."""
-        return self.tuned.get("confidence_map")
+        return self.tuned.get("platt_scaling")
 
     @property
     def start_state(self) -> int:
@@ -116,8 +116,8 @@ class LanguageModel:
         return trie.score_words(self.tables, self.start_state, np.append(self.ids(words), END_ID))
 
     def perplexity(self, texts: Iterable[str]) -> Perplexity:
-        """Of sentences, which go through the model's normaliser first; empty ones are left out."""
-        sentences = (units_of(self.unit, normalise(text, self.normaliser or "none")) for text in texts)
+        """Of sentences, which go through the model's normalizer first; empty ones are left out."""
+        sentences = (units_of(self.unit, normalize(text, self.normalizer or "none")) for text in texts)
         ids = [np.append(self.ids(units), END_ID) for units in sentences if units]
         if not ids:
             return Perplexity(math.nan, math.nan, 0, 0, 0)

@@ -13,7 +13,7 @@ from asr.lm.model import LanguageModel
 from asr.lm.textfile import read_lines
 from asr.lm.trie import Level, build
 from asr.lm.units import SPECIAL, UNITS
-from asr.text import NORMALISERS
+from asr.text import NORMALIZERS
 from asr.util.files import file_sha256
 from asr.util.format import plural
 
@@ -25,14 +25,14 @@ class LmConfig:
 
     order: int = 3
     unit: str = "word"
-    normaliser: str = "basic"
+    normalizer: str = "basic"
     prune: tuple[int, ...] = ()
     vocabulary: int | None = None
     min_count: int = 1
     bits: int = 8
 
     def __post_init__(self) -> None:
-        for name, known in (("unit", UNITS), ("normaliser", NORMALISERS)):
+        for name, known in (("unit", UNITS), ("normalizer", NORMALIZERS)):
             if getattr(self, name) not in known:
                 raise ConfigError(f"{name}={getattr(self, name)}: there are {', '.join(known)}")
         for name, least, most in (("order", 1, 10), ("bits", 2, 16), ("min_count", 1, 10**9), ("vocabulary", 1, 10**9)):
@@ -49,7 +49,7 @@ def train(
     texts, heldout: files of one sentence a line; the perplexity is measured on the latter.
     Raises TextError, ConfigError.
     """
-    corpus = read_corpus(texts, config.unit, config.normaliser, say)
+    corpus = read_corpus(texts, config.unit, config.normalizer, say)
     different = len(corpus.words) - len(SPECIAL)
     say(f"{plural(corpus.units, config.unit)} in {plural(corpus.sentences, 'sentence')}, {different:,} different")
     sources = [{"file": path.name, "sha256": file_sha256(path)} for path in texts]
@@ -60,7 +60,7 @@ def train(
     for order, (all_of, kept) in enumerate(zip(counts, levels, strict=True), 1):
         say(f"{order}-grams: {len(all_of):,}" + (f", {len(kept):,} kept" if len(kept) < len(all_of) else ""))
     record["discounts"] = discounts
-    model = LanguageModel(build(levels, config.bits), corpus.words, config.unit, config.normaliser, record)
+    model = LanguageModel(build(levels, config.bits), corpus.words, config.unit, config.normalizer, record)
     if heldout is not None:
         measured = model.perplexity(line.decode(errors="replace") for line in read_lines(heldout))
         record["perplexity"] = {"file": heldout.name, "sha256": file_sha256(heldout), **vars(measured)}

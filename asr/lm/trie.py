@@ -5,7 +5,7 @@ by the last word, so that the children of a node lie side by side. A state of a 
 n-gram, shorter than the model's order, that the words so far end in; EMPTY where there is none.
 
 Every array of integers is a stream of fixed width. A higher-order node costs one word number and one code of `bits` for
-its probability, as in the quantised trie of KenLM (Heafield 2011, section 3.2); contexts cost one code more for their
+its probability, as in the quantized trie of KenLM (Heafield 2011, section 3.2); contexts cost one code more for their
 backoff weight and the place of their first child. Single words keep theirs as float32.
 """
 

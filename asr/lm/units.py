@@ -11,5 +11,5 @@ SPACE = "\u2581"  # a space among characters: in files, spaces separate units
 
 
 def units_of(unit: str, text: str) -> Sequence[str]:
-    """A normalised text as units."""
+    """A normalized text as units."""
     return text.split() if unit == "word" else text.replace(" ", SPACE)

@@ -1,1 +1,1 @@
-"""The recogniser: recurrent cells, encoder, CTC head, and the folder it is stored in."""
+"""The recognizer: recurrent cells, encoder, CTC head, and the folder it is stored in."""

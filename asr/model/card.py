@@ -19,27 +19,28 @@ def chosen(record: dict[str, Any]) -> str:
 
 
 def model_card(recognizer: Recognizer) -> str:
-    """Markdown: what the model understands, its licence, how it was made, how well it does, how to use it."""
+    """Markdown: what the model understands, its license, how it was made, how well it does, how to use it."""
     record = recognizer.training_record
     model = recognizer.config
     direction = "bidirectional" if model.bidirectional else "unidirectional"
+    layers = f"{model.layers} {direction} {model.cell} layers of {model.hidden_size}"
     lines = [
         f"# {recognizer.name}",
         "",
-        record.get("description") or "A speech recogniser made with asr.",
+        record.get("description") or "A speech recognizer made with asr.",
         "",
         "| | |",
         "| --- | --- |",
-        f"| encoder | {model.layers} {direction} {model.cell} layers of {model.width}, time ÷ {model.subsampling} |",
+        f"| encoder | {layers}, time ÷ {model.subsampling} |",
         f"| parameters | {recognizer.parameter_count:,} |",
         f"| audio | {recognizer.sample_rate} Hz (other rates are converted) |",
         f"| tokens | {len(recognizer.tokenizer)} {recognizer.tokenizer.kind}, blank included |",
-        f"| normaliser | {recognizer.text.normaliser} |",
+        f"| normalizer | {recognizer.text.normalizer} |",
         f"| trained on | {record.get('utterances')} utterances, {record.get('hours')} h |",
         f"| training | {record.get('epochs')} epochs, {record.get('minutes')} min on {record.get('device')},"
         f" seed {record.get('seed')} |",
         f"| development WER | {percent(record.get('dev_wer'))} ({chosen(record)}) |",
-        f"| licence | {record.get('licence') or 'not stated'} |",
+        f"| license | {record.get('license') or 'not stated'} |",
         "",
     ]
     results = record.get("results") or []

@@ -17,7 +17,7 @@ class CTCHead(nn.Module):
 
     It starts at zero, every symbol equally likely in every frame. From there CTC's first steps go to the blank (Zeyer
     et al. 2021), and symbols then appear where the audio shows them. A random start often falls into the other
-    solution, long runs of symbols without blanks, timed by counting, that generalises badly.
+    solution, long runs of symbols without blanks, timed by counting, that generalizes badly.
     """
 
     def __init__(self, inputs: int, vocabulary: int) -> None:
@@ -32,18 +32,18 @@ class CTCHead(nn.Module):
 
 class Loss(NamedTuple):
     """total: sum of −ln p(tokens | audio) over the utterances; infeasible: how many have too few frames and count
-    nothing; blank_share: share of frames whose best symbol is the blank (near 1: the model has learned no more);
+    nothing; blank_fraction: share of frames whose best symbol is the blank (near 1: the model has learned no more);
     symbols_per_frame: what the best path puts out. All but `utterances` are scalars on the device."""
 
     total: Tensor
     utterances: int
     infeasible: Tensor
-    blank_share: Tensor
+    blank_fraction: Tensor
     symbols_per_frame: Tensor
 
 
 def frames_needed(tokens: Tensor, token_lengths: Tensor) -> Tensor:
-    """tokens: (batch, most tokens), padded -> (batch,): one frame a token and a blank between equal neighbours."""
+    """tokens: (batch, most tokens), padded -> (batch,): one frame a token and a blank between equal neighbors."""
     repeats = (tokens[:, 1:] == tokens[:, :-1]) & length_mask(token_lengths - 1, max(tokens.shape[1] - 1, 0))
     return token_lengths + repeats.sum(1)
 
@@ -64,6 +64,6 @@ def ctc(log_probs: Tensor, lengths: Tensor, tokens: Tensor, token_lengths: Tenso
     blank = best == BLANK_INDEX
     new = nn.functional.pad(best[:, 1:] != best[:, :-1], (1, 0), value=True)  # not the frame before, held on
     frames = inside.sum()
-    blank_share = (blank & inside).sum() / frames
+    blank_fraction = (blank & inside).sum() / frames
     symbols_per_frame = (new & ~blank & inside).sum() / frames
-    return Loss(losses.sum(), len(lengths), infeasible.sum(), blank_share, symbols_per_frame)
+    return Loss(losses.sum(), len(lengths), infeasible.sum(), blank_fraction, symbols_per_frame)

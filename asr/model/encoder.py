@@ -46,11 +46,12 @@ class Encoder(nn.Module):
     def __init__(self, config: ModelConfig, inputs: int) -> None:
         super().__init__()
         self.config = config
-        self.outputs = config.width * (2 if config.bidirectional else 1)
+        self.outputs = config.hidden_size * (2 if config.bidirectional else 1)
         causal = not config.bidirectional
-        self.subsampling = Subsampling(inputs, config.width, self.outputs, config.subsampling, causal)
+        self.subsampling = Subsampling(inputs, config.hidden_size, self.outputs, config.subsampling, causal)
         self.layers = nn.ModuleList(
-            RecurrentLayer(config.cell, self.outputs, config.width, config.bidirectional) for _ in range(config.layers)
+            RecurrentLayer(config.cell, self.outputs, config.hidden_size, config.bidirectional)
+            for _ in range(config.layers)
         )
         norm = nn.LayerNorm if config.layer_norm else lambda size: nn.Identity()
         self.norms = nn.ModuleList(norm(self.outputs) for _ in range(config.layers))

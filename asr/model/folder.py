@@ -12,10 +12,10 @@ from safetensors.torch import load_file, save
 from asr import __version__
 from asr.config import FeatureConfig, ModelConfig, TextConfig, lenient
 from asr.errors import AsrError, ModelError
-from asr.model.recognizer import LEAD_S, Recognizer
+from asr.model.recognizer import EMISSION_DELAY_S, Recognizer
 from asr.text import Tokenizer
 from asr.util.device import set_precision
-from asr.util.files import write_whole
+from asr.util.files import write_atomic
 
 FORMAT_VERSION = 1
 BUILT_IN = Path(__file__).parent.parent / "pretrained"
@@ -66,15 +66,15 @@ def save_model(recognizer: Recognizer, folder: Path, card: str) -> None:
             "feature_frames": f"floor(samples / {recognizer.features.hop}) + 1",
             "output_frames": f"ceil(feature_frames / {recognizer.config.subsampling})",
         },
-        "lead_s": recognizer.lead_s,
-        "confidence_map": list(recognizer.confidence_map),
+        "emission_delay_s": recognizer.emission_delay_s,
+        "platt_scaling": list(recognizer.platt_scaling),
         "training": recognizer.training_record,
     }
     weights = {name: tensor.detach().cpu().contiguous() for name, tensor in recognizer.state_dict().items()}
     # The config goes last: a folder without one is not taken for a model.
-    write_whole(folder / "model.safetensors", save(weights, metadata={"format": "pt"}))
-    write_whole(folder / "README.md", card)
-    write_whole(folder / "config.json", json.dumps(config, indent=2, ensure_ascii=False) + "\n")
+    write_atomic(folder / "model.safetensors", save(weights, metadata={"format": "pt"}))
+    write_atomic(folder / "README.md", card)
+    write_atomic(folder / "config.json", json.dumps(config, indent=2, ensure_ascii=False) + "\n")
 
 
 def load_model(folder: str | Path, device: torch.device | str = "cpu") -> Recognizer:
@@ -101,11 +101,11 @@ def load_model(folder: str | Path, device: torch.device | str = "cpu") -> Recogn
             lenient(ModelConfig, raw["encoder"], str(path)),
             Tokenizer(text.tokens, tuple(raw["tokens"])),
         )
-        slope, offset = map(float, raw.get("confidence_map", recognizer.confidence_map))
-        recognizer.confidence_map = slope, offset
-        recognizer.lead_s = float(raw.get("lead_s", LEAD_S))
-        if not (0 <= recognizer.lead_s <= 10 and 0 <= slope <= 1e3 and abs(offset) <= 1e3):
-            raise ModelError(f"lead_s is {recognizer.lead_s}, confidence_map {slope}, {offset}")
+        slope, offset = map(float, raw.get("platt_scaling", recognizer.platt_scaling))
+        recognizer.platt_scaling = slope, offset
+        recognizer.emission_delay_s = float(raw.get("emission_delay_s", EMISSION_DELAY_S))
+        if not (0 <= recognizer.emission_delay_s <= 10 and 0 <= slope <= 1e3 and abs(offset) <= 1e3):
+            raise ModelError(f"emission_delay_s is {recognizer.emission_delay_s}, platt_scaling {slope}, {offset}")
     except (AsrError, KeyError, TypeError, AttributeError, ValueError, OverflowError) as error:
         raise ModelError(f"{path}: damaged: {error if isinstance(error, AsrError) else repr(error)}") from None
     recognizer.name = str(raw.get("name", folder.name))

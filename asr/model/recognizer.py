@@ -1,4 +1,4 @@
-"""A whole recogniser (features, encoder, head, tokens) and the folder it is stored in."""
+"""A whole recognizer (features, encoder, head, tokens) and the folder it is stored in."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ if TYPE_CHECKING:
     from asr.augment import SpecAugment
 
 FORMAT_VERSION = 1
-LEAD_S = 0.08  # of a model whose own has not been measured
+EMISSION_DELAY_S = 0.08  # of a model whose own has not been measured
 
 
 class Recognizer(nn.Module):
     """Waveforms -> log-probabilities of tokens. Everything decoding needs is here and in the model folder.
 
-    lead_s: from where a word begins to the centre of its first frame, as scripts/bench_align.py measures it.
-    confidence_map: slope and offset that take the log odds of a word's probability to those of its being right.
+    emission_delay_s: from where a word begins to the centre of its first frame, as scripts/bench_align.py measures it.
+    platt_scaling: slope and offset that take the log odds of a word's probability to those of its being right.
     """
 
     def __init__(self, features: FeatureConfig, text: TextConfig, model: ModelConfig, tokenizer: Tokenizer) -> None:
@@ -35,8 +35,8 @@ class Recognizer(nn.Module):
         self.tokenizer = tokenizer
         self.name = "unnamed"
         self.training_record: dict[str, Any] = {}
-        self.lead_s = LEAD_S
-        self.confidence_map = (1.0, 0.0)
+        self.emission_delay_s = EMISSION_DELAY_S
+        self.platt_scaling = (1.0, 0.0)
         self.features = FeatureExtractor(features)
         self.encoder = Encoder(model, self.features.dimension)
         self.head = CTCHead(self.encoder.outputs, len(tokenizer))
@@ -47,7 +47,7 @@ class Recognizer(nn.Module):
 
     @property
     def frame_s(self) -> float:
-        """Seconds from one output frame to the next. Frame i is centred on i × frame_s."""
+        """Seconds from one output frame to the next. Frame i is centered on i × frame_s."""
         return self.features.hop * self.config.subsampling / self.sample_rate
 
     @property
@@ -78,7 +78,7 @@ class Recognizer(nn.Module):
             if spec_augment is None:
                 features, feature_lengths = self.features(waveforms, lengths)
             else:
-                batch, mels = len(waveforms), self.features.config.mels
+                batch, mels = len(waveforms), self.features.config.n_mels
                 warps, responses = spec_augment.warps(batch), spec_augment.responses(batch, mels)
                 features, feature_lengths = self.features(waveforms, lengths, warps, responses)
                 features = spec_augment(features, feature_lengths)

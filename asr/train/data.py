@@ -14,19 +14,19 @@ import torch
 
 from asr.config import AugmentConfig, Config
 from asr.data.batches import duration_batches
-from asr.data.compose import Plans, plan_joins
-from asr.data.dataset import Batch, Examples, RecordedNoise, WaveformCache, read_utterance
+from asr.data.compose import Compositions, draw_compositions
+from asr.data.dataset import Batch, EpochDataset, RecordedNoise, WaveformCache, read_utterance
 from asr.data.manifest import Manifest, Utterance
 from asr.errors import AudioError, ManifestError, TrainError
-from asr.lengths import least_frames
+from asr.lengths import min_frames
 from asr.model.recognizer import Recognizer
-from asr.text import SymbolReport, Tokenizer, normalise, symbols_of
-from asr.train.distributed import ALONE, Ranks
+from asr.text import SymbolReport, Tokenizer, normalize, symbols_of
+from asr.train.distributed import ALONE, Processes
 
 
 @dataclass
 class Part:
-    """Rows of a manifest that are used, and what is known of their normalised texts, which stay on disk.
+    """Rows of a manifest that are used, and what is known of their normalized texts, which stay on disk.
 
     rows: (utterances,), symbols: how often each character or word occurs, needed: (utterances,) frames that CTC needs,
     speakers: (utterances,) numbers, equal for the same speaker.
@@ -60,14 +60,14 @@ def read_part(path: object, config: Config, key: str) -> Part:
 
     def visit(row: int, line: dict[str, Any]) -> None:
         speaker = str(line["speaker"]) if "speaker" in line else None
-        if config.data.heldout is not None and speaker == config.data.heldout:
+        if config.data.held_out_speaker is not None and speaker == config.data.held_out_speaker:
             return
         if config.train.overfit and len(rows) == config.train.overfit:
             return
         if "text" not in line:
             without_text.append(row)
             return
-        texts.add(normalise(line["text"], config.text.normaliser))
+        texts.add(normalize(line["text"], config.text.normalizer))
         rows.append(row)
         speakers.append(numbers.setdefault(speaker, len(numbers)))
 
@@ -75,18 +75,20 @@ def read_part(path: object, config: Config, key: str) -> Part:
     texts.count()
     if without_text:
         raise ManifestError(f"{manifest.path}: utterance {manifest[without_text[0]].id} has no text to learn from")
-    if config.data.heldout is not None and key == "data.train" and len(rows) == len(manifest):
-        raise TrainError(f"{manifest.path}: no utterance of the held-out speaker '{config.data.heldout}' in it")
+    if config.data.held_out_speaker is not None and key == "data.train" and len(rows) == len(manifest):
+        raise TrainError(
+            f"{manifest.path}: no utterance of the held-out speaker '{config.data.held_out_speaker}' in it"
+        )
     if not rows:
         raise TrainError(f"{manifest.path}: no utterances to use")
     if not texts.symbols:
-        raise TrainError(f"{manifest.path}: every text is empty after normalisation ({config.text.normaliser})")
+        raise TrainError(f"{manifest.path}: every text is empty after normalization ({config.text.normalizer})")
     return Part(manifest, np.array(rows), texts.symbols, np.array(texts.needed), np.array(speakers))
 
 
 @dataclass
 class TextCounts:
-    """What normalised texts amount to: how often each symbol occurs, and the frames that CTC needs for each text.
+    """What normalized texts amount to: how often each symbol occurs, and the frames that CTC needs for each text.
 
     Characters are counted many texts at a time, far faster than one by one.
     """
@@ -107,9 +109,9 @@ class TextCounts:
         if self.kind != "characters":
             for symbols in (symbols_of(self.kind, text) for text in texts):
                 self.symbols.update(symbols)
-                self.needed.append(least_frames(symbols))
+                self.needed.append(min_frames(symbols))
         elif texts:
-            lines = "".join(f"{text}\n" for text in texts)  # no normalised text holds a line's end
+            lines = "".join(f"{text}\n" for text in texts)  # no normalized text holds a line's end
             codes = np.frombuffer(lines.encode("utf-32-le", "surrogatepass"), np.uint32)
             frames = codes != ord("\n")
             repeated = frames[1:] & (codes[1:] == codes[:-1])
@@ -123,12 +125,12 @@ class TextCounts:
 class TrainingData:
     """Batches of any epoch, the same for the same (seed, epoch), and the utterances CTC cannot learn left out."""
 
-    def __init__(self, part: Part, recognizer: Recognizer, config: Config, ranks: Ranks = ALONE) -> None:
+    def __init__(self, part: Part, recognizer: Recognizer, config: Config, processes: Processes = ALONE) -> None:
         self.part = part
-        self.ranks = ranks
+        self.processes = processes
         self.config = config
         self.recognizer = recognizer
-        self.joining = config.join.most > 1 and not config.train.overfit
+        self.joining = config.compose.max_recordings > 1 and not config.train.overfit
         self.augment: AugmentConfig | None = None if config.train.overfit else config.augment
         fastest = 1.0 if self.augment is None else self.augment.speed[1]
         self.cache = WaveformCache(part.manifest, recognizer.sample_rate, config.data.cache_mb)
@@ -150,17 +152,19 @@ class TrainingData:
     def _output_frames(self, durations: np.ndarray) -> np.ndarray:
         return self.recognizer.output_frames((durations * self.recognizer.sample_rate).astype(np.int64))
 
-    def plans(self, epoch: int) -> Plans:
+    def plans(self, epoch: int) -> Compositions:
         """The epoch's utterances, each at its own speed; those that CTC could not learn are left out.
 
         Raises TrainError when that leaves none.
         """
         rng = np.random.default_rng((self.config.train.seed, epoch))
         if self.joining:
-            joins = self.config.join
-            plans = Plans.joined(plan_joins(self.part.speakers, joins, joins.per_epoch, rng, self.part.durations))
+            joins = self.config.compose
+            plans = Compositions.joined(
+                draw_compositions(self.part.speakers, joins, joins.utterances_per_epoch, rng, self.part.durations)
+            )
         else:
-            plans = Plans.singles(np.arange(len(self.part)))
+            plans = Compositions.singles(np.arange(len(self.part)))
         lowest, highest = (1.0, 1.0) if self.augment is None else self.augment.speed
         plans = replace(plans, speeds=rng.uniform(lowest, highest, len(plans)))
         # Between two texts CTC needs one frame more: the space, or the blank if they end and begin alike.
@@ -178,27 +182,27 @@ class TrainingData:
         plans = self.plans(epoch)
         durations = plans.durations(self.part.manifest.durations)
         rng = np.random.default_rng((self.config.train.seed, epoch, 1))
-        groups = duration_batches(durations, self.config.train.batch_s, rng)
-        if self.config.train.short_first and epoch == 0:
+        groups = duration_batches(durations, self.config.train.batch_seconds, rng)
+        if self.config.train.sortagrad and epoch == 0:
             groups.sort(key=lambda group: float(durations[group].max()))
-        examples = Examples(
+        examples = EpochDataset(
             waveforms=self.cache,
             plans=plans,
             tokenizer=self.recognizer.tokenizer,
-            normaliser=self.config.text.normaliser,
-            join=self.config.join,
+            normalizer=self.config.text.normalizer,
+            compose=self.config.compose,
             augment=self.augment,
             noise=self.noise,
             seed=self.config.train.seed,
             epoch=epoch,
             pin=self.recognizer.device.type == "cuda",
         )
-        return len(groups), examples.batches(self.ranks.share(groups[first:]), self.config.data.workers)
+        return len(groups), examples.batches(self.processes.share(groups[first:]), self.config.data.workers)
 
     @property
     def per_epoch(self) -> int:
         """Utterances of an epoch, before those that CTC could not learn are left out."""
-        return self.config.join.per_epoch if self.joining else len(self.part)
+        return self.config.compose.utterances_per_epoch if self.joining else len(self.part)
 
     def names(self, epoch: int, indices: Sequence[int]) -> list[str]:
         """The ids of an epoch's utterances, of a batch's `indices`; of joined ones with + between."""
@@ -231,7 +235,9 @@ class DevelopmentData:
 
 
 def make_tokenizer(config: Config, train: Part) -> Tokenizer:
-    joined = [" "] if config.text.tokens == "characters" and config.join.most > 1 else []  # joining adds spaces
+    joined = (
+        [" "] if config.text.tokens == "characters" and config.compose.max_recordings > 1 else []
+    )  # joining adds spaces
     return Tokenizer.build(config.text.tokens, [*train.symbols, *joined])
 
 

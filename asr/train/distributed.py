@@ -1,7 +1,7 @@
 """Several processes that train one model together: `torchrun --nproc-per-node=N -m asr train …`.
 
 Each takes its share of every batch, and the gradients are added before the step, so that all hold the same weights.
-What a batch is does not depend on the number of processes: `train.batch_s` is of all of them together.
+What a batch is does not depend on the number of processes: `train.batch_seconds` is of all of them together.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import numpy as np
 import torch
 import torch.distributed as dist
 
-# Before any group: an optimiser imports it later, and the defaults of its functions keep the group of the day. The
+# Before any group: an optimizer imports it later, and the defaults of its functions keep the group of the day. The
 # threads of a group that outlives its destruction drop tensors when Python is gone, and the process aborts.
 import torch.distributed.nn.functional
 
@@ -29,7 +29,7 @@ Value = TypeVar("Value")
 
 
 @dataclass(frozen=True)
-class Ranks:
+class Processes:
     """This process among `count`. Every method must be called by all of them, in the same order."""
 
     rank: int = 0
@@ -90,18 +90,18 @@ class Ranks:
             torch.manual_seed(int(np.random.SeedSequence((seed, step, self.rank)).generate_state(1)[0]))
 
 
-ALONE = Ranks()
+ALONE = Processes()
 
 
 @contextmanager
-def joined_ranks(config: Config) -> Iterator[tuple[Ranks, Config]]:
+def joined_processes(config: Config) -> Iterator[tuple[Processes, Config]]:
     """This process among those that torchrun started, and the config with this process's device.
 
     Without torchrun it is alone.
     """
     count = int(os.environ.get("WORLD_SIZE", "1"))
     if count == 1:
-        yield Ranks(), config
+        yield Processes(), config
         return
     device = resolve_device(config.device)
     if device.type == "cuda":
@@ -111,6 +111,6 @@ def joined_ranks(config: Config) -> Iterator[tuple[Ranks, Config]]:
     # A long timeout: the others wait while the first validates.
     dist.init_process_group("nccl" if device.type == "cuda" else "gloo", timeout=timedelta(hours=24))
     try:
-        yield Ranks(dist.get_rank(), count, str(device)), config
+        yield Processes(dist.get_rank(), count, str(device)), config
     finally:
         dist.destroy_process_group()

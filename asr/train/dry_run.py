@@ -5,10 +5,10 @@ from __future__ import annotations
 import time
 
 from asr.config import Config
-from asr.data.batches import duration_batches, padding_share
+from asr.data.batches import duration_batches, padding_fraction
 from asr.errors import TrainError
 from asr.model.ctc import frames_needed
-from asr.train.gradient import set_gradient
+from asr.train.gradient import compute_gradient
 from asr.train.log import duration_text
 from asr.train.optimizer import make_optimizer
 from asr.train.run import Say, make_loss, overfitting, prepare
@@ -32,12 +32,12 @@ def dry_run(config: Config, say: Say) -> list[tuple[str, str]]:
     losses = []
     for _ in range(3):  # the first step warms up kernels and caches
         began = time.perf_counter()
-        pieces, _ = set_gradient(recognizer, make_loss(recognizer, config), [(0, batch)], 0, len(batch.indices))
+        pieces, _ = compute_gradient(recognizer, make_loss(recognizer, config), [(0, batch)], 0, len(batch.indices))
         optimizer.step()
         losses.append(sum(float(piece.total) for piece in pieces) / len(batch.indices))  # waits for the device
         step_s = time.perf_counter() - began
     durations = data.plans(0).durations(data.part.manifest.durations)
-    padding = padding_share(durations, duration_batches(durations, config.train.batch_s))
+    padding = padding_fraction(durations, duration_batches(durations, config.train.batch_seconds))
     speed = batch.waveforms.numel() / recognizer.sample_rate / step_s
     return [
         ("tokens", " ".join(repr(token) for token in recognizer.tokenizer.tokens[:40])),

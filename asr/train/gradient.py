@@ -12,7 +12,7 @@ from asr.model.ctc import Loss
 from asr.model.recognizer import Recognizer
 
 
-def set_gradient(
+def compute_gradient(
     recognizer: Recognizer,
     loss: Callable[[Batch, int, int], Loss],
     batches: Sequence[tuple[int, Batch]],

@@ -16,7 +16,7 @@ from rich.progress import Progress
 
 from asr.errors import TrainError
 from asr.train.report import read_metrics, write_report
-from asr.util.files import write_whole
+from asr.util.files import write_atomic
 
 if TYPE_CHECKING:
     from torch.utils.tensorboard import SummaryWriter
@@ -90,7 +90,7 @@ class RunLog:
 
     def _cut(self, step: int) -> None:
         kept = [record for record in read_metrics(self.path) if record["step"] <= step]
-        write_whole(self.path, "".join(_line(record) for record in kept))
+        write_atomic(self.path, "".join(_line(record) for record in kept))
 
 
 def tensorboard_writer(folder: Path, step: int) -> SummaryWriter | None:

@@ -22,10 +22,10 @@ from asr.model.ctc import Loss
 from asr.model.recognizer import Recognizer
 from asr.train.averaging import average_best, drop_others, keep_if_good, rates
 from asr.train.checkpoint import Progress, newest_checkpoint, restore_rng, save_checkpoint
-from asr.train.distributed import ALONE, Ranks
-from asr.train.gradient import set_gradient
+from asr.train.distributed import ALONE, Processes
+from asr.train.gradient import compute_gradient
 from asr.train.log import NoLog, RunLog
-from asr.train.metrics import describe, diagnosis, measure, measure_audio, over_all, some, summarise
+from asr.train.metrics import describe, diagnosis, measure, measure_audio, some, sum_over_processes, summarize
 from asr.train.optimizer import learning_rate, make_optimizer
 from asr.util.signals import StopSignals
 
@@ -42,7 +42,7 @@ class Task:
     validate(recognizer): scores on the development part.
     keep: tensors and plain values that identify what is trained on; a checkpoint with others is refused.
     names(epoch, indices): the utterances of a batch, for people. about: what is stored with every checkpoint.
-    most_unreadable: so many utterances of an epoch may be missing, more end the training.
+    max_unreadable: so many utterances of an epoch may be missing, more end the training.
     """
 
     batches: Callable[[int, int], tuple[int, Iterator[Batch]]]
@@ -51,7 +51,7 @@ class Task:
     keep: dict[str, Any]
     names: Callable[[int, Sequence[int]], list[str]] = lambda epoch, indices: [str(index) for index in indices]
     about: dict[str, Any] = field(default_factory=dict)
-    most_unreadable: int = 0
+    max_unreadable: int = 0
 
 
 def fit(
@@ -60,17 +60,21 @@ def fit(
     config: TrainConfig,
     folder: Path,
     log: Callable[[Progress], RunLog | NoLog],
-    ranks: Ranks = ALONE,
+    processes: Processes = ALONE,
 ) -> str:
     """Train until the last epoch, `max_epochs`, `max_minutes` or a signal, from where `folder`'s checkpoints end.
 
-    Of several processes (`ranks`) each is handed its share of every batch; the first validates and writes.
+    Of several processes (`processes`) each is handed its share of every batch; the first validates and writes.
     Returns "finished", "out of time", "enough epochs" or "interrupted"; `last.pt` is where the next start goes on.
     """
     optimizer = make_optimizer(recognizer, config)
-    averaged = AveragedModel(recognizer, multi_avg_fn=get_ema_multi_avg_fn(config.ema)) if config.ema else None
+    averaged = (
+        AveragedModel(recognizer, multi_avg_fn=get_ema_multi_avg_fn(config.ema_decay)) if config.ema_decay else None
+    )
     candidate = averaged.module if averaged is not None else recognizer  # what is validated and kept
-    progress, states, damage = ranks.from_first(newest_checkpoint(folder) if ranks.first else (Progress(), {}, None))
+    progress, states, damage = processes.from_first(
+        newest_checkpoint(folder) if processes.first else (Progress(), {}, None)
+    )
     if states:
         if states["keep"] != task.keep:
             changed = [key for key in task.keep if states["keep"].get(key) != task.keep[key]]
@@ -82,11 +86,11 @@ def fit(
         if averaged is not None:
             averaged.load_state_dict(states["averaged"])
         restore_rng(states)
-    ranks.seed_apart(config.seed, progress.step)
+    processes.seed_apart(config.seed, progress.step)
     always = {"keep": task.keep, "about": task.about}
 
     def save() -> None:
-        if not ranks.first:
+        if not processes.first:
             return
         states = {"model": recognizer.state_dict(), "optimizer": optimizer.state_dict(), **always}
         if averaged is not None:
@@ -95,7 +99,7 @@ def fit(
 
     def why_to_stop() -> str | None:
         late = time.monotonic() - began > 60 * (config.max_minutes or math.inf)
-        asked, late = ranks.any(stop.asked, late)
+        asked, late = processes.any(stop.asked, late)
         return "interrupted" if asked else "out of time" if late else None
 
     began = saved = time.monotonic()
@@ -109,7 +113,7 @@ def fit(
             count, loaded = task.batches(progress.epoch, progress.batch)
             sums = Counter(progress.sums)
             tick = time.monotonic()
-            while batches := list(islice(loaded, config.accumulate)):
+            while batches := list(islice(loaded, config.grad_accum_steps)):
                 waited = time.monotonic() - tick
                 done = (progress.epoch + progress.batch / count) / config.epochs
                 for group in optimizer.param_groups:
@@ -117,13 +121,13 @@ def fit(
 
                 step = Counter(measure_audio(batches))
                 numbered = [(progress.batch + i, batch) for i, batch in enumerate(batches) if batch.indices]
-                utterances = round(ranks.total([sum(len(batch.indices) for batch in batches)])[0])
+                utterances = round(processes.total([sum(len(batch.indices) for batch in batches)])[0])
                 if utterances:
-                    losses, step["cuts"] = set_gradient(recognizer, task.loss, numbered, progress.epoch, utterances)
-                    ranks.add_gradients(recognizer)
-                    norm = torch.nn.utils.clip_grad_norm_(recognizer.parameters(), config.clip)
+                    losses, step["cuts"] = compute_gradient(recognizer, task.loss, numbered, progress.epoch, utterances)
+                    processes.add_gradients(recognizer)
+                    norm = torch.nn.utils.clip_grad_norm_(recognizer.parameters(), config.max_grad_norm)
                     step.update(measure(losses, norm))
-                step = over_all(step, ranks)
+                step = sum_over_processes(step, processes)
                 if step["skipped"]:
                     skip_step(recognizer, task, progress, losses, batches, out)
                 elif utterances:
@@ -139,11 +143,11 @@ def fit(
                 step.update({"waited": waited, "seconds": now - tick})
                 sums.update(step)
                 if step["unreadable"]:
-                    failures = ranks.gather([failure for batch in batches for failure in batch.unreadable])
+                    failures = processes.gather([failure for batch in batches for failure in batch.unreadable])
                     leave_out(task, progress, round(sums["unreadable"]), failures, out)
                 out.progress(progress.epoch + progress.batch / count)
                 if progress.step % config.log_every == 0:
-                    out.write("step", progress.step, **summarise(step, recognizer, optimizer))
+                    out.write("step", progress.step, **summarize(step, recognizer, optimizer))
                 tick = now
 
                 why = why_to_stop()
@@ -155,20 +159,20 @@ def fit(
                         return why
 
             progress.epoch, progress.batch, progress.sums = progress.epoch + 1, 0, {}
-            record = summarise(sums, recognizer, optimizer)
+            record = summarize(sums, recognizer, optimizer)
             if progress.epoch % config.validate_every == 0 or progress.epoch == config.epochs:
-                if ranks.first:
+                if processes.first:
                     candidate.eval()
                     scores = task.validate(candidate)
                     record |= {"dev_wer": scores.wer, "dev_cer": scores.cer, "dev_errors": scores.errors}
                     states = {"model": candidate.state_dict(), "dev": rates(scores), **always}
                     keep_if_good(folder, progress, scores, states, config)
-                progress = ranks.from_first(progress)  # others wait here
+                progress = processes.from_first(progress)  # others wait here
             progress.seconds = seconds_before + time.monotonic() - began
             out.write("epoch", progress.step, epoch=progress.epoch, elapsed_s=progress.seconds, **record)
             out.say(describe(progress, config, record, out.left(progress.epoch, config.epochs)))
             save()
-            if ranks.first:
+            if processes.first:
                 drop_others(folder, progress)
             saved = time.monotonic()
             why = why_to_stop()
@@ -178,7 +182,7 @@ def fit(
             if not out_of_patience(progress, config):
                 return "enough epochs"
             out.say(f"no better development {config.select.upper()} for {config.patience} epochs: this is the end")
-        if config.average and ranks.first:
+        if config.average and processes.first:
             average_best(folder, progress, recognizer, task.validate, always, config, out)
     return "finished"
 
@@ -212,8 +216,8 @@ def leave_out(task: Task, progress: Progress, missing: int, failures: Sequence[s
     out.write("unreadable", progress.step, utterances=failures)
     for failure in failures[: max(NAMED_UNREADABLE + len(failures) - missing, 0)]:
         out.say(f"warning: left out: {failure}")
-    if missing > task.most_unreadable:
+    if missing > task.max_unreadable:
         raise TrainError(
-            f"{missing} utterances of epoch {progress.epoch + 1} could not be read, {task.most_unreadable} may be"
+            f"{missing} utterances of epoch {progress.epoch + 1} could not be read, {task.max_unreadable} may be"
             f" missing (data.max_unreadable); the last: {failures[-1]}; asr data check lists them all"
         )

@@ -1,4 +1,4 @@
-"""`train.batch_s: auto`: as much audio a step as memory holds, found by one trial on the longest utterance."""
+"""`train.batch_seconds: auto`: as much audio a step as memory holds, found by one trial on the longest utterance."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from asr.model.ctc import Loss
 from asr.model.recognizer import Recognizer
 
 SHARE = 0.4  # of the free memory for what is kept for the backward pass; the passes themselves need as much again
-LEAST_STEPS = 200  # an epoch: larger batches teach a small corpus too little
-LARGEST_S = 1200.0  # of one process: no device gains speed beyond it
+MIN_STEPS = 200  # an epoch: larger batches teach a small corpus too little
+MAX_BATCH_S = 1200.0  # of one process: no device gains speed beyond it
 
 
 def find_batch_s(
@@ -28,7 +28,7 @@ def find_batch_s(
     free: Callable[[torch.device], int] | None = None,
     processes: int = 1,
 ) -> float:
-    """Seconds of audio in a batch that are safe on the recogniser's device. durations: of all utterances of an epoch.
+    """Seconds of audio in a batch that are safe on the recognizer's device. durations: of all utterances of an epoch.
 
     free: tells the bytes that are free. processes: so many share a batch, each on a GPU of its own or all on the CPU.
     Raises TrainError when not even the longest utterance fits.
@@ -39,10 +39,10 @@ def find_batch_s(
     safe = room / kept * longest
     if safe < longest:
         raise TrainError(
-            f"train.batch_s = auto: the longest utterance ({longest:.1f} s) needs {kept / SHARE / 2**30:.1f} GB,"
+            f"train.batch_seconds = auto: the longest utterance ({longest:.1f} s) needs {kept / SHARE / 2**30:.1f} GB,"
             f" {room / SHARE / 2**30:.1f} GB are free; leave it out, or make the model smaller"
         )
-    return float(int(max(longest + 1, min(processes * min(safe, LARGEST_S), total / LEAST_STEPS))))
+    return float(int(max(longest + 1, min(processes * min(safe, MAX_BATCH_S), total / MIN_STEPS))))
 
 
 def kept_for_backward(recognizer: Recognizer, loss: Callable[[Batch, int, int], Loss], seconds: float) -> int:
@@ -102,4 +102,4 @@ def _number(path: Path, name: str = "") -> int | None:
 
 
 def with_batch_s(config: Config, batch_s: float) -> Config:
-    return config.model_copy(update={"train": config.train.model_copy(update={"batch_s": batch_s})})
+    return config.model_copy(update={"train": config.train.model_copy(update={"batch_seconds": batch_s})})

@@ -15,7 +15,7 @@ from asr.data.dataset import Batch
 from asr.model.ctc import Loss
 from asr.model.recognizer import Recognizer
 from asr.train.checkpoint import Progress
-from asr.train.distributed import Ranks
+from asr.train.distributed import Processes
 
 # What a step adds to the sums of its epoch, besides its norm, times and number: sums over processes.
 MEASURED = ("loss", "utterances", "seen", "skipped", "infeasible", "blank", "symbols")
@@ -28,7 +28,7 @@ def measure(losses: Sequence[Loss], norm: Tensor) -> dict[str, float]:
     losses: none where all of the batch is other processes' share.
     """
     rows = [
-        torch.stack([x.total, x.infeasible, x.utterances * x.blank_share, x.utterances * x.symbols_per_frame])
+        torch.stack([x.total, x.infeasible, x.utterances * x.blank_fraction, x.utterances * x.symbols_per_frame])
         for x in losses
     ]
     sums = torch.stack([norm.new_zeros(4), *rows]).double().sum(0)
@@ -48,13 +48,13 @@ def measure_audio(batches: Sequence[Batch]) -> dict[str, float]:
     }
 
 
-def over_all(step: Counter[str], ranks: Ranks) -> Counter[str]:
+def sum_over_processes(step: Counter[str], processes: Processes) -> Counter[str]:
     """A step's measurements over all processes. One that must skip it makes all of them skip it."""
-    totals = dict(zip(MEASURED, ranks.total([step[key] for key in MEASURED]), strict=True))
+    totals = dict(zip(MEASURED, processes.total([step[key] for key in MEASURED]), strict=True))
     return Counter(step | totals | {"skipped": min(totals["skipped"], 1)})
 
 
-def summarise(sums: Counter[str], recognizer: Recognizer, optimizer: torch.optim.Optimizer) -> dict[str, Any]:
+def summarize(sums: Counter[str], recognizer: Recognizer, optimizer: torch.optim.Optimizer) -> dict[str, Any]:
     """Averages over the steps that `sums` add up: by utterance, step or time; None if none was taken."""
     seen, seconds = max(sums["seen"], 1), max(sums["seconds"], 1e-9)
     taken = sums["steps"] - sums["skipped"]
@@ -62,14 +62,14 @@ def summarise(sums: Counter[str], recognizer: Recognizer, optimizer: torch.optim
         "loss": sums["loss"] / sums["utterances"] if sums["utterances"] else None,
         "lr": optimizer.param_groups[0]["lr"],
         "gradient_norm": sums["norm"] / taken if taken else None,
-        "blank_share": sums["blank"] / seen,
+        "blank_fraction": sums["blank"] / seen,
         "symbols_per_frame": sums["symbols"] / seen,
         "infeasible": round(sums["infeasible"]),
         "unreadable": round(sums["unreadable"]),
         "skipped_steps": round(sums["skipped"]),
         "cut_batches": round(sums["cuts"]),
-        "padding_share": 1.0 - sums["samples"] / max(sums["padded"], 1),
-        "data_wait_share": sums["waited"] / seconds,
+        "padding_fraction": 1.0 - sums["samples"] / max(sums["padded"], 1),
+        "data_wait_fraction": sums["waited"] / seconds,
         "audio_per_s": sums["samples"] / recognizer.sample_rate / seconds,
     }
 
@@ -81,7 +81,7 @@ def describe(progress: Progress, config: TrainConfig, record: dict[str, Any], le
     rate, best = record.get(f"dev_{config.select}"), progress.best(config.select)
     if rate is not None:
         line += f"  dev {config.select.upper()} {100 * rate:.2f} % (best {100 * best:.2f} %)"
-    line += f"  blank {100 * record['blank_share']:.0f} %  {record['audio_per_s']:.0f} × real time"
+    line += f"  blank {100 * record['blank_fraction']:.0f} %  {record['audio_per_s']:.0f} × real time"
     for key, what in (("skipped_steps", "steps skipped"), ("unreadable", "unreadable"), ("cut_batches", "batches cut")):
         if record[key]:
             line += f"  {record[key]} {what}"
@@ -101,4 +101,5 @@ def diagnosis(recognizer: Recognizer, losses: Sequence[Loss], names: Sequence[st
         return f"the weights themselves are not finite ({some(broken, 2)}); begin again with a lower train.lr"
     if not math.isfinite(loss):
         return f"the loss is {loss} though the weights are finite; look at the audio of {some(names)} (asr data check)"
-    return f"the loss is {loss:.4g}, its gradient is not finite; lower train.lr or train.clip, or train.precision=fp32"
+    remedy = "lower train.lr or train.max_grad_norm, or set train.precision=fp32"
+    return f"the loss is {loss:.4g}, its gradient is not finite; {remedy}"

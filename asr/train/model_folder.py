@@ -14,11 +14,11 @@ import yaml
 from asr.config import Config, parse_config
 from asr.data.manifest import Manifest, Utterance
 from asr.errors import TrainError
-from asr.evaluate.calibration import fit_map, judged
+from asr.evaluate.calibration import fit_platt_scaling, word_correctness
 from asr.evaluate.run import evaluate, evaluate_manifest
 from asr.model.card import model_card
 from asr.model.folder import save_model
-from asr.model.recognizer import LEAD_S, Recognizer
+from asr.model.recognizer import EMISSION_DELAY_S, Recognizer
 from asr.text import Tokenizer
 from asr.train.checkpoint import Progress, load_checkpoint
 
@@ -39,7 +39,7 @@ def export_best(
     averaged = folder / "averaged.pt"
     best, states = load_checkpoint(averaged if averaged.exists() else folder / "best.pt")
     recognizer.load_state_dict(states["model"])
-    recognizer.confidence_map = fit_map(*judged(evaluate(recognizer.eval(), dev).pairs))
+    recognizer.platt_scaling = fit_platt_scaling(*word_correctness(evaluate(recognizer.eval(), dev).pairs))
     about = about | states.get("about", {})
     recognizer.training_record = training_record(config, last, about, best.best_epoch, best.best_wer, best.best_cer)
     save_model(recognizer, run / "model", model_card(recognizer))
@@ -47,12 +47,16 @@ def export_best(
 
 
 def make_model(
-    checkpoint: Path, output: Path, blank_bias: float = 0.0, lead_s: float = LEAD_S, dev: Path | None = None
+    checkpoint: Path,
+    output: Path,
+    blank_bias: float = 0.0,
+    emission_delay_s: float = EMISSION_DELAY_S,
+    dev: Path | None = None,
 ) -> Recognizer:
     """Write any checkpoint of a run as a model folder: of last.pt the running average of weights, if there is one.
 
     blank_bias: nats by which "nothing here" gains on every token: fewer words heard in noise, more that are missed.
-    lead_s: see Recognizer. dev: a manifest to calibrate confidences on; without it they are the network's own.
+    emission_delay_s: see Recognizer. dev: a manifest to calibrate confidences on; without it they are not calibrated.
     Raises TrainError for what is no checkpoint in a run's folder, and when `output` holds a model already.
     """
     if (output / "config.json").exists():
@@ -70,7 +74,7 @@ def make_model(
         raise TrainError(f"{checkpoint}: is not of this run ({str(error).splitlines()[0]})") from None
     with torch.no_grad():
         recognizer.head.projection.bias[0] += blank_bias
-    recognizer.lead_s = lead_s
+    recognizer.emission_delay_s = emission_delay_s
     recognizer.name = output.resolve().name
     about, dev_rates = kept.get("about", {}), [states.get("dev", {}).get(rate) for rate in ("wer", "cer")]
     recognizer.training_record = training_record(config, progress, about, progress.epoch, *dev_rates)
@@ -80,7 +84,7 @@ def make_model(
         evaluation = evaluate_manifest(recognizer.eval(), Manifest(dev))
         if evaluation.failed:
             raise TrainError(evaluation.failed[0])
-        recognizer.confidence_map = fit_map(*judged(evaluation.pairs))
+        recognizer.platt_scaling = fit_platt_scaling(*word_correctness(evaluation.pairs))
     save_model(recognizer, output, model_card(recognizer))
     return recognizer
 
@@ -93,7 +97,7 @@ def training_record(
     rates = {"dev_wer": wer, "dev_cer": cer}
     return {
         "description": config.description,
-        "licence": config.licence,
+        "license": config.license,
         **about,
         "epochs": progress.epoch,
         "seed": config.train.seed,

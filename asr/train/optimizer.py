@@ -15,10 +15,10 @@ from asr.model.recognizer import Recognizer
 
 def learning_rate(done: float, config: TrainConfig) -> float:
     """The rate when the share `done` of the training lies behind: linear warm-up, then half a cosine."""
-    if done < config.warmup:
-        return config.lr * max(done / config.warmup, 0.01)
-    angle = math.pi * (done - config.warmup) / (1.0 - config.warmup)
-    return config.lr * (config.final_lr + (1.0 - config.final_lr) * 0.5 * (1.0 + math.cos(angle)))
+    if done < config.warmup_ratio:
+        return config.lr * max(done / config.warmup_ratio, 0.01)
+    angle = math.pi * (done - config.warmup_ratio) / (1.0 - config.warmup_ratio)
+    return config.lr * (config.min_lr_ratio + (1.0 - config.min_lr_ratio) * 0.5 * (1.0 + math.cos(angle)))
 
 
 def make_optimizer(recognizer: Recognizer, config: TrainConfig) -> torch.optim.AdamW:

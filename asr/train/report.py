@@ -12,10 +12,10 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from asr.evaluate.chart import draw, number
-from asr.util.files import write_whole
+from asr.util.files import write_atomic
 
-MOST_POINTS = 300  # of a curve; more would not be seen
-MOST_WARNINGS = 20
+MAX_POINTS = 300  # of a curve; more would not be seen
+MAX_WARNINGS = 20
 
 
 class Chart(NamedTuple):
@@ -36,11 +36,11 @@ CHARTS = (
     Chart("Errors on the development part, %", {"WER": ("epoch", "dev_wer"), "CER": ("epoch", "dev_cer")}, 100),
     Chart("Learning rate", both("lr")),
     Chart("Throughput, seconds of audio a second", both("audio_per_s")),
-    Chart("Frames whose best symbol is the blank, %", both("blank_share"), 100),
+    Chart("Frames whose best symbol is the blank, %", both("blank_fraction"), 100),
     Chart("Norm of the gradient", both("gradient_norm"), logarithmic=True),
     Chart(
         "Lost time and work, %",
-        {"waiting for data": ("epoch", "data_wait_share"), "padding": ("epoch", "padding_share")},
+        {"waiting for data": ("epoch", "data_wait_fraction"), "padding": ("epoch", "padding_fraction")},
         100,
     ),
 )
@@ -73,7 +73,7 @@ def write_report(run: Path) -> Path:
         f"<details><summary>Settings</summary>\n<pre>{escape(settings_text)}</pre></details>",
         "</body>\n</html>\n",
     ]
-    write_whole(run / "report.html", "\n".join(page))
+    write_atomic(run / "report.html", "\n".join(page))
     return run / "report.html"
 
 
@@ -92,12 +92,12 @@ def read_metrics(path: Path) -> list[dict[str, Any]]:
 
 def series(records: Sequence[dict[str, Any]], kind: str, key: str) -> np.ndarray:
     """(points, 2): steps and values of one kind of records, those without a finite number left out; of many points the
-    means of neighbours."""
+    means of neighbors."""
     pairs = [(record["step"], record.get(key)) for record in records if record.get("kind") == kind]
     points = np.array([(x, y) for x, y in pairs if isinstance(y, (int, float)) and math.isfinite(y)]).reshape(-1, 2)
-    if len(points) <= MOST_POINTS:
+    if len(points) <= MAX_POINTS:
         return points
-    return np.array([piece.mean(0) for piece in np.array_split(points, MOST_POINTS)])
+    return np.array([piece.mean(0) for piece in np.array_split(points, MAX_POINTS)])
 
 
 def figure(chart: Chart, records: Sequence[dict[str, Any]]) -> str:
@@ -135,5 +135,5 @@ def warnings(records: Sequence[dict[str, Any]]) -> str:
             lines += [f"step {record['step']}, left out: {failure}" for failure in record.get("utterances", [])]
     if not lines:
         return ""
-    items = "".join(f"<li>{escape(line)}</li>" for line in lines[-MOST_WARNINGS:])
+    items = "".join(f"<li>{escape(line)}</li>" for line in lines[-MAX_WARNINGS:])
     return f"<h2>Warnings ({len(lines)})</h2>\n<ul>{items}</ul>"

@@ -1,4 +1,4 @@
-"""One training run: config -> data, recogniser, loop -> model folder. What `asr train` calls."""
+"""One training run: config -> data, recognizer, loop -> model folder. What `asr train` calls."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ from asr.train.data import (
     read_part,
     symbol_warnings,
 )
-from asr.train.distributed import ALONE, Ranks, joined_ranks
+from asr.train.distributed import ALONE, Processes, joined_processes
 from asr.train.log import NoLog, RunLog
 from asr.train.loop import Task, fit
-from asr.train.memory import LEAST_STEPS, find_batch_s, with_batch_s
+from asr.train.memory import MIN_STEPS, find_batch_s, with_batch_s
 from asr.train.model_folder import export_best, read_run_config
 from asr.train.optimizer import freeze
 from asr.util.device import resolve_device, set_precision
-from asr.util.files import file_sha256, folder_lock, write_whole
+from asr.util.files import file_sha256, folder_lock, write_atomic
 
 Say = Callable[[str], None]
 
@@ -55,24 +55,24 @@ def train(config: Config, say: Say) -> str:
     """
     if config.train.overfit:
         config = overfitting(config)
-    with joined_ranks(config) as (ranks, config):
-        first_says = say if ranks.first else lambda line: None
-        end = _train(config, ranks, first_says)
+    with joined_processes(config) as (processes, config):
+        first_says = say if processes.first else lambda line: None
+        end = _train(config, processes, first_says)
         first_says(ENDS[end].format(model=config.run / "model", limits=config.train))
     return end
 
 
-def _train(config: Config, ranks: Ranks, say: Say) -> str:
+def _train(config: Config, processes: Processes, say: Say) -> str:
     run = config.run
     config = as_begun(config)
-    if ranks.from_first((run / "model" / "config.json").is_file()):
+    if processes.from_first((run / "model" / "config.json").is_file()):
         refuse_other_data(run, config)
         return "already finished"
 
-    recognizer, train_part, dev_part, data = prepare(config, say, ranks)
+    recognizer, train_part, dev_part, data = prepare(config, say, processes)
     config = data.config
     dev = DevelopmentData(dev_part, recognizer.sample_rate, config.data.cache_mb)
-    if ranks.first:
+    if processes.first:
         for _ in dev:  # a recording that cannot be read is found now, not when an epoch has been trained
             pass
     trained_on = {"train manifest": train_part.manifest.path, "dev manifest": dev_part.manifest.path}
@@ -91,16 +91,16 @@ def _train(config: Config, ranks: Ranks, say: Say) -> str:
     }
     task = Task(
         batches=data.batches,
-        loss=make_loss(recognizer, config, ranks.rank),
+        loss=make_loss(recognizer, config, processes.rank),
         validate=lambda candidate: evaluate(candidate, dev).score(),
         keep={"tokens": list(recognizer.tokenizer.tokens), **sums},
         names=data.names,
         about=about,
-        most_unreadable=int(config.data.max_unreadable * data.per_epoch),
+        max_unreadable=int(config.data.max_unreadable * data.per_epoch),
     )
 
     def open_log(progress: Progress) -> RunLog | NoLog:
-        if not ranks.first:
+        if not processes.first:
             return NoLog()
         log = RunLog(run, progress.step, config.train.epochs)
         if progress.step:
@@ -111,13 +111,13 @@ def _train(config: Config, ranks: Ranks, say: Say) -> str:
         f"{run}: another training is running in it; wait for it, or choose another run folder"
         " (run=DIR, or RUN=DIR before a recipe's command)"
     )
-    with folder_lock(run, busy, say) if ranks.first else nullcontext():
-        if ranks.first:
+    with folder_lock(run, busy, say) if processes.first else nullcontext():
+        if processes.first:
             as_begun(config)  # once more: another training may have begun and stopped meanwhile
             if not (run / "config.yaml").exists():
-                write_whole(run / "config.yaml", dump_yaml(config))
-        end = fit(recognizer, task, config.train, run / "checkpoints", open_log, ranks)
-        if end == "finished" and ranks.first:
+                write_atomic(run / "config.yaml", dump_yaml(config))
+        end = fit(recognizer, task, config.train, run / "checkpoints", open_log, processes)
+        if end == "finished" and processes.first:
             wer = export_best(run, config, recognizer, about, dev)
             say_what_is_wrong(wer, config, say)
     return end
@@ -132,8 +132,8 @@ def as_begun(config: Config) -> Config:
     if not (run / "config.yaml").exists():
         return config
     begun = read_run_config(run)
-    if config.train.batch_s == AUTO:
-        config = with_batch_s(config, begun.train.batch_s)
+    if config.train.batch_seconds == AUTO:
+        config = with_batch_s(config, begun.train.batch_seconds)
     if changed := differing(begun, config):
         raise TrainError(
             f"{run} holds a run with other settings: {'; '.join(changed)}."
@@ -165,12 +165,12 @@ def say_what_is_wrong(wer: float, config: Config, say: Say) -> None:
     elif wer >= 1.0:
         say(
             "warning: the model got no word of the development part right. CTC learns blanks first: give it more steps"
-            " (train.epochs, a smaller train.batch_s); see whether train.overfit=10 learns ten utterances by heart"
+            " (train.epochs, a smaller train.batch_seconds); see whether train.overfit=10 can overfit ten utterances"
         )
 
 
-def prepare(config: Config, say: Say, ranks: Ranks = ALONE) -> tuple[Recognizer, Part, Part, TrainingData]:
-    """Read the data, report what will not train, and make the recogniser with its initial weights."""
+def prepare(config: Config, say: Say, processes: Processes = ALONE) -> tuple[Recognizer, Part, Part, TrainingData]:
+    """Read the data, report what will not train, and make the recognizer with its initial weights."""
     device = resolve_device(config.device)
     set_precision(config.train.precision)
     if config.train.threads:
@@ -185,27 +185,27 @@ def prepare(config: Config, say: Say, ranks: Ranks = ALONE) -> tuple[Recognizer,
     freeze(recognizer, config.train.freeze)
     recognizer.name = config.run.name
     recognizer.set_precision(config.train.precision)
-    if config.features.normalise == "global" and config.train.init is None:
+    if config.features.normalize == "global" and config.train.init is None:
         feature_statistics(recognizer, train_part)
     recognizer.to(device)
-    data = TrainingData(train_part, recognizer, config, ranks)
-    if config.train.batch_s == AUTO:
+    data = TrainingData(train_part, recognizer, config, processes)
+    if config.train.batch_seconds == AUTO:
         durations = torch.from_numpy(data.plans(0).durations(train_part.manifest.durations))
-        batch_s = find_batch_s(recognizer, make_loss(recognizer, config), durations, processes=ranks.count)
-        data.config = with_batch_s(config, min(ranks.gather([batch_s])))
-        found = f"{data.config.train.batch_s:g} s, as memory holds or for {LEAST_STEPS} steps an epoch"
-        say(f"train.batch_s = auto: {found}")
+        batch_s = find_batch_s(recognizer, make_loss(recognizer, config), durations, processes=processes.count)
+        data.config = with_batch_s(config, min(processes.gather([batch_s])))
+        found = f"{data.config.train.batch_seconds:g} s, as memory holds or for {MIN_STEPS} steps an epoch"
+        say(f"train.batch_seconds = auto: {found}")
     say(
         f"{len(train_part)} training utterances ({train_part.durations.sum() / 3600:.2f} h),"
         f" {len(dev_part)} for development, {len(tokenizer)} tokens;"
-        f" {config.model.layers} × {config.model.width}"
+        f" {config.model.layers} × {config.model.hidden_size}"
         f" {'bidirectional ' if config.model.bidirectional else ''}{config.model.cell},"
         f" {recognizer.parameter_count:,} parameters, on {device}"
     )
     for warning in symbol_warnings(tokenizer, {"train": train_part, "dev": dev_part}):
         say(f"warning: {warning}")
-    if config.augment.noise is not None and not config.augment.noise_share:
-        say("warning: augment.noise is not used: augment.noise_share, how many utterances get noise, is 0")
+    if config.augment.noise is not None and not config.augment.noise_prob:
+        say("warning: augment.noise is not used: augment.noise_prob, how many utterances get noise, is 0")
     if len(data.infeasible) and not data.joining:
         say(f"warning: {data.describe_infeasible()}")
     return recognizer, train_part, dev_part, data
@@ -236,7 +236,7 @@ def start_from(recognizer: Recognizer, other: Recognizer, name: str) -> None:
 def make_loss(recognizer: Recognizer, config: Config, rank: int = 0) -> Callable[[Batch, int, int], Loss]:
     """The CTC loss with SpecAugment, its draws keyed by seed, epoch, batch and process."""
     augment = config.augment
-    changes = augment.time_masks, augment.frequency_masks, augment.response_db, augment.warp != (1.0, 1.0)
+    changes = augment.time_masks, augment.frequency_masks, augment.random_eq_db, augment.vtlp != (1.0, 1.0)
     asked = any(changes) and not config.train.overfit
 
     def loss(batch: Batch, epoch: int, number: int) -> Loss:

@@ -53,7 +53,7 @@ def written(path: Path) -> Iterator[BinaryIO]:
         part.unlink(missing_ok=True)
 
 
-def write_whole(path: Path, contents: str | bytes) -> None:
+def write_atomic(path: Path, contents: str | bytes) -> None:
     """Write a file: all of it or nothing."""
     with written(path) as file:
         file.write(contents.encode() if isinstance(contents, str) else contents)

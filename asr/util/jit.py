@@ -58,9 +58,8 @@ def cache_folder() -> Path | None:
     numba looks at the file of the function alone, so it would go on using old code of the functions called from there:
     a folder for every state of the source cannot be stale. The package's own folder is often not writable.
     """
-    files = sorted(path for name in COMPILED for path in (Path(__file__).parent / name).glob("*.py"))
-    sources = [source for source in map(Path.read_bytes, files) if b"@jit" in source or b"@bare" in source]
-    digest = sha256(b"".join(sources)).hexdigest()[:12]
+    files = sorted(path for name in COMPILED for path in (Path(__file__).parents[1] / name).glob("*.py"))
+    digest = sha256(b"".join(map(Path.read_bytes, files))).hexdigest()[:12]
     base = os.environ.get("NUMBA_CACHE_DIR") or os.environ.get("XDG_CACHE_HOME")
     try:
         folder = (Path(base) if base else Path.home() / ".cache") / "asr" / f"{__version__}-{digest}"

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # What each ingredient of the base of the built-in model buys: short trainings without it, tested on strings of the
-# six speakers and of synthesisers that none of them heard. Run pretrained.sh before; 35 minutes on a CPU core.
+# six speakers and of synthesizers that none of them heard. Run pretrained.sh before; 35 minutes on a CPU core.
 #
 #     bash recipes/digits/ablation.sh [key=value ...]      # train.epochs=8, train.seed=1 …
 #     DATA=data RUN=runs/digits-pretrained bash recipes/digits/ablation.sh
@@ -25,9 +25,9 @@ without read-speech train.init= 'train.freeze=[]'
 without freezing "$speech" 'train.freeze=[]'
 without readers-digits "$speech" data.train="$data/voices/base_train.jsonl"
 without espeak "$speech" data.train="$base/read/no_espeak.jsonl"
-without trimming "$speech" join.trim_share=0
-without vocal-tracts-and-microphones "$speech" 'augment.warp=[1,1]' augment.response_db=0
-without noise "$speech" augment.noise_share=0
-without rooms-lines-codecs-clipping "$speech" augment.room_share=0 augment.band_share=0 augment.codec_share=0 augment.clip_share=0
+without trimming "$speech" compose.trim_prob=0
+without vocal-tracts-and-microphones "$speech" 'augment.vtlp=[1,1]' augment.random_eq_db=0
+without noise "$speech" augment.noise_prob=0
+without rooms-lines-codecs-clipping "$speech" augment.reverb_prob=0 augment.bandpass_prob=0 augment.telephone_prob=0 augment.clipping_prob=0
 without masks "$speech" augment.time_masks=0 augment.frequency_masks=0
-without depth train.init= 'train.freeze=[]' model.layers=2 model.width=128
+without depth train.init= 'train.freeze=[]' model.layers=2 model.hidden_size=128

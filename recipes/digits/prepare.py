@@ -5,7 +5,7 @@ as it goes (`join` in the config). Development and test strings are made here, f
 
     test_single         the 300 test recordings as they are
     test                500 strings of 1 to 10 of them by one speaker, pauses of 0.05 to 0.6 s
-    test_noisy          the same strings, coloured noise at 10 to 20 dB below them, level changed by up to ±10 dB
+    test_noisy          the same strings, colored noise at 10 to 20 dB below them, level changed by up to ±10 dB
     dev                 200 strings of development recordings; every second one noisy like test_noisy
     heldout_SPEAKER     200 strings from all 500 recordings of one speaker, for `heldout.yaml`
 """
@@ -16,10 +16,10 @@ from pathlib import Path
 import numpy as np
 
 from asr.audio import read_audio, write_wav
-from asr.augment import NOISE_EXPONENTS, add_noise, coloured_noise, decibels
-from asr.config import JoinConfig
+from asr.augment import NOISE_EXPONENTS, add_noise, colored_noise, decibels
+from asr.config import ComposeConfig
 from asr.corpus.download import Archive
-from asr.data.compose import join_waveforms, plan_joins
+from asr.data.compose import compose_waveforms, draw_compositions
 from asr.data.manifest import Utterance
 from asr.util.files import walk
 
@@ -32,7 +32,7 @@ ARCHIVES = [
 ]
 RATE = 8_000
 WORDS = ["zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine"]
-STRINGS = JoinConfig(most=10, pause_s=(0.05, 0.6), gain_db=0.0)
+STRINGS = ComposeConfig(max_recordings=10, pause_s=(0.05, 0.6), gain_db=0.0)
 
 
 def utterances(corpus: Path, made: Path) -> Iterator[tuple[str, Utterance]]:
@@ -64,11 +64,11 @@ def _strings(singles: Sequence[Utterance], count: int, seed: int, folder: Path, 
     noise_rng = np.random.default_rng((seed, 1))  # its own, so that clean and noisy strings are the same strings
     waveforms = [read_audio(utterance.audio, RATE).samples for utterance in singles]
     speakers = [utterance.speaker for utterance in singles]
-    for number, plan in enumerate(plan_joins(speakers, STRINGS, count, rng)):
-        samples = join_waveforms([waveforms[row] for row in plan.rows], plan, RATE, STRINGS, rng)
+    for number, plan in enumerate(draw_compositions(speakers, STRINGS, count, rng)):
+        samples = compose_waveforms([waveforms[row] for row in plan.rows], plan, RATE, STRINGS, rng)
         if int((number + 1) * noisy) > int(number * noisy):
-            colour = noise_rng.choice(list(NOISE_EXPONENTS))
-            noise = coloured_noise(len(samples), colour, noise_rng)
+            color = noise_rng.choice(list(NOISE_EXPONENTS))
+            noise = colored_noise(len(samples), color, noise_rng)
             samples = add_noise(samples, noise, noise_rng.uniform(10.0, 20.0))
             samples = samples * np.float32(decibels(noise_rng.uniform(-10.0, 10.0)))
         speaker = speakers[plan.rows[0]]

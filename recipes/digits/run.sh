@@ -10,7 +10,7 @@ source "$(dirname "${BASH_SOURCE[0]}")/options.sh"
 asr data prepare "$recipe" "${options[@]}"
 if [ -n "$speaker" ]; then
     run=${RUN:-runs/digits-without-$speaker}
-    settings=(data.heldout="$speaker" ${settings[@]+"${settings[@]}"})
+    settings=(data.held_out_speaker="$speaker" ${settings[@]+"${settings[@]}"})
     train heldout.yaml train dev
     evaluate "heldout_$speaker" eval
 else

@@ -5,7 +5,7 @@
     dev-clean, dev-other                                   development; dev-clean chooses the checkpoint
     test-clean, test-other                                 test; test-clean is the headline
 
-No speaker is in two of the parts. "other": speakers whom a recogniser understood less well. The two large training
+No speaker is in two of the parts. "other": speakers whom a recognizer understood less well. The two large training
 parts are fetched where they are asked for by name.
 """
 

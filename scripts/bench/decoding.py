@@ -17,13 +17,13 @@ from torch.nn.utils.rnn import pad_sequence
 from torch.utils.data import DataLoader
 
 from asr.audio import audio_info
-from asr.config import JoinConfig
+from asr.config import ComposeConfig
 from asr.data.batches import duration_batches
-from asr.data.compose import Plans
-from asr.data.dataset import Examples, WaveformCache
+from asr.data.compose import Compositions
+from asr.data.dataset import EpochDataset, WaveformCache
 from asr.data.manifest import Manifest
 from asr.errors import ManifestError
-from asr.text import Tokenizer, normalise
+from asr.text import Tokenizer, normalize
 from bench.record import median_ratio, take_turns
 
 Read = Callable[[str, float, float], Tensor]  # path, start and duration in seconds -> (samples,) float32, channel 0
@@ -118,13 +118,13 @@ def peer_batches(manifest: Manifest, batches: list[list[int]], read: Read, worke
 
 def own_batches(manifest: Manifest, batches: list[list[int]]) -> Loader:
     """The data set of a training without augmentation, nothing kept in memory."""
-    texts = (normalise(utterance.text or "", "basic") for utterance in manifest)
-    examples = Examples(
+    texts = (normalize(utterance.text or "", "basic") for utterance in manifest)
+    examples = EpochDataset(
         waveforms=WaveformCache(manifest, audio_info(manifest[0].audio).sample_rate, megabytes=0),
-        plans=Plans.singles(np.arange(len(manifest))),
+        plans=Compositions.singles(np.arange(len(manifest))),
         tokenizer=Tokenizer.build("characters", texts),
-        normaliser="basic",
-        join=JoinConfig(),
+        normalizer="basic",
+        compose=ComposeConfig(),
         augment=None,
         noise=None,
         seed=0,

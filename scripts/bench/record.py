@@ -15,7 +15,7 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from asr.util.files import write_whole
+from asr.util.files import write_atomic
 
 PACKAGES = ("torch", "torchaudio", "torchcodec", "lhotse", "soundfile", "soxr", "numpy")
 
@@ -71,4 +71,4 @@ def print_table(title: str, columns: list[str], rows: list[list[str]]) -> None:
 
 
 def write_record(path: Path, record: dict[str, Any]) -> None:
-    write_whole(path, json.dumps(record, indent=2, ensure_ascii=False) + "\n")
+    write_atomic(path, json.dumps(record, indent=2, ensure_ascii=False) + "\n")

@@ -36,7 +36,7 @@ FORMAT = "asr-bench-train-1"
 CELLS = ("rnn", "lstm", "gru")
 SOURCES = {"cache": "flac", "flac": "flac", "opus": "opus"}  # where the pipeline's audio comes from -> files
 WAYS = ("bare", "packed", *SOURCES)
-SIZES = {"cpu": {"layers": 3, "width": 256}, "cuda": {"layers": 5, "width": 512}}
+SIZES = {"cpu": {"layers": 3, "hidden_size": 256}, "cuda": {"layers": 5, "hidden_size": 512}}
 BATCH_S = {"cpu": 60.0, "cuda": 600.0}
 MINUTES = {"cpu": 6.0, "cuda": 90.0}
 
@@ -93,7 +93,7 @@ def ways(cell: str, setup: Setup, folder: Path) -> dict[str, Epoch]:
 
 
 def data_from(source: str, cell: str, setup: Setup, folder: Path) -> TrainingData:
-    """A training's data with its recogniser. What is cached is the training process's own, so no others decode it."""
+    """A training's data with its recognizer. What is cached is the training process's own, so no others decode it."""
     manifest = str(folder / f"{SOURCES[source]}.jsonl")
     cached = source == "cache"
     raw: dict[str, Any] = {
@@ -101,14 +101,14 @@ def data_from(source: str, cell: str, setup: Setup, folder: Path) -> TrainingDat
         "data": {"train": manifest, "dev": manifest, "cache_mb": 100_000 if cached else 0},
         "model": {"cell": cell, **SIZES[setup.kind]},
         "augment": {"time_masks": 2, "frequency_masks": 2},
-        "train": {"epochs": 1, "batch_s": BATCH_S[setup.kind]},
+        "train": {"epochs": 1, "batch_seconds": BATCH_S[setup.kind]},
     }
     raw["data"]["workers"] = 0 if cached else setup.workers
     return prepare(parse_config(raw, "bench"), lambda line: None)[-1]
 
 
 def bare_epoch(recognizer: Recognizer, config: Config, batches: list[Batch]) -> float:
-    """Features, masks, forward, backward and optimiser, on waveforms in the device's memory."""
+    """Features, masks, forward, backward and optimizer, on waveforms in the device's memory."""
     loss, optimizer = make_loss(recognizer, config), make_optimizer(recognizer, config.train)
     ready = [batch.to(recognizer.device) for batch in batches]
     recognizer.train()
@@ -116,7 +116,7 @@ def bare_epoch(recognizer: Recognizer, config: Config, batches: list[Batch]) -> 
     for number, batch in enumerate(ready):
         recognizer.zero_grad(set_to_none=True)
         (loss(batch, 0, number).total / len(batch.indices)).backward()
-        torch.nn.utils.clip_grad_norm_(recognizer.parameters(), config.train.clip)
+        torch.nn.utils.clip_grad_norm_(recognizer.parameters(), config.train.max_grad_norm)
         optimizer.step()
     return now(recognizer.device) - began
 
@@ -182,7 +182,9 @@ def measure(epochs: dict[str, Epoch], audio_s: float, repeat: int) -> dict[str, 
 
 
 def print_tables(record: dict[str, Any]) -> None:
-    title = f"{record['layers']} × {record['width']} bidirectional, {record['device']}, {record['threads']} threads"
+    title = (
+        f"{record['layers']} × {record['hidden_size']} bidirectional, {record['device']}, {record['threads']} threads"
+    )
     cells = record["cells"].values()
     rows = [[f"{way}, audio s / s", *[f"{x['audio_per_s'][way]:.0f}" for x in cells]] for way in WAYS]
     rows += [[f"{source} over bare", *[f"{x['pipeline_over_bare'][source]:.2f}" for x in cells]] for source in SOURCES]

@@ -22,7 +22,7 @@ def folder(tmp_path, untrained, write_audio):
     (tmp_path / "list.jsonl").write_text(json.dumps(line) + "\n")
     level = Level(np.arange(5), np.zeros(5, int), np.log(np.full(5, 0.2)), np.zeros(5))
     for name in ("basic", "none"):
-        LanguageModel(build([level], 8), [*SPECIAL, "ab", "a"], normaliser=name).save(tmp_path / name)
+        LanguageModel(build([level], 8), [*SPECIAL, "ab", "a"], normalizer=name).save(tmp_path / name)
     return tmp_path
 
 
@@ -54,7 +54,7 @@ def test_transcribe_hears_a_hot_word_with_times(folder):
 
 def test_what_does_not_fit_is_one_line(folder):
     command = ["transcribe", "--model", folder / "model", folder / "noise.wav"]
-    for options, word in ((["--lm", folder / "none"], "normaliser"), (["--hotword", "xyz"], "no token for 'x'")):
+    for options, word in ((["--lm", folder / "none"], "normalizer"), (["--hotword", "xyz"], "no token for 'x'")):
         result = run(*command, *options)
         assert result.exit_code == 1
         assert word in result.output

@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 from asr.cli.main import app
 from asr.config import parse_config
 from asr.corpus.check.findings import WORST
-from asr.corpus.check.lines import Rules
+from asr.corpus.check.lines import CheckSettings
 from asr.corpus.check.report import check, fix
 from asr.data.manifest import Manifest
 from asr.errors import ManifestError
@@ -170,8 +170,8 @@ def test_what_only_a_fast_voice_makes_too_short_does_not_break_training(corpus):
 
 def test_infeasible_are_those_that_training_leaves_out(corpus):
     raw = {
-        "features": {"sample_rate": RATE, "mels": 10, "hop_ms": 12.5},
-        "model": {"layers": 1, "width": 4, "subsampling": 2},
+        "features": {"sample_rate": RATE, "n_mels": 10, "hop_ms": 12.5},
+        "model": {"layers": 1, "hidden_size": 4, "subsampling": 2},
         "augment": {"speed": [0.9, 1.07]},
         "data": {"train": str(corpus.folder / "m.jsonl")},
     }
@@ -180,7 +180,7 @@ def test_infeasible_are_those_that_training_leaves_out(corpus):
     for line in corpus.lines:
         line.update(text="".join(rng.choice(list("aab "), 35)) + "b", duration=round(rng.uniform(0.8, 1.2), 3))
     tokenizer = Tokenizer("characters", ("<blank>", " ", "a", "b"))
-    report = check([corpus.manifest()], Rules.of_config(config), audio=False)
+    report = check([corpus.manifest()], CheckSettings.of_config(config), audio=False)
     recognizer = Recognizer(config.features, config.text, config.model, tokenizer)
     left_out = TrainingData(read_part(config.data.train, config, "data.train"), recognizer, config).infeasible.tolist()
     too_fast = found(report)[AT_THE_FASTEST].count
@@ -258,7 +258,7 @@ def test_without_audio_no_audio_is_opened(corpus):
 def test_a_low_rate_counts_only_where_a_rate_was_asked_for(corpus):
     manifest = corpus.manifest()
     assert list(found(check([manifest], rules(features={"sample_rate": 16000})))) == ["low sample rate"]
-    assert check([manifest], Rules.of_config(parse_config({}, "test"), named=False)).results == []
+    assert check([manifest], CheckSettings.of_config(parse_config({}, "test"), named=False)).results == []
 
 
 def test_what_is_fixed_checks_clean_wherever_it_lies(corpus, tmp_path):

@@ -61,7 +61,7 @@ def test_silence_is_not_shared(corpus, test_part):
     assert list(found(check([corpus.manifest()], rules(), against=[test_part.manifest()]))) == ["near silence"]
 
 
-def test_a_speaker_spelt_otherwise_is_shared(corpus, test_part):
+def test_a_speaker_spelled_otherwise_is_shared(corpus, test_part):
     corpus.lines[4]["speaker"], test_part.lines[7]["speaker"] = "Jos\u00e9", "Jose\u0301 "
     report = check([corpus.manifest()], rules(), audio=False, against=[test_part.manifest()])
     assert found(report)["speaker shared with --against"].count == 1

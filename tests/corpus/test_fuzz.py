@@ -21,7 +21,7 @@ from typer.testing import CliRunner
 from asr.cli.main import app
 from asr.config import Config
 from asr.corpus.check import report as run
-from asr.corpus.check.lines import Rules
+from asr.corpus.check.lines import CheckSettings
 from asr.corpus.export import EXPORTS, export_manifest
 from asr.corpus.layouts import LAYOUTS, checked, detect_layout, read_nemo
 from asr.corpus.recipe import prepare
@@ -151,10 +151,10 @@ def use_manifest(path: Path, target: Path, outcomes: Outcomes) -> None:
         assert len(list(manifest)) == len(manifest)
         for to in EXPORTS:
             outcomes.of(export_manifest, manifest, to, target / to, True, ignore, outcomes.refused)
-    report = outcomes.of(run.check, [path], Rules.of_config(Config()), workers=1)
+    report = outcomes.of(run.check, [path], CheckSettings.of_config(Config()), workers=1)
     if report is not None:
         outcomes.of(run.fix, [path], report.dropped, target / "fixed.jsonl")
-        outcomes.of(run.check, [path], Rules.of_config(Config()), audio=False, against=[path])
+        outcomes.of(run.check, [path], CheckSettings.of_config(Config()), audio=False, against=[path])
     statistics = outcomes.of(collect, [path])
     if statistics is not None:
         outcomes.of(format_stats, statistics)

@@ -99,7 +99,7 @@ def test_hundredths_of_seconds_in_any_order_make_the_same_parts(tmp_path):
         assert found[0] == found[1]
 
 
-def test_a_speaker_spelt_in_two_ways_is_one(tmp_path):
+def test_a_speaker_spelled_in_two_ways_is_one(tmp_path):
     names = ("Jos\u00e9", "Jose\u0301", "Jos\u00e9 ")
     lines = [{"audio": f"{i}.wav", "duration": 1, "speaker": name} for i, name in enumerate((*names, "a", "b"))]
     (tmp_path / "m.jsonl").write_text("\n".join(map(json.dumps, lines)))

@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from asr.config import JoinConfig
-from asr.data.batches import duration_batches, padding_share
-from asr.data.compose import Plan, Plans, plan_joins
+from asr.config import ComposeConfig
+from asr.data.batches import duration_batches, padding_fraction
+from asr.data.compose import Composition, Compositions, draw_compositions
 
 
 @pytest.fixture
@@ -25,7 +25,7 @@ def test_every_utterance_once_and_no_batch_beyond_the_limit(durations, batch_s, 
     assert sorted(index for batch in batches for index in batch) == list(range(len(durations)))
     for batch in batches:
         assert len(batch) == 1 or len(batch) * durations[batch].max() <= batch_s
-    assert -1e-9 < padding_share(durations, batches) < 1
+    assert -1e-9 < padding_fraction(durations, batches) < 1
 
 
 def test_without_a_generator_batches_go_by_duration_and_are_full():
@@ -48,14 +48,14 @@ def test_batches_come_in_random_order(durations):
 @pytest.mark.parametrize("seed", [None, 0, 1])
 def test_padding_stays_below_five_percent(durations, seed):
     batches = duration_batches(durations, 120.0, None if seed is None else np.random.default_rng(seed))
-    assert 0.0 < padding_share(durations, batches) < 0.05
+    assert 0.0 < padding_fraction(durations, batches) < 0.05
     assert np.mean([len(batch) * durations[batch].max() for batch in batches]) > 0.85 * 120.0
 
 
 def test_padding_share_counts_the_batches_it_is_given():
     durations = np.array([1.0, 3.0, 2.0, 50.0])
-    assert padding_share(durations, [[0, 1], [2]]) == pytest.approx(2 / 8)
-    assert padding_share(durations, []) == 0.0
+    assert padding_fraction(durations, [[0, 1], [2]]) == pytest.approx(2 / 8)
+    assert padding_fraction(durations, []) == 0.0
 
 
 @pytest.mark.parametrize("most", [1, 12])
@@ -63,11 +63,11 @@ def test_plans_in_arrays_are_the_plans(most):
     rng = np.random.default_rng(0)
     durations = rng.uniform(0.5, 5.0, 50)
     if most == 1:
-        plans = [Plan((row,)) for row in range(50)]
-        packed = Plans.singles(np.arange(50))
+        plans = [Composition((row,)) for row in range(50)]
+        packed = Compositions.singles(np.arange(50))
     else:
-        plans = plan_joins(["ann", "bob"] * 25, JoinConfig(most=most), 200, rng)
-        packed = Plans.joined(plans)
+        plans = draw_compositions(["ann", "bob"] * 25, ComposeConfig(max_recordings=most), 200, rng)
+        packed = Compositions.joined(plans)
     speeds = rng.uniform(0.5, 2.0, len(plans))
     plans = [replace(plan, speed=float(speed)) for plan, speed in zip(plans, speeds, strict=True)]
     packed = replace(packed, speeds=speeds)

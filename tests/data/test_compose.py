@@ -3,15 +3,15 @@
 import numpy as np
 import pytest
 
-from asr.config import JoinConfig
-from asr.data.compose import Plan, join_waveforms, plan_joins, trim
+from asr.config import ComposeConfig
+from asr.data.compose import Composition, compose_waveforms, draw_compositions, trim
 
 SPEAKERS = ["ann", "bob", "ann", "cleo", "ann", "bob"]
 
 
 def test_plans_stay_with_one_speaker_and_within_the_configured_numbers():
-    config = JoinConfig(most=4, pause_s=(0.1, 0.5))
-    plans = plan_joins(SPEAKERS, config, 2000, np.random.default_rng(0))
+    config = ComposeConfig(max_recordings=4, pause_s=(0.1, 0.5))
+    plans = draw_compositions(SPEAKERS, config, 2000, np.random.default_rng(0))
     assert len(plans) == 2000
     for plan in plans:
         assert len({SPEAKERS[row] for row in plan.rows}) == 1
@@ -26,18 +26,18 @@ def test_plans_stay_with_one_speaker_and_within_the_configured_numbers():
 
 
 def test_plans_depend_on_the_generator_alone():
-    config = JoinConfig(most=3)
-    first, again, other = (plan_joins(SPEAKERS, config, 50, np.random.default_rng(seed)) for seed in (1, 1, 2))
+    config = ComposeConfig(max_recordings=3)
+    first, again, other = (draw_compositions(SPEAKERS, config, 50, np.random.default_rng(seed)) for seed in (1, 1, 2))
     assert first == again
     assert first != other
 
 
 def test_strings_end_where_the_next_recording_would_not_fit():
     durations = np.array([1.0, 2.0, 3.0, 9.0, 0.5, 2.5])
-    config = JoinConfig(most=6, pause_s=(0.1, 0.5), longest_s=6.0)
-    plans = plan_joins(SPEAKERS, config, 1000, np.random.default_rng(0), durations)
-    whole = plan_joins(
-        SPEAKERS, config.model_copy(update={"longest_s": None}), 1000, np.random.default_rng(0), durations
+    config = ComposeConfig(max_recordings=6, pause_s=(0.1, 0.5), max_s=6.0)
+    plans = draw_compositions(SPEAKERS, config, 1000, np.random.default_rng(0), durations)
+    whole = draw_compositions(
+        SPEAKERS, config.model_copy(update={"max_s": None}), 1000, np.random.default_rng(0), durations
     )
     for plan, before in zip(plans, whole, strict=True):
         assert plan.rows == before.rows[: len(plan.rows)]
@@ -45,25 +45,25 @@ def test_strings_end_where_the_next_recording_would_not_fit():
         assert len(plan.pauses) == len(plan.rows) + 1
         assert plan.duration(durations) <= 6.0 or len(plan.rows) == 1
         if len(plan.rows) < len(before.rows):
-            longer = Plan(before.rows[: len(plan.rows) + 1], before.pauses[: len(plan.rows) + 2])
+            longer = Composition(before.rows[: len(plan.rows) + 1], before.pauses[: len(plan.rows) + 2])
             assert longer.duration(durations) > 6.0
-    with pytest.raises(ValueError, match="longest_s needs durations"):
-        plan_joins(SPEAKERS, config, 1, np.random.default_rng(0))
+    with pytest.raises(ValueError, match="max_s needs durations"):
+        draw_compositions(SPEAKERS, config, 1, np.random.default_rng(0))
     assert any(len(plan.rows) < len(before.rows) for plan, before in zip(plans, whole, strict=True))
 
 
 def test_duration_of_a_plan():
     durations = np.array([1.0, 2.0, 4.0])
-    assert Plan((2, 0, 2), (0.5, 0.25, 0.0, 0.125)).duration(durations) == 9.875
-    assert Plan((1,)).duration(durations) == 2.0
+    assert Composition((2, 0, 2), (0.5, 0.25, 0.0, 0.125)).duration(durations) == 9.875
+    assert Composition((1,)).duration(durations) == 2.0
 
 
 @pytest.mark.parametrize("rate", [8_000, 11_025, 16_000])
 def test_a_joined_waveform_is_its_parts_and_silences_to_the_sample(rate):
     rng = np.random.default_rng(0)
     parts = [rng.uniform(-1, 1, samples).astype(np.float32) for samples in (1000, 1, 333)]
-    plan = Plan((0, 1, 2), (0.05, 0.0, 0.123456, 0.3))
-    joined = join_waveforms(parts, plan, rate, JoinConfig(gain_db=0.0), rng)
+    plan = Composition((0, 1, 2), (0.05, 0.0, 0.123456, 0.3))
+    joined = compose_waveforms(parts, plan, rate, ComposeConfig(gain_db=0.0), rng)
     silences = [round(pause * rate) for pause in plan.pauses]
     assert joined.dtype == np.float32
     assert len(joined) == sum(map(len, parts)) + sum(silences)
@@ -80,14 +80,14 @@ def test_a_joined_waveform_is_its_parts_and_silences_to_the_sample(rate):
 
 def test_each_recording_has_its_own_level_within_the_bounds():
     ones = [np.ones(10, np.float32)] * 200
-    plan = Plan(tuple(range(200)), (0.0,) * 201)
-    joined = join_waveforms(ones, plan, 8000, JoinConfig(gain_db=3.0), np.random.default_rng(0)).reshape(200, 10)
+    plan = Composition(tuple(range(200)), (0.0,) * 201)
+    joined = compose_waveforms(ones, plan, 8000, ComposeConfig(gain_db=3.0), np.random.default_rng(0)).reshape(200, 10)
     assert (joined == joined[:, :1]).all()
     level = 20 * np.log10(joined[:, 0])
     assert -3 <= level.min() < -2.8
     assert 2.8 < level.max() <= 3
     np.testing.assert_array_equal(
-        joined.ravel(), join_waveforms(ones, plan, 8000, JoinConfig(gain_db=3.0), np.random.default_rng(0))
+        joined.ravel(), compose_waveforms(ones, plan, 8000, ComposeConfig(gain_db=3.0), np.random.default_rng(0))
     )
 
 
@@ -104,18 +104,20 @@ def test_trimming_takes_quiet_ends_and_nothing_between():
 
 def test_the_share_asked_for_is_trimmed():
     x = np.concatenate([np.full(400, 0.01), np.full(400, 1.0)]).astype(np.float32)
-    plan = Plan(tuple(range(300)), (0.0,) * 301)
-    config = JoinConfig(gain_db=0.0, trim_share=0.25, trim_db=(-35, -30))
-    joined = join_waveforms([x] * 300, plan, 8000, config, np.random.default_rng(0))
+    plan = Composition(tuple(range(300)), (0.0,) * 301)
+    config = ComposeConfig(gain_db=0.0, trim_prob=0.25, trim_db=(-35, -30))
+    joined = compose_waveforms([x] * 300, plan, 8000, config, np.random.default_rng(0))
     assert 0.15 < (300 * 800 - len(joined)) / (300 * 400) < 0.35
     assert (joined == 1.0).sum() == 300 * 400
 
 
 def test_recordings_bring_their_own_noise_and_pauses_stay_silent():
     tone = np.sin(np.arange(4000) * 0.3).astype(np.float32)
-    plan = Plan((0, 1), (0.1, 0.1, 0.1))
-    config = JoinConfig(gain_db=0.0, noise_share=1.0, noise_snr_db=(20.0, 20.0))
-    first, *others = (join_waveforms([tone] * 2, plan, 8000, config, np.random.default_rng(seed)) for seed in range(9))
+    plan = Composition((0, 1), (0.1, 0.1, 0.1))
+    config = ComposeConfig(gain_db=0.0, noise_prob=1.0, noise_snr_db=(20.0, 20.0))
+    first, *others = (
+        compose_waveforms([tone] * 2, plan, 8000, config, np.random.default_rng(seed)) for seed in range(9)
+    )
     for joined in (first, *others):
         for pause in (joined[:800], joined[4800:5600], joined[9600:]):
             assert not pause.any()
@@ -123,24 +125,26 @@ def test_recordings_bring_their_own_noise_and_pauses_stay_silent():
         assert not np.array_equal(*noises)
         for noise in noises:
             assert 10 * np.log10(np.square(tone).mean() / np.square(noise).mean()) == pytest.approx(20.0, abs=0.01)
-    same = join_waveforms([tone] * 2, plan, 8000, config, np.random.default_rng(0))
+    same = compose_waveforms([tone] * 2, plan, 8000, config, np.random.default_rng(0))
     np.testing.assert_array_equal(first, same)
-    some = JoinConfig(gain_db=0.0, noise_share=0.3)
+    some = ComposeConfig(gain_db=0.0, noise_prob=0.3)
     plain = np.concatenate([np.zeros(800), tone, np.zeros(800), tone, np.zeros(800)])
     bare = sum(
-        np.array_equal(join_waveforms([tone] * 2, plan, 8000, some, np.random.default_rng(seed)), plain)
+        np.array_equal(compose_waveforms([tone] * 2, plan, 8000, some, np.random.default_rng(seed)), plain)
         for seed in range(100)
     )
     assert 55 <= bare <= 85
 
 
-def test_the_noise_of_recordings_has_every_colour_and_level_and_is_not_trimmed_away():
+def test_the_noise_of_recordings_has_every_color_and_level_and_is_not_trimmed_away():
     tone = np.concatenate([np.zeros(400), np.sin(np.arange(4000) * 0.3), np.zeros(400)]).astype(np.float32)
-    plan = Plan((0,), (0.0, 0.0))
-    config = JoinConfig(gain_db=0.0, noise_share=1.0, noise_snr_db=(10.0, 30.0), trim_share=1.0, trim_db=(-20.0, -20.0))
+    plan = Composition((0,), (0.0, 0.0))
+    config = ComposeConfig(
+        gain_db=0.0, noise_prob=1.0, noise_snr_db=(10.0, 30.0), trim_prob=1.0, trim_db=(-20.0, -20.0)
+    )
     snr_db, slopes = [], []
     for seed in range(40):
-        joined = join_waveforms([tone], plan, 8000, config, np.random.default_rng(seed))
+        joined = compose_waveforms([tone], plan, 8000, config, np.random.default_rng(seed))
         assert len(joined) == 4000  # trimmed before noise came
         noise = joined - tone[400:4400]
         snr_db.append(10 * np.log10(np.square(tone[400:4400]).mean() / np.square(noise).mean()))
@@ -148,5 +152,7 @@ def test_the_noise_of_recordings_has_every_colour_and_level_and_is_not_trimmed_a
         slopes.append(round(float(np.log10(spectrum[20:40].mean() / spectrum[1000:2000].mean()))))
     assert 9.9 < min(snr_db) < 14 < 26 < max(snr_db) < 30.1
     assert len(set(slopes)) >= 3  # white, pink, brown
-    empty = join_waveforms([np.zeros(0, np.float32)], Plan((0,), (0.1, 0.1)), 8000, config, np.random.default_rng(0))
+    empty = compose_waveforms(
+        [np.zeros(0, np.float32)], Composition((0,), (0.1, 0.1)), 8000, config, np.random.default_rng(0)
+    )
     assert len(empty) == 1600

@@ -7,9 +7,9 @@ import pytest
 import soundfile
 import torch
 
-from asr.config import JoinConfig, parse_config
-from asr.data.compose import Plans
-from asr.data.dataset import Examples, WaveformCache
+from asr.config import ComposeConfig, parse_config
+from asr.data.compose import Compositions
+from asr.data.dataset import EpochDataset, WaveformCache
 from asr.data.manifest import Manifest, Utterance, write_manifest
 from asr.errors import AudioError
 from asr.text import Tokenizer
@@ -73,13 +73,13 @@ def test_the_least_recently_used_is_dropped(recordings):
 
 
 def examples(manifest, cache_mb=0, **augment):
-    config = parse_config({"augment": {"noise_share": 1.0, "room_share": 0.5, **augment}}, "test")
-    return Examples(
+    config = parse_config({"augment": {"noise_prob": 1.0, "reverb_prob": 0.5, **augment}}, "test")
+    return EpochDataset(
         waveforms=WaveformCache(manifest, RATE, cache_mb),
-        plans=Plans.singles(np.arange(len(manifest))),
+        plans=Compositions.singles(np.arange(len(manifest))),
         tokenizer=Tokenizer.build("characters", "ab "),
-        normaliser="basic",
-        join=JoinConfig(),
+        normalizer="basic",
+        compose=ComposeConfig(),
         augment=config.augment,
         noise=None,
         seed=1,

@@ -49,7 +49,7 @@ def training_waveforms(folder, augment, workers=0, seed=0):
         "device": "cpu",
         "data": {"train": manifest, "dev": manifest, "workers": workers},
         "features": {"sample_rate": RATE},
-        "model": {"layers": 1, "width": 8},
+        "model": {"layers": 1, "hidden_size": 8},
         "augment": augment,
         "train": {"seed": seed},
     }
@@ -72,7 +72,7 @@ def test_a_training_hears_recorded_noise_at_the_ratio_asked_for(snr_db, tmp_path
     write_manifest(tmp_path / "speech.jsonl", rows)
     whistle = np.sin(2 * np.pi * 3000 * np.arange(16_000) / 16_000)
     recorded(tmp_path, 0.5 * whistle[:3200], np.concatenate([np.zeros(16_000), 0.02 * whistle]), rate=16_000)
-    augment = {"noise": str(tmp_path / "noise.jsonl"), "noise_share": 1.0, "noise_snr_db": [snr_db, snr_db]}
+    augment = {"noise": str(tmp_path / "noise.jsonl"), "noise_prob": 1.0, "noise_snr_db": [snr_db, snr_db]}
 
     clean = training_waveforms(tmp_path, {})
     noisy = training_waveforms(tmp_path, augment)
@@ -84,7 +84,7 @@ def test_a_training_hears_recorded_noise_at_the_ratio_asked_for(snr_db, tmp_path
         pitch = np.fft.rfftfreq(len(noise), 1 / RATE)
         whistled += power[abs(pitch - 3000) < 100].sum() > 0.8 * power.sum()
     assert len(clean) == 40
-    assert 10 <= whistled <= 30  # every second noise is recorded, the others are coloured
+    assert 10 <= whistled <= 30  # every second noise is recorded, the others are colored
 
     again = training_waveforms(tmp_path, augment, workers=2)
     assert all(np.array_equal(noisy[index], again[index]) for index in range(40))

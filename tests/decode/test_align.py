@@ -17,7 +17,7 @@ from asr.audio import read_audio
 from asr.data.manifest import Manifest
 from asr.decode.align import CHUNK_S, PAUSE_S, align, best_path, long_log_probs, spell, token_spans, word_edges
 from asr.errors import TextError
-from asr.lengths import least_frames
+from asr.lengths import min_frames
 from asr.text import Tokenizer
 
 LETTERS = Tokenizer("characters", ("<blank>", " ", "'", "a", "b", "c"))
@@ -65,7 +65,7 @@ def test_no_path_is_better():
             if [s for s, _ in itertools.groupby(path) if s] == tokens
         ]
         if not saying:
-            assert least_frames(tokens) > frames
+            assert min_frames(tokens) > frames
             with pytest.raises(TextError):
                 best_path(log_probs, tokens)
             continue
@@ -81,7 +81,7 @@ def test_the_path_is_torchaudios(frames, most, cases):
     for _ in range(cases):
         count, symbols = int(rng.integers(1, most + 1)), int(rng.integers(3, 30))
         tokens = rng.integers(1, symbols, count).tolist()
-        if least_frames(tokens) <= frames:
+        if min_frames(tokens) <= frames:
             log_probs = random_log_probs(rng, frames, symbols)
             assert said(best_path(log_probs, tokens), tokens).tolist() == torchaudio_path(log_probs, tokens).tolist()
             compared += 1
@@ -96,7 +96,7 @@ def test_the_path_of_real_speech_is_torchaudios(digits, samples):
 
 @pytest.mark.parametrize("tokens", [[1], [1, 2, 1], [1, 1], [2, 2, 2, 2, 2]])
 def test_exactly_as_many_frames_as_needed(tokens):
-    log_probs = random_log_probs(np.random.default_rng(1), least_frames(tokens), 3)
+    log_probs = random_log_probs(np.random.default_rng(1), min_frames(tokens), 3)
     path = best_path(log_probs, tokens)
     assert path[path >= 0].tolist() == list(range(len(tokens)))
     with pytest.raises(TextError, match="no path"):
@@ -145,7 +145,7 @@ def test_chunks_give_what_the_whole_does(digits, samples):
     assert (difference.max(axis=1) > 0.1).mean() < 0.005
 
 
-def test_word_times_of_a_synthesiser(digits, samples):
+def test_word_times_of_a_synthesizer(digits, samples):
     # By flite -psdur for what scripts/make_samples.py has it say, less the silence that is trimmed there.
     starts = [0.200, 0.930, 1.243, 1.866, 2.471, 2.960, 3.418]
     ends = [0.767, 1.119, 1.725, 2.352, 2.896, 3.314, 3.898]

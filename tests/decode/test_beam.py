@@ -84,7 +84,7 @@ def hot_score(text, hot, bounds=" "):
 def draw_case(rng):
     """A search without limits, and the function that says what a token sequence earns beside its acoustic score."""
     kind = rng.choice(["plain", "open", "closed", "characters", "tokens"])
-    weights = {"lm_weight": float(rng.random()), "word_bonus": float(rng.normal())}
+    weights = {"lm_weight": float(rng.random()), "word_insertion_bonus": float(rng.normal())}
     settings = BeamSettings(**EVERYTHING, **weights, unknown_penalty=-3 * float(rng.random()), closed=kind == "closed")
     tokenizer = WORDS if kind == "tokens" else LETTERS
     known = ["a", "ab", "ba", "bab"] if rng.random() < 0.5 else ["b", "aab", "bb"]
@@ -106,7 +106,7 @@ def draw_case(rng):
         if kind == "closed" and unknown:
             return None
         language = lm.log_prob(units) if lm else 0.0
-        total = weights["lm_weight"] * language + weights["word_bonus"] * len(units)
+        total = weights["lm_weight"] * language + weights["word_insertion_bonus"] * len(units)
         return total + settings.unknown_penalty * unknown + hot_score(text, hot)
 
     return prepare(tokenizer, "basic", settings, lm and lm.model, hot), bonus
@@ -158,7 +158,9 @@ def plain_search(log_probs, beam, token_threshold):
 def test_pruning_equals_a_plain_search_with_the_same_pruning(seed):
     rng = np.random.default_rng(seed)
     letters = Tokenizer("characters", ("<blank>", *"abcdefg"))
-    settings = BeamSettings(beam=int(rng.integers(1, 12)), token_threshold=2.0, beam_threshold=1e9, word_bonus=0.0)
+    settings = BeamSettings(
+        beam=int(rng.integers(1, 12)), token_threshold=2.0, beam_threshold=1e9, word_insertion_bonus=0.0
+    )
     log_probs = random_log_probs(rng, 40, 8)
     found = prepare(letters, "basic", settings).n_best(log_probs, settings.beam)
     expected = plain_search(log_probs, settings.beam, settings.token_threshold)
@@ -234,8 +236,8 @@ def test_a_closed_vocabulary_that_fits_nothing_still_gives_a_text():
 
 def test_a_language_model_that_does_not_fit_is_refused():
     rng = np.random.default_rng(7)
-    with pytest.raises(ModelError, match="normaliser 'none'"):
-        prepare(LETTERS, "basic", lm=Bigrams(["ab"], rng, normaliser="none").model)
+    with pytest.raises(ModelError, match="normalizer 'none'"):
+        prepare(LETTERS, "basic", lm=Bigrams(["ab"], rng, normalizer="none").model)
     with pytest.raises(ModelError, match=r"cannot spell most .* 'AB'"):
         prepare(LETTERS, "basic", lm=Bigrams(["AB"], rng).model)
     with pytest.raises(ModelError, match="units characters"):

@@ -59,7 +59,7 @@ def test_every_decoder_gets_the_same_confidences_and_the_map_of_the_model(untrai
     assert by_greedy.tokens == by_beam.tokens
     assert by_greedy.confidence == pytest.approx(raw.tolist())
     assert by_greedy.confidence == pytest.approx(by_beam.confidence)
-    monkeypatch.setattr(untrained, "confidence_map", (0.5, -1.0))
+    monkeypatch.setattr(untrained, "platt_scaling", (0.5, -1.0))
     [mapped] = with_confidence(greedy, untrained)(log_probs, lengths)
     odds = (raw / (1 - raw)).numpy()
     assert np.array(mapped.confidence) == pytest.approx(odds**0.5 / np.e / (1 + odds**0.5 / np.e))
@@ -75,10 +75,10 @@ def test_confidences_are_probabilities_whatever_the_network_says(untrained, valu
     assert all(0 <= c <= 1 for c in found.confidence)
 
 
-@pytest.mark.parametrize("lead_s", [0.0, 0.116, 3.0])
+@pytest.mark.parametrize("emission_delay_s", [0.0, 0.116, 3.0])
 @pytest.mark.parametrize("seed", range(10))
-def test_words_lie_in_the_audio_and_follow_each_other(untrained, monkeypatch, lead_s, seed):
-    monkeypatch.setattr(untrained, "lead_s", lead_s)
+def test_words_lie_in_the_audio_and_follow_each_other(untrained, monkeypatch, emission_delay_s, seed):
+    monkeypatch.setattr(untrained, "emission_delay_s", emission_delay_s)
     rng = np.random.default_rng(seed)
     samples = rng.standard_normal(rng.integers(1, 20_000)).astype(np.float32)
     samples[rng.random(len(samples) // 800 + 1).repeat(800)[: len(samples)] < 0.4] *= 1e-3
@@ -106,10 +106,10 @@ def test_the_last_word_ends_with_its_segment_to_the_last_bit(untrained, samples)
 def test_a_word_begins_lead_s_before_its_first_frame(untrained, monkeypatch):
     samples = np.random.default_rng(0).standard_normal(8000).astype(np.float32)  # no pause
     hypothesis = Hypothesis([2, 1, 3], [5, 9, 15], [6, 10, 16], [0.9, 0.9])
-    for lead_s in (0.0, 0.05, 0.1):
-        monkeypatch.setattr(untrained, "lead_s", lead_s)
+    for emission_delay_s in (0.0, 0.05, 0.1):
+        monkeypatch.setattr(untrained, "emission_delay_s", emission_delay_s)
         a, b = timed_words(untrained, hypothesis, samples, 0.0)
         assert (a.text, b.text) == ("a", "b")
-        assert a.start == pytest.approx(5 * untrained.frame_s - lead_s)
-        assert a.end == b.start == pytest.approx(15 * untrained.frame_s - lead_s)
+        assert a.start == pytest.approx(5 * untrained.frame_s - emission_delay_s)
+        assert a.end == b.start == pytest.approx(15 * untrained.frame_s - emission_delay_s)
         assert b.end == 1.0

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from asr.data.manifest import Manifest
-from asr.evaluate.calibration import BINS, FEWEST, fit_map, judged, measure
+from asr.evaluate.calibration import BINS, MIN_VALUES, fit_platt_scaling, measure, word_correctness
 from asr.evaluate.run import evaluate_manifest, make_record, write_evaluation
 from asr.evaluate.score import Pair, right_words
 from asr.model.folder import save_model
@@ -35,7 +35,7 @@ def test_judged_takes_the_hypotheses_whose_words_have_confidences():
         Pair("3", "", "x", confidence=(0.1,)),
         Pair("4", "a", "", confidence=()),
     ]
-    confidence, right = judged(pairs)
+    confidence, right = word_correctness(pairs)
     assert confidence.tolist() == [0.9, 0.4, 0.1]
     assert right.tolist() == [True, False, False]
 
@@ -56,14 +56,14 @@ def test_true_probabilities_have_no_calibration_error_and_others_have_theirs():
 
 @pytest.mark.parametrize(("slope", "offset"), [(1.0, 0.0), (0.4, -1.5), (2.0, 1.0)])
 def test_the_fitted_map_is_the_one_that_was_drawn_with(slope, offset):
-    assert fit_map(*drawn(slope, offset)) == pytest.approx((slope, offset), abs=0.1)
+    assert fit_platt_scaling(*drawn(slope, offset)) == pytest.approx((slope, offset), abs=0.1)
 
 
 def test_few_words_and_hopeless_confidences_give_maps_that_do_no_harm():
     confidence = np.linspace(0.0, 1.0, 100)
-    assert fit_map(confidence, np.arange(100) >= FEWEST - 1) == (1.0, 0.0)
-    assert fit_map(np.zeros(0), np.zeros(0, bool)) == (1.0, 0.0)
-    slope, offset = fit_map(confidence, confidence < 0.5)
+    assert fit_platt_scaling(confidence, np.arange(100) >= MIN_VALUES - 1) == (1.0, 0.0)
+    assert fit_platt_scaling(np.zeros(0), np.zeros(0, bool)) == (1.0, 0.0)
+    slope, offset = fit_platt_scaling(confidence, confidence < 0.5)
     assert slope == 0.0
     assert offset == pytest.approx(0.0, abs=0.01)
 
@@ -81,7 +81,7 @@ def test_wer_json_has_bins_and_a_diagram_beside_it(untrained, tmp_path, write_au
     record = make_record(evaluation, evaluation.score(), untrained, tmp_path / "model", manifest.path)
     write_evaluation(tmp_path / "eval", evaluation, record)
     stored = json.loads((tmp_path / "eval/wer.json").read_text())["confidence"]
-    assert stored == measure(*judged(evaluation.pairs))
+    assert stored == measure(*word_correctness(evaluation.pairs))
     svg = ElementTree.fromstring((tmp_path / "eval/confidence.svg").read_text())
     ideal, curve = (line.get("points").split() for line in svg.iter("{http://www.w3.org/2000/svg}polyline"))
     assert ideal == ["48.0,194.0", "392.0,10.0"]

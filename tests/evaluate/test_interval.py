@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy.stats import beta
 
-from asr.evaluate.interval import FEWEST_UNITS, rate_interval
+from asr.evaluate.interval import MIN_UNITS, rate_interval
 
 TRUE_RATE = 0.15
 
@@ -110,7 +110,7 @@ def test_the_unit_is_the_speaker_only_where_all_are_known_and_differ():
         ([f"s{i}" for i in range(60)], "speaker"),
     ]:
         assert rate_interval(errors, words, names).unit == unit
-    assert 1 < FEWEST_UNITS <= 60
+    assert 1 < MIN_UNITS <= 60
 
 
 def test_too_little_for_an_interval():

@@ -17,7 +17,7 @@ RECORD = {
     "wer_ci95": [0.1, 0.4],
     "ci_method": "bootstrap",
     "ci_unit": "speaker",
-    "normaliser": "basic",
+    "normalizer": "basic",
     "decoder": {"kind": "greedy"},
     "rtf": 0.01,
     "device": "cpu",

@@ -10,11 +10,11 @@ from typer.testing import CliRunner
 from asr.cli.main import app
 from asr.data.manifest import Manifest
 from asr.decode.beam import BeamSettings, prepare
-from asr.evaluate.calibration import judged
+from asr.evaluate.calibration import word_correctness
 from asr.evaluate.run import evaluate_manifest
 from asr.evaluate.tune import (
     GRID,
-    MOST_TRIALS,
+    MAX_TRIALS,
     STEP,
     Development,
     Trial,
@@ -68,12 +68,12 @@ def test_the_search_finds_the_lowest_point_and_tries_nothing_twice(centre):
     trials = list(search_weights(bowl(centre)))
     assert best_of(trials).weights == pytest.approx(centre)
     assert trials[: len(GRID)] == [bowl(centre)(weights) for weights in GRID]
-    assert len({trial.weights for trial in trials}) == len(trials) <= MOST_TRIALS
+    assert len({trial.weights for trial in trials}) == len(trials) <= MAX_TRIALS
     assert min(trial.weights.lm_weight for trial in trials) >= 0
 
 
 def test_a_search_without_end_ends():
-    assert len(list(search_weights(lambda weights: Trial(weights, -weights.word_bonus, 0.0)))) == MOST_TRIALS
+    assert len(list(search_weights(lambda weights: Trial(weights, -weights.word_insertion_bonus, 0.0)))) == MAX_TRIALS
 
 
 def test_ties_go_to_fewer_character_errors_and_then_to_the_first():
@@ -100,18 +100,18 @@ def test_trials_are_what_an_evaluation_measures_and_the_same_again(folder):
 
 def test_confidences_are_those_the_language_model_was_tuned_to(folder):
     recognizer, manifest = load_model(folder / "model"), Manifest(folder / "dev.jsonl")
-    recognizer.confidence_map = 3.0, 0.5
+    recognizer.platt_scaling = 3.0, 0.5
 
     def confidences():
         lm = LanguageModel.load(folder / "lm")
-        search = prepare(recognizer.tokenizer, "basic", BeamSettings(beam=8, word_bonus=3.0), lm)
+        search = prepare(recognizer.tokenizer, "basic", BeamSettings(beam=8, word_insertion_bonus=3.0), lm)
         pairs = evaluate_manifest(recognizer, manifest, decoder=search).pairs
         values = np.array([value for pair in pairs for value in pair.confidence])
         return np.log(values) - np.log1p(-values)
 
     by_recognizer = confidences()
     assert len(by_recognizer) > 3
-    store_tuned(folder / "lm", {"confidence_map": [2.0, -1.0]})
+    store_tuned(folder / "lm", {"platt_scaling": [2.0, -1.0]})
     np.testing.assert_allclose((confidences() + 1.0) / 2.0, (by_recognizer - 0.5) / 3.0, atol=1e-6)
 
 
@@ -119,7 +119,7 @@ def test_a_map_of_another_model_is_not_used_and_said(folder):
     command = ["evaluate", folder / "dev.jsonl", "--model", folder / "model", "--lm", folder / "lm", "--output-dir"]
     bins = {}
     for model in ("unnamed", "another"):
-        store_tuned(folder / "lm", {"word_bonus": 3.0, "confidence_map": [0.0, 0.0], "model": model})
+        store_tuned(folder / "lm", {"word_insertion_bonus": 3.0, "platt_scaling": [0.0, 0.0], "model": model})
         result = run(*command, folder / model)
         assert result.exit_code == 0, result.output
         assert ("was tuned with the model 'another'" in result.stderr) == (model == "another")
@@ -132,13 +132,13 @@ def test_a_map_is_fitted_to_what_the_search_finds(folder):
     recognizer, lm = load_model(folder / "model"), LanguageModel.load(folder / "lm")
     few = compute(recognizer, Manifest(folder / "dev.jsonl"))
     many = Development(few.log_probs * 12, few.references * 12)
-    settings = BeamSettings(beam=8, word_bonus=3.0)
+    settings = BeamSettings(beam=8, word_insertion_bonus=3.0)
     assert map_confidences(recognizer, lm, few, settings) == (1.0, 0.0)  # too few words to tell
     slope, offset = map_confidences(recognizer, lm, many, settings)
-    lm.tuned["confidence_map"] = slope, offset
+    lm.tuned["platt_scaling"] = slope, offset
     search = prepare(recognizer.tokenizer, "basic", settings, lm)
     pairs = evaluate_manifest(recognizer, Manifest(folder / "dev.jsonl"), decoder=search).pairs
-    confidence, right = judged(pairs)
+    confidence, right = word_correctness(pairs)
     assert abs(confidence.mean() - right.mean()) < 0.05  # as a fitted offset makes it
 
 
@@ -155,19 +155,19 @@ def test_the_command_stores_the_best_and_decoding_uses_it(folder):
     assert [float(number) for number in best[:3]] == [*LanguageModel.load(folder / "lm").weights.values()]
     assert best[3] == f"{100 * tuned['wer']:.2f}"
     assert (tuned["beam"], tuned["model"], tuned["manifest"]) == (8, "unnamed", "dev.jsonl")
-    assert tuned.pop("confidence_map") == (1.0, 0.0)
-    assert json.loads((folder / "lm/lm.json").read_text()) == about | {"tuned": tuned | {"confidence_map": [1.0, 0.0]}}
+    assert tuned.pop("platt_scaling") == (1.0, 0.0)
+    assert json.loads((folder / "lm/lm.json").read_text()) == about | {"tuned": tuned | {"platt_scaling": [1.0, 0.0]}}
     assert {name for name, changed in written().items() if changed != before[name]} == {"lm.json"}
 
     command = ["evaluate", folder / "dev.jsonl", "--model", folder / "model", "--lm", folder / "lm", "--beam", 8]
     assert run(*command, "--output-dir", folder / "eval").exit_code == 0
     record = json.loads((folder / "eval/wer.json").read_text())
     assert (record["wer"], record["cer"]) == (tuned["wer"], tuned["cer"])
-    weights = ("lm_weight", "word_bonus", "unknown_penalty")
+    weights = ("lm_weight", "word_insertion_bonus", "unknown_penalty")
     assert [record["decoder"]["weights"][name] for name in weights] == [tuned[name] for name in weights]
-    assert run(*command, "--word-bonus", 7, "--output-dir", folder / "eval").exit_code == 0
+    assert run(*command, "--word-insertion-bonus", 7, "--output-dir", folder / "eval").exit_code == 0
     used = json.loads((folder / "eval/wer.json").read_text())["decoder"]["weights"]
-    assert (used["lm_weight"], used["word_bonus"]) == (tuned["lm_weight"], 7)
+    assert (used["lm_weight"], used["word_insertion_bonus"]) == (tuned["lm_weight"], 7)
 
 
 def test_what_was_found_is_told_where_it_cannot_be_stored(folder):
@@ -188,10 +188,10 @@ def test_what_another_process_is_writing_makes_no_other_language_model(folder):
 
 
 def test_weights_stay_with_a_model_that_is_copied_and_are_the_defaults_in_python(folder):
-    store_tuned(folder / "lm", {"lm_weight": 0.7, "word_bonus": 1, "unknown_penalty": -3.0, "wer": 0.5})
+    store_tuned(folder / "lm", {"lm_weight": 0.7, "word_insertion_bonus": 1, "unknown_penalty": -3.0, "wer": 0.5})
     assert run("lm", "convert", folder / "lm", "-o", folder / "copy").exit_code == 0
     lm, recognizer = LanguageModel.load(folder / "copy"), load_model(folder / "model")
-    assert lm.weights == {"lm_weight": 0.7, "word_bonus": 1.0, "unknown_penalty": -3.0}
+    assert lm.weights == {"lm_weight": 0.7, "word_insertion_bonus": 1.0, "unknown_penalty": -3.0}
     assert prepare(recognizer.tokenizer, "basic", lm=lm).settings == BeamSettings(**lm.weights)
     assert prepare(recognizer.tokenizer, "basic", BeamSettings(), lm).settings == BeamSettings()
 
@@ -228,9 +228,9 @@ def test_an_unreadable_recording_is_named_and_the_rest_counts(folder):
         (lambda folder: shutil.rmtree(folder / "lm"), "No such file"),
         (lambda folder: store_tuned(folder / "lm", {"lm_weight": "much"}), "damaged language model"),
         (lambda folder: store_tuned(folder / "lm", None), "damaged language model"),
-        (lambda folder: store_tuned(folder / "lm", {"confidence_map": [1.0]}), "damaged language model"),
-        (lambda folder: store_tuned(folder / "lm", {"confidence_map": [1.0, float("nan")]}), "damaged language model"),
-        (lambda folder: _edit(folder / "lm/lm.json", normaliser="none"), "normaliser 'none'"),
+        (lambda folder: store_tuned(folder / "lm", {"platt_scaling": [1.0]}), "damaged language model"),
+        (lambda folder: store_tuned(folder / "lm", {"platt_scaling": [1.0, float("nan")]}), "damaged language model"),
+        (lambda folder: _edit(folder / "lm/lm.json", normalizer="none"), "normalizer 'none'"),
         (lambda folder: _become_arpa(folder / "lm"), "asr lm convert"),
     ],
 )

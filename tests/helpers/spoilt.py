@@ -7,7 +7,7 @@ import numpy as np
 import soundfile
 
 from asr.config import parse_config
-from asr.corpus.check.lines import Rules
+from asr.corpus.check.lines import CheckSettings
 
 RATE = 8000
 
@@ -17,8 +17,8 @@ WORDS = ["the", "quick", "brown", "fox", "jumps", "over", "a", "lazy", "dog", "w
 
 def rules(tokenizer=None, **sections):
     config = parse_config({"features": {"sample_rate": RATE}, **sections}, "test")
-    made = Rules.of_config(config)
-    return Rules(made.features, made.model, made.normaliser, made.kind, made.fastest, tokenizer)
+    made = CheckSettings.of_config(config)
+    return CheckSettings(made.features, made.model, made.normalizer, made.kind, made.fastest, tokenizer)
 
 
 def noise(seconds=1.0, seed=0, rate=RATE, level=0.1):

@@ -1,4 +1,4 @@
-"""A tiny real recogniser and the loop around it, with batches, losses and validation made up by the test."""
+"""A tiny real recognizer and the loop around it, with batches, losses and validation made up by the test."""
 
 import json
 
@@ -19,9 +19,9 @@ FRAMES = 8000
 def make_recognizer():
     torch.manual_seed(12)
     return Recognizer(
-        FeatureConfig(sample_rate=8000, mels=10, normalise="none"),
+        FeatureConfig(sample_rate=8000, n_mels=10, normalize="none"),
         TextConfig(tokens="words"),
-        ModelConfig(layers=1, width=4, dropout=0.0),
+        ModelConfig(layers=1, hidden_size=4, dropout=0.0),
         Tokenizer("words", ("<blank>", "a", "b")),
     )
 

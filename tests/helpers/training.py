@@ -16,8 +16,13 @@ TONES = {"low": 400.0, "high": 1500.0, "mid": 900.0}
 
 
 # Everything random that a draw out of place would change.
-RANDOM = ["augment.warp=[0.9, 1.1]", "augment.response_db=3", "augment.room_share=0.5", "augment.codec_share=0.5"]
-RANDOM += ["join.most=2", "join.per_epoch=24", "join.trim_share=0.5", "join.noise_share=0.5"]
+RANDOM = ["augment.vtlp=[0.9, 1.1]", "augment.random_eq_db=3", "augment.reverb_prob=0.5", "augment.telephone_prob=0.5"]
+RANDOM += [
+    "compose.max_recordings=2",
+    "compose.utterances_per_epoch=24",
+    "compose.trim_prob=0.5",
+    "compose.noise_prob=0.5",
+]
 
 
 def quiet(line: str) -> None:
@@ -47,11 +52,11 @@ def write_corpus(folder: Path, count: int, seed: int, speakers=("ann", "bob")) -
 def settings(corpus, run, *overrides):
     path = corpus["folder"] / "tones.yaml"
     path.write_text(
-        "features: {sample_rate: 8000, mels: 20}\n"
+        "features: {sample_rate: 8000, n_mels: 20}\n"
         "text: {tokens: words}\n"
-        "model: {layers: 1, width: 24, dropout: 0.1}\n"
-        "augment: {speed: [0.95, 1.05], noise_share: 0.5, frequency_masks: 1, frequency_mask_bins: 2}\n"
-        "train: {epochs: 4, batch_s: 6, lr: 5.0e-3, ema: 0.5}\n"
+        "model: {layers: 1, hidden_size: 24, dropout: 0.1}\n"
+        "augment: {speed: [0.95, 1.05], noise_prob: 0.5, frequency_masks: 1, frequency_mask_bins: 2}\n"
+        "train: {epochs: 4, batch_seconds: 6, lr: 5.0e-3, ema_decay: 0.5}\n"
     )
     given = [f"data.train={corpus['train']}", f"data.dev={corpus['dev']}", f"run={run}", "device=cpu", *overrides]
     return load_config(path, given)

@@ -55,7 +55,7 @@ def log10(model, words):
 def test_scores_are_those_of_the_file(tmp_path, name):
     model = LanguageModel.load(written(tmp_path, PLAIN + "anything after the end\n", name))
     assert model.words == ["<unk>", "<s>", "</s>", "a", "b"]
-    assert model.normaliser is None
+    assert model.normalizer is None
     np.testing.assert_allclose(log10(model, "a b"), [-0.3, -0.11, -0.12], rtol=1e-6)
     np.testing.assert_allclose(log10(model, "b b a"), [-0.3 - 0.6, -0.25, 0.1 - 0.5, -0.2 - 0.8], rtol=1e-6)
     np.testing.assert_allclose(log10(model, "a zebra"), [-0.3, -0.4 - 0.2 - 0.7, -0.8], rtol=1e-6)

@@ -155,7 +155,7 @@ def test_rare_words_become_unknown(tmp_path):
 
 def test_perplexity_counts_the_ends_and_can_leave_out_the_unknown(tmp_path):
     model, _ = estimate_text(tmp_path, random_text(12), 3)
-    model.normaliser = "basic"
+    model.normalizer = "basic"
     texts = ["A b, c!", "", "b zebra a"]
     log_probs = np.concatenate([model.score_sentence(words.split()) for words in ("a b c", "b zebra a")])
     measured = model.perplexity(texts)
@@ -216,7 +216,7 @@ def test_texts_that_cannot_be_used_are_named(tmp_path, name, content, said):
     assert "\n" not in str(caught.value)
 
 
-@pytest.mark.parametrize("wrong", [{"order": 0}, {"order": 99}, {"unit": "letter"}, {"normaliser": "x"}, {"bits": 1}])
+@pytest.mark.parametrize("wrong", [{"order": 0}, {"order": 99}, {"unit": "letter"}, {"normalizer": "x"}, {"bits": 1}])
 def test_wrong_settings_are_told(wrong):
     with pytest.raises(ConfigError, match=next(iter(wrong))):
         LmConfig(**wrong)

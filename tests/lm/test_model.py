@@ -68,7 +68,7 @@ def test_a_saved_model_is_the_same(trained, tmp_path):
     model, _ = trained
     model.save(tmp_path / "lm")
     again = LanguageModel.load(tmp_path / "lm")
-    assert (again.words, again.unit, again.normaliser) == (model.words, "word", "basic")
+    assert (again.words, again.unit, again.normalizer) == (model.words, "word", "basic")
     assert again.record == json.loads(json.dumps(model.record))
     for one, other in zip(model.tables, again.tables, strict=True):
         np.testing.assert_array_equal(one, other)
@@ -147,8 +147,8 @@ def _edit(path, **changes):
         (lambda folder: _edit(folder / "lm.json", packing=None), "damaged"),
         (lambda folder: _edit(folder / "lm.json", packing={"bits": float("inf")}), "damaged"),
         (lambda folder: _edit(folder / "lm.json", tuned={"lm_weight": 10**400}), "damaged"),
-        (lambda folder: _edit(folder / "lm.json", tuned={"word_bonus": float("nan")}), "damaged"),
-        (lambda folder: _edit(folder / "lm.json", tuned={"confidence_map": [-1, 0]}), "confidence_map is -1"),
+        (lambda folder: _edit(folder / "lm.json", tuned={"word_insertion_bonus": float("nan")}), "damaged"),
+        (lambda folder: _edit(folder / "lm.json", tuned={"platt_scaling": [-1, 0]}), "platt_scaling is -1"),
         (lambda folder: (folder / "words.txt").unlink(), "damaged"),
         (lambda folder: (folder / "words.txt").write_bytes(b"\xff"), "damaged"),
         (lambda folder: (folder / "words.txt").write_text("one\ntwo"), "2 lines in words.txt for 9 words"),
@@ -205,10 +205,10 @@ def test_the_commands_make_and_convert_models(text, tmp_path):
     assert LanguageModel.load(tmp_path / "lm").tuned == {}
     assert asr_lm("convert", tmp_path / "lm", "-o", tmp_path / "lm.arpa.gz").returncode == 0
     assert read_arpa(tmp_path / "lm.arpa.gz")[0] == model.words
-    done = asr_lm("convert", tmp_path / "lm.arpa.gz", "--normaliser", "basic", "-o", tmp_path / "again")
+    done = asr_lm("convert", tmp_path / "lm.arpa.gz", "--normalizer", "basic", "-o", tmp_path / "again")
     assert done.returncode == 0, done.stderr
     again = LanguageModel.load(tmp_path / "again")
-    assert again.normaliser == "basic"
+    assert again.normalizer == "basic"
     np.testing.assert_allclose(again.score_sentence(["a", "b"]), model.score_sentence(["a", "b"]), rtol=1e-5)
 
 

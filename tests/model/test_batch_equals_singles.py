@@ -14,13 +14,19 @@ from asr.text import Tokenizer
 LENGTHS = [8000, 801, 5000, 79]  # samples at 8 kHz; the last is shorter than a window
 
 
-def make(cell="lstm", bidirectional=True, subsampling=4, normalise="utterance", kind="logmel", **model):
+def make(cell="lstm", bidirectional=True, subsampling=4, normalize="utterance", kind="logmel", **model):
     torch.manual_seed(4)
     recognizer = Recognizer(
-        FeatureConfig(sample_rate=8000, mels=20, coefficients=13, normalise=normalise, kind=kind),
+        FeatureConfig(sample_rate=8000, n_mels=20, n_mfcc=13, normalize=normalize, kind=kind),
         TextConfig(),
         ModelConfig(
-            cell=cell, layers=2, width=12, bidirectional=bidirectional, subsampling=subsampling, dropout=0.0, **model
+            cell=cell,
+            layers=2,
+            hidden_size=12,
+            bidirectional=bidirectional,
+            subsampling=subsampling,
+            dropout=0.0,
+            **model,
         ),
         Tokenizer("characters", ("<blank>", " ", "a", "b")),
     )
@@ -37,11 +43,11 @@ def noise(lengths=LENGTHS):
     return [0.1 * torch.randn(n, generator=generator) for n in lengths]
 
 
-@pytest.mark.parametrize("normalise", ["utterance", "global", "none"])
+@pytest.mark.parametrize("normalize", ["utterance", "global", "none"])
 @pytest.mark.parametrize("bidirectional", [True, False])
 @pytest.mark.parametrize("cell", ["rnn", "lstm", "gru"])
-def test_forward(cell, bidirectional, normalise):
-    recognizer = make(cell, bidirectional, normalise=normalise).eval()
+def test_forward(cell, bidirectional, normalize):
+    recognizer = make(cell, bidirectional, normalize=normalize).eval()
     log_probs, lengths = recognizer(*padded(noise()))
     for row, waveform in enumerate(noise()):
         alone, length = recognizer(waveform.unsqueeze(0), torch.tensor([len(waveform)]))
@@ -63,7 +69,7 @@ def test_forward_in_every_shape_of_encoder(subsampling, options):
 @pytest.mark.parametrize("cell", ["rnn", "lstm", "gru"])
 def test_gradient(cell, bidirectional):
     """The gradient of the summed loss equals the sum of the gradients of the losses alone."""
-    recognizer = make(cell, bidirectional, normalise="global").train()
+    recognizer = make(cell, bidirectional, normalize="global").train()
     waveforms = noise()[:3]
     tokens = torch.tensor([[2, 3, 3], [2, 0, 0], [3, 2, 0]])
     token_lengths = torch.tensor([3, 1, 2])
@@ -83,7 +89,7 @@ def test_gradient(cell, bidirectional):
         assert gradient.abs().max() > 0, name
 
 
-def test_a_neighbour_full_of_nan_changes_nothing():
+def test_a_neighbor_full_of_nan_changes_nothing():
     recognizer = make().eval()
     waveforms = noise()
     clean, lengths = recognizer(*padded(waveforms))
@@ -115,7 +121,7 @@ def test_masks_stay_inside_the_utterance():
 @pytest.mark.parametrize("subsampling", [1, 2, 4])
 @pytest.mark.parametrize("bidirectional", [True, False])
 def test_length_formula_is_what_the_encoder_gives(subsampling, bidirectional):
-    encoder = Encoder(ModelConfig(layers=1, width=4, subsampling=subsampling, bidirectional=bidirectional), 8)
+    encoder = Encoder(ModelConfig(layers=1, hidden_size=4, subsampling=subsampling, bidirectional=bidirectional), 8)
     for frames in range(1, 20):
         output, lengths = encoder(torch.randn(1, frames, 8), torch.tensor([frames]))
         assert output.shape[1] == lengths.item() == encoder_frames(frames, subsampling)
@@ -124,7 +130,7 @@ def test_length_formula_is_what_the_encoder_gives(subsampling, bidirectional):
 @pytest.mark.parametrize("cell", ["rnn", "lstm", "gru"])
 def test_unidirectional_is_causal(cell):
     """No output frame depends on features later than the last one it subsamples."""
-    encoder = Encoder(ModelConfig(cell=cell, layers=2, width=6, bidirectional=False, dropout=0.0), 8).eval()
+    encoder = Encoder(ModelConfig(cell=cell, layers=2, hidden_size=6, bidirectional=False, dropout=0.0), 8).eval()
     features = torch.randn(1, 40, 8)
     output, _ = encoder(features, torch.tensor([40]))
     changed = features.clone()

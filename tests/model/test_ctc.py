@@ -6,7 +6,7 @@ import math
 import pytest
 import torch
 
-from asr.lengths import least_frames
+from asr.lengths import min_frames
 from asr.model.ctc import CTCHead, ctc, frames_needed
 
 
@@ -49,7 +49,7 @@ def test_frames_needed_equals_brute_force():
             least = next(
                 n for n in range(20) if any(collapse(p) == list(tokens) for p in itertools.product(range(3), repeat=n))
             )
-            assert least_frames(list(tokens)) == least
+            assert min_frames(list(tokens)) == least
             padded = torch.tensor([[*tokens, *[0] * (6 - length)]])
             assert frames_needed(padded, torch.tensor([length])).item() == least
 
@@ -91,4 +91,4 @@ def test_blank_share_counts_only_inside_the_lengths():
     log_probs = torch.full((1, 4, 2), -9.0)
     log_probs[0, 0, 0] = log_probs[0, 1, 1] = log_probs[0, 2, 1] = log_probs[0, 3, 1] = 0.0
     loss = ctc(log_probs, torch.tensor([2]), torch.tensor([[1]]), torch.tensor([1]))
-    assert loss.blank_share == 0.5
+    assert loss.blank_fraction == 0.5

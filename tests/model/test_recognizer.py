@@ -8,20 +8,20 @@ import torch
 from asr.config import FeatureConfig, ModelConfig, TextConfig
 from asr.errors import ModelError
 from asr.model.folder import load_model, save_model
-from asr.model.recognizer import LEAD_S, Recognizer
+from asr.model.recognizer import EMISSION_DELAY_S, Recognizer
 from asr.text import Tokenizer
 from asr.util.device import set_precision
 
-NEWER = ("lead_s", "confidence_map")  # keys that older folders lack
+NEWER = ("emission_delay_s", "platt_scaling")  # keys that older folders lack
 
 
 @pytest.fixture
 def recognizer():
     torch.manual_seed(10)
     made = Recognizer(
-        FeatureConfig(sample_rate=8000, mels=20, normalise="global"),
+        FeatureConfig(sample_rate=8000, n_mels=20, normalize="global"),
         TextConfig(),
-        ModelConfig(cell="gru", layers=2, width=8),
+        ModelConfig(cell="gru", layers=2, hidden_size=8),
         Tokenizer("characters", ("<blank>", " ", "é", "字")),
     )
     torch.nn.init.normal_(made.head.projection.weight)
@@ -36,7 +36,7 @@ def change(folder, **values):
 
 
 def test_saved_and_loaded_is_the_same_function(recognizer, tmp_path):
-    recognizer.lead_s, recognizer.confidence_map = 0.116, (0.5, -1.25)
+    recognizer.emission_delay_s, recognizer.platt_scaling = 0.116, (0.5, -1.25)
     save_model(recognizer, tmp_path, "# card\n")
     loaded = load_model(tmp_path)
     x, lengths = torch.randn(2, 4000), torch.tensor([4000, 2500])
@@ -44,7 +44,7 @@ def test_saved_and_loaded_is_the_same_function(recognizer, tmp_path):
         assert torch.equal(a, b)
     assert loaded.tokenizer == recognizer.tokenizer
     assert loaded.training_record == recognizer.training_record
-    assert (loaded.lead_s, loaded.confidence_map) == (0.116, (0.5, -1.25))
+    assert (loaded.emission_delay_s, loaded.platt_scaling) == (0.116, (0.5, -1.25))
     assert sorted(p.name for p in tmp_path.iterdir()) == ["README.md", "config.json", "model.safetensors"]
 
 
@@ -65,8 +65,8 @@ def test_unknown_keys_are_ignored_unknown_versions_refused(recognizer, tmp_path)
     change(tmp_path, new_key=1)
     raw = json.loads((tmp_path / "config.json").read_text())
     (tmp_path / "config.json").write_text(json.dumps({k: v for k, v in raw.items() if k not in NEWER}))
-    assert load_model(tmp_path).confidence_map == (1.0, 0.0)
-    assert load_model(tmp_path).lead_s == LEAD_S
+    assert load_model(tmp_path).platt_scaling == (1.0, 0.0)
+    assert load_model(tmp_path).emission_delay_s == EMISSION_DELAY_S
     change(tmp_path, features=raw["features"] | {"new": 1})
     load_model(tmp_path)
     change(tmp_path, format_version=2)
@@ -84,11 +84,11 @@ def test_unknown_keys_are_ignored_unknown_versions_refused(recognizer, tmp_path)
         (lambda f: change(f, tokens=["<blank>", " "]), "does not fit"),
         (lambda f: change(f, encoder={"cell": "elman"}), "encoder|cell"),
         (lambda f: change(f, encoder=None), "damaged"),
-        (lambda f: change(f, lead_s=float("nan")), "lead_s is nan"),
-        (lambda f: change(f, lead_s=None), "damaged"),
-        (lambda f: change(f, lead_s=10**400), "damaged"),
-        (lambda f: change(f, confidence_map=[1.0]), "damaged"),
-        (lambda f: change(f, confidence_map=[-1.0, 0.0]), "confidence_map -1"),
+        (lambda f: change(f, emission_delay_s=float("nan")), "emission_delay_s is nan"),
+        (lambda f: change(f, emission_delay_s=None), "damaged"),
+        (lambda f: change(f, emission_delay_s=10**400), "damaged"),
+        (lambda f: change(f, platt_scaling=[1.0]), "damaged"),
+        (lambda f: change(f, platt_scaling=[-1.0, 0.0]), "platt_scaling -1"),
         (lambda f: (f / "model.safetensors").unlink(), "model.safetensors"),
         (lambda f: (f / "model.safetensors").write_bytes(b"\x80\x04pickle"), "damaged"),
         (lambda f: (f / "model.safetensors").write_bytes((f / "model.safetensors").read_bytes()[:-9]), "damaged"),

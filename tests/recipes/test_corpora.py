@@ -332,7 +332,14 @@ def run(name, folder, tmp_path, *arguments, **environment):
     """A recipe's script as in its README; `asr` on the PATH is this interpreter's."""
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     variables = {**os.environ, "PATH": path, "MIRROR": str(folder), "VERIFY": "0", **environment}
-    settings = ("train.epochs=1", "train.batch_s=10", "model.layers=1", "model.width=8", "data.workers=0", "device=cpu")
+    settings = (
+        "train.epochs=1",
+        "train.batch_seconds=10",
+        "model.layers=1",
+        "model.hidden_size=8",
+        "data.workers=0",
+        "device=cpu",
+    )
     return subprocess.run(
         ["bash", str(ROOT / "recipes" / name / "run.sh"), *arguments, *settings],
         cwd=tmp_path, env=variables, capture_output=True, text=True, timeout=300, check=False,

@@ -59,7 +59,7 @@ def test_a_corpus_added_in_under_thirty_lines(recipes, tmp_path):
     with serving(tmp_path / "mirror") as server:
         server.broken.add("meetings/meetings-1.0.tar.gz")
         done = asr_command(
-            tmp_path, "bash", "recipes/meetings/run.sh", "train.epochs=1", "model.width=8", MIRROR=server.url
+            tmp_path, "bash", "recipes/meetings/run.sh", "train.epochs=1", "model.hidden_size=8", MIRROR=server.url
         )
     assert done.returncode == 0, done.stderr
     parts = {part: Manifest(tmp_path / "data" / "meetings" / f"{part}.jsonl") for part in ("train", "dev", "test")}
@@ -76,7 +76,12 @@ def test_the_template_itself_takes_a_folder(recipes, tmp_path):
             (tmp_path / "mine" / person / f"{number}.wav").write_bytes(sound(".wav", 16_000, 2.0, 100 * pitch + number))
             (tmp_path / "mine" / person / f"{number}.txt").write_text(f"{person} says {'no ' * number}yes\n")
     done = asr_command(
-        tmp_path, "bash", "recipes/custom/run.sh", "train.epochs=1", "model.width=8", CORPUS=str(tmp_path / "mine")
+        tmp_path,
+        "bash",
+        "recipes/custom/run.sh",
+        "train.epochs=1",
+        "model.hidden_size=8",
+        CORPUS=str(tmp_path / "mine"),
     )
     assert done.returncode == 0, done.stderr
     assert "0 errors" in done.stdout + done.stderr

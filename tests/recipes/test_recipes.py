@@ -87,7 +87,7 @@ def recipe(name, mirror, folder, *settings, **environment):
     variables = {**os.environ, "PATH": path, "MIRROR": mirror, "VERIFY": "0", **environment}
     variables |= {"DATA": str(folder / "data"), "RUN": str(folder / "run")}
     return subprocess.run(
-        ["bash", str(ROOT / "recipes" / name / "run.sh"), "train.epochs=1", "model.width=16", *settings],
+        ["bash", str(ROOT / "recipes" / name / "run.sh"), "train.epochs=1", "model.hidden_size=16", *settings],
         cwd=folder, env=variables, capture_output=True, text=True, timeout=300, check=False,
     )  # fmt: skip
 
@@ -118,7 +118,7 @@ def test_yesno(mirror, tmp_path):
 
 @needs_bash
 def test_digits_and_a_held_out_speaker(mirror, tmp_path):
-    done = recipe("digits", mirror, tmp_path, "join.per_epoch=20", "train.batch_s=30")
+    done = recipe("digits", mirror, tmp_path, "compose.utterances_per_epoch=20", "train.batch_seconds=30")
     assert done.returncode == 0, done.stderr
     data, run = tmp_path / "data" / "digits", tmp_path / "run"
     assert [len(Manifest(data / f"{part}.jsonl")) for part in ("train", "test_single", "test", "dev")] == [
@@ -139,7 +139,7 @@ def test_digits_and_a_held_out_speaker(mirror, tmp_path):
     heldout = tmp_path / "heldout"
     heldout.mkdir()
     shutil.copytree(tmp_path / "data", heldout / "data")
-    done = recipe("digits", mirror, heldout, "join.per_epoch=20", "heldout=bob")
+    done = recipe("digits", mirror, heldout, "compose.utterances_per_epoch=20", "heldout=bob")
     assert done.returncode == 0, done.stderr
     assert "20 training utterances" in done.stderr
     record = json.loads((heldout / "run" / "eval" / "wer.json").read_text())
@@ -166,7 +166,7 @@ def test_an_incomplete_prepare_is_named(tmp_path, missing):
 
 @needs_bash
 def test_nothing_is_evaluated_before_the_training_has_finished(mirror, tmp_path):
-    done = recipe("digits", mirror, tmp_path, "join.per_epoch=200", "train.max_minutes=1e-6")
+    done = recipe("digits", mirror, tmp_path, "compose.utterances_per_epoch=200", "train.max_minutes=1e-6")
     assert done.returncode == 0, done.stderr
     assert done.stderr.rstrip().endswith("the same command goes on from here")
     empty = recipe("digits", mirror, tmp_path, "heldout=")

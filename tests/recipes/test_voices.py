@@ -28,9 +28,9 @@ RATE = 8000
 
 
 @pytest.fixture(scope="module")
-def synthesise():
+def synthesize():
     threads = os.environ.get("OMP_NUM_THREADS")
-    spec = importlib.util.spec_from_file_location("synthesise", VOICES / "synthesise.py")
+    spec = importlib.util.spec_from_file_location("synthesize", VOICES / "synthesize.py")
     module = importlib.util.module_from_spec(spec)
     sys.modules[spec.name] = module
     spec.loader.exec_module(module)
@@ -38,8 +38,8 @@ def synthesise():
     return module
 
 
-def test_no_test_engine_and_no_development_voice_is_trained_on(synthesise):
-    training, others = synthesise.training_voices(), synthesise.other_voices()
+def test_no_test_engine_and_no_development_voice_is_trained_on(synthesize):
+    training, others = synthesize.training_voices(), synthesize.other_voices()
     names = [voice.name for voice in training + others]
     assert len(set(names)) == len(names) > 600
     assert len({voice.seed for voice in training + others}) == len(names)
@@ -48,23 +48,23 @@ def test_no_test_engine_and_no_development_voice_is_trained_on(synthesise):
     for voice in training:
         assert voice.part == "train"
         assert not str(voice.settings[0]).startswith("en-gb-scotland")
-    assert synthesise.KOKORO_DEV not in synthesise.KOKORO
-    assert training == synthesise.training_voices()
+    assert synthesize.KOKORO_DEV not in synthesize.KOKORO
+    assert training == synthesize.training_voices()
 
 
-def test_texts_are_the_digits_that_are_said(synthesise):
+def test_texts_are_the_digits_that_are_said(synthesize):
     """Read back by rule: oh is zero, double and triple repeat, accents are other spellings."""
     kinds = set()
-    for voice in synthesise.training_voices() + synthesise.other_voices():
+    for voice in synthesize.training_voices() + synthesize.other_voices():
         rng = np.random.default_rng(voice.seed)
-        spellings = synthesise.ACCENTS[voice.accent].split() if voice.accent else synthesise.DIGITS
+        spellings = synthesize.ACCENTS[voice.accent].split() if voice.accent else synthesize.DIGITS
         for _ in range(voice.utterances):
-            spoken, heard = synthesise.phrase(voice, rng)
+            spoken, heard = synthesize.phrase(voice, rng)
             words = spoken.replace(",", "").split()
             if not heard:
                 kinds.add("other")
-                assert set(words) <= set(synthesise.OTHER)
-                assert not set(words) & set(synthesise.DIGITS)
+                assert set(words) <= set(synthesize.OTHER)
+                assert not set(words) & set(synthesize.DIGITS)
                 continue
             read, times = [], 1
             for word in words:
@@ -74,21 +74,21 @@ def test_texts_are_the_digits_that_are_said(synthesise):
                     continue
                 digit = 0 if word == "oh" else spellings.index(word)
                 kinds.add("oh" if word == "oh" else "digit")
-                read += [synthesise.DIGITS[digit]] * times
+                read += [synthesize.DIGITS[digit]] * times
                 times = 1
             assert " ".join(read) == heard
             if voice.part != "train":
-                assert set(words) <= set(synthesise.DIGITS)
+                assert set(words) <= set(synthesize.DIGITS)
     assert kinds == {"digit", "other", "oh", "double", "triple"}
 
 
 @pytest.mark.skipif(shutil.which("espeak-ng") is None, reason="needs espeak-ng")
-def test_a_voice_is_recorded_once_and_the_same(synthesise, tmp_path):
-    voice = next(voice for voice in synthesise.training_voices() if voice.engine == "espeak")
+def test_a_voice_is_recorded_once_and_the_same(synthesize, tmp_path):
+    voice = next(voice for voice in synthesize.training_voices() if voice.engine == "espeak")
     for folder in ("a", "b"):
-        synthesise.record(voice, tmp_path / folder)
+        synthesize.record(voice, tmp_path / folder)
     first, second = (Manifest(tmp_path / folder / f"{voice.name}.jsonl") for folder in ("a", "b"))
-    assert len(first) == voice.utterances + synthesise.SINGLES
+    assert len(first) == voice.utterances + synthesize.SINGLES
     assert all(len(utterance.text.split()) == 1 for utterance in list(first)[voice.utterances :])
     for one, other in zip(first, second, strict=True):
         assert one.other == other.other
@@ -151,7 +151,7 @@ def test_prepare_sorts_everything_into_its_part(mirror, tmp_path):
         path = data / "digits" / "audio" / f"{part}.wav"
         write_wav(path, noise(0.5, 1), RATE)
         write_manifest(data / "digits" / f"{part}.jsonl", [Utterance(f"7_{part}", path, 0.5, "seven", speaker)])
-    with pytest.raises(ManifestError, match=r"no voices; python .*synthesise.py .* makes them"):
+    with pytest.raises(ManifestError, match=r"no voices; python .*synthesize.py .* makes them"):
         prepare(VOICES, data, str(mirror), True, lambda line: None)
     made = data / "voices" / "made" / "synthetic"
     for part, text in (("train", "one"), ("train", ""), ("dev", "two"), ("test", "three")):
@@ -216,7 +216,7 @@ def test_digits_are_cut_out_of_what_readers_say(tmp_path, monkeypatch, capsys):
     write_manifest(other, [replace(spoken[0], id="before")])
     command = ["cut.py", "digits", str(sentences), str(output), str(other)]
     monkeypatch.setattr(sys, "argv", command)
-    monkeypatch.setattr(cut, "MOST_A_WORD", 1)
+    monkeypatch.setattr(cut, "MAX_PER_WORD", 1)
     cut.main()
     assert "gone: left out" in capsys.readouterr().err
     pieces = list(Manifest(output / "digits.jsonl"))
@@ -241,7 +241,7 @@ def test_digits_are_cut_out_of_what_readers_say(tmp_path, monkeypatch, capsys):
     assert [each.id for each in Manifest(output / "train.jsonl")] == ["changed", *(piece.id for piece in pieces)]
 
 
-def test_cutting_counts_from_the_beginning_of_the_file_and_stays_between_the_neighbours(tmp_path):
+def test_cutting_counts_from_the_beginning_of_the_file_and_stays_between_the_neighbors(tmp_path):
     cut = load_cut()
     recognizer = asr.load("digits").recognizer
     spoken = max(Manifest(ROOT / "data" / "samples" / "samples.jsonl"), key=lambda each: len(each.text))
@@ -268,7 +268,7 @@ def test_what_is_too_short_or_uncertain_is_not_cut(tmp_path, monkeypatch):
     recognizer = asr.load("digits").recognizer
     sentences = Manifest(ROOT / "data" / "samples" / "samples.jsonl")
     everything = len([*cut.digits_of(recognizer, sentences)])
-    for limit, beyond in (("SHORTEST_S", 9.0), ("LEAST_SCORE", 1.1)):
+    for limit, beyond in (("SHORTEST_S", 9.0), ("MIN_SCORE", 1.1)):
         with monkeypatch.context() as context:
             context.setattr(cut, limit, beyond)
             assert [*cut.digits_of(recognizer, sentences)] == []

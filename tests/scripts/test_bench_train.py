@@ -13,13 +13,13 @@ from asr.data.manifest import Manifest
 
 @pytest.fixture
 def small(monkeypatch):
-    monkeypatch.setattr(train, "SIZES", {"cpu": {"layers": 1, "width": 4}})
+    monkeypatch.setattr(train, "SIZES", {"cpu": {"layers": 1, "hidden_size": 4}})
     monkeypatch.setattr(train, "BATCH_S", {"cpu": 20.0})
 
 
 def test_every_way_of_a_cell_has_its_figures(small):
     record = train.bench(train.Setup("cpu", ["gru"], 0.3, 0, 1, threads=1), lambda line: None)
-    assert (record["layers"], record["width"], record["threads"]) == (1, 4, 1)
+    assert (record["layers"], record["hidden_size"], record["threads"]) == (1, 4, 1)
     assert record["audio_s"] >= 18
     [figures] = record["cells"].values()
     seconds = {way: values[0] for way, values in figures["seconds"].items()}

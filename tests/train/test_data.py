@@ -12,9 +12,9 @@ from asr.audio import write_wav
 from asr.config import parse_config
 from asr.data.manifest import Utterance, write_manifest
 from asr.errors import ManifestError, TextError, TrainError
-from asr.lengths import least_frames
+from asr.lengths import min_frames
 from asr.model.recognizer import Recognizer
-from asr.text import Tokenizer, normalise, symbols_of
+from asr.text import Tokenizer, normalize, symbols_of
 from asr.train.data import TextCounts, TrainingData, read_part
 
 RATE = 8000
@@ -30,9 +30,9 @@ def data(folder, lengths_and_texts, **sections):
         utterances.append(Utterance(str(number), folder / f"{number}.wav", seconds, text, "ann"))
     write_manifest(folder / "m.jsonl", utterances)
     raw = {
-        "features": {"sample_rate": RATE, "mels": 10},
+        "features": {"sample_rate": RATE, "n_mels": 10},
         "text": {"tokens": "words"},
-        "model": {"layers": 1, "width": 4},
+        "model": {"layers": 1, "hidden_size": 4},
         "data": {"train": str(folder / "m.jsonl")},
         **sections,
     }
@@ -64,15 +64,20 @@ def test_the_fastest_speed_counts(tmp_path):
 
 
 def test_joined_utterances_need_a_frame_between(tmp_path):
-    join = {"most": 2, "per_epoch": 50, "pause_s": [0.0, 0.0]}
-    made = data(tmp_path, [(1, "a")], join=join)  # 20 ms each: two make one frame, and "a a" needs three
+    join = {"max_recordings": 2, "utterances_per_epoch": 50, "pause_s": [0.0, 0.0]}
+    made = data(tmp_path, [(1, "a")], compose=join)  # 20 ms each: two make one frame, and "a a" needs three
     assert {len(plan.rows) for plan in made.plans(0)} == {1}
-    made = data(tmp_path, [(4, "a")], join=join)
+    made = data(tmp_path, [(4, "a")], compose=join)
     assert {len(plan.rows) for plan in made.plans(0)} == {1, 2}
 
 
 def test_an_epoch_is_the_same_again_and_another_the_next_time(tmp_path):
-    made = data(tmp_path, [(20, "a b")] * 6, join={"most": 3, "per_epoch": 20}, augment={"speed": [0.9, 1.1]})
+    made = data(
+        tmp_path,
+        [(20, "a b")] * 6,
+        compose={"max_recordings": 3, "utterances_per_epoch": 20},
+        augment={"speed": [0.9, 1.1]},
+    )
     assert made.plans(3) == made.plans(3)
     assert made.plans(3) != made.plans(4)
     count, batches = made.batches(1)
@@ -85,7 +90,7 @@ def test_an_epoch_is_the_same_again_and_another_the_next_time(tmp_path):
 
 
 def test_batches_hold_the_seconds_asked_for(tmp_path):
-    made = data(tmp_path, [(10 + i, "a b") for i in range(30)], train={"batch_s": 3.0})
+    made = data(tmp_path, [(10 + i, "a b") for i in range(30)], train={"batch_seconds": 3.0})
     for batch in made.batches(0)[1]:
         assert batch.waveforms.numel() / RATE <= 3.001
 
@@ -93,7 +98,7 @@ def test_batches_hold_the_seconds_asked_for(tmp_path):
 def test_nothing_left_to_learn_is_an_error(tmp_path):
     with pytest.raises(TrainError, match="every utterance has fewer frames"):
         data(tmp_path, [(3, "a a a")])
-    joined = data(tmp_path, [(1, "a b a b a b")], join={"most": 2, "pause_s": [0.0, 0.0]})
+    joined = data(tmp_path, [(1, "a b a b a b")], compose={"max_recordings": 2, "pause_s": [0.0, 0.0]})
     for asked in (joined.plans, joined.batches):
         with pytest.raises(TrainError, match="no utterance of epoch 1"):
             asked(0)
@@ -102,12 +107,12 @@ def test_nothing_left_to_learn_is_an_error(tmp_path):
 @pytest.mark.parametrize("kind", ["characters", "words"])
 @given(texts=st.lists(st.text(st.sampled_from("ab \U0001f600é\ud800") | st.characters(), max_size=8), max_size=2500))
 def test_texts_counted_together_are_as_counted_one_by_one(kind, texts):
-    texts = [normalise(text, "none") for text in texts]
+    texts = [normalize(text, "none") for text in texts]
     counts = TextCounts(kind)
     for text in texts:
         counts.add(text)
     counts.count()
-    assert counts.needed.tolist() == [least_frames(symbols_of(kind, text)) for text in texts]
+    assert counts.needed.tolist() == [min_frames(symbols_of(kind, text)) for text in texts]
     assert counts.symbols == sum((Counter(symbols_of(kind, text)) for text in texts), Counter())
 
 
@@ -141,7 +146,7 @@ def test_the_held_out_speaker_is_neither_used_nor_counted(tmp_path):
     data(tmp_path, [(20, "a"), (20, "b")])
     lines = (tmp_path / "m.jsonl").read_text().replace('"speaker": "ann"', '"speaker": 7', 1)
     (tmp_path / "m.jsonl").write_text(lines)
-    config = parse_config({"data": {"heldout": "7"}, "text": {"tokens": "words"}}, "test")
+    config = parse_config({"data": {"held_out_speaker": "7"}, "text": {"tokens": "words"}}, "test")
     part = read_part(tmp_path / "m.jsonl", config, "data.train")
     assert part.rows.tolist() == [1]
     assert part.symbols == {"b": 1}

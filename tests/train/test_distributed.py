@@ -12,7 +12,7 @@ from helpers.training import assert_equal, quiet, settings, write_corpus
 
 from asr.model.folder import load_model
 from asr.train.checkpoint import load_checkpoint
-from asr.train.distributed import Ranks
+from asr.train.distributed import Processes
 from asr.train.run import train
 
 SAME = ["model.dropout=0", "augment.frequency_masks=0", "train.epochs=13", "train.log_every=1", "train.lr=1e-3"]
@@ -44,7 +44,7 @@ def losses(run, kind):
 
 def test_every_utterance_is_the_share_of_one():
     batches = [[1, 2, 3], [4], [5, 6]]
-    shares = [Ranks(rank, 2).share(batches) for rank in range(2)]
+    shares = [Processes(rank, 2).share(batches) for rank in range(2)]
     assert shares == [[[1, 3], [4], [5]], [[2], [], [6]]]
 
 
@@ -70,10 +70,10 @@ LEAVE = """
 import sys
 from pathlib import Path
 from asr.config import load_config
-from asr.train.distributed import joined_ranks
-with joined_ranks(load_config(Path(sys.argv[1]))) as (ranks, _):
-    assert ranks.total([1.0]) == [2.0]
-    import torch._dynamo  # as the first step of an optimiser does
+from asr.train.distributed import joined_processes
+with joined_processes(load_config(Path(sys.argv[1]))) as (processes, _):
+    assert processes.total([1.0]) == [2.0]
+    import torch._dynamo  # as the first step of an optimizer does
 left = [task.read_text().strip() for task in Path("/proc/self/task").glob("*/comm")]
 assert not [name for name in left if "gloo" in name], left
 """
@@ -102,5 +102,5 @@ def test_a_missing_recording_of_either_process_is_counted_by_both(corpus, tmp_pa
 def test_gradients_are_left_as_they_are_by_one_process():
     parameter = torch.nn.Linear(2, 1)
     parameter.weight.grad = torch.ones(1, 2)
-    Ranks().add_gradients(parameter)
+    Processes().add_gradients(parameter)
     assert torch.equal(parameter.weight.grad, torch.ones(1, 2))

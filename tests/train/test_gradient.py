@@ -6,7 +6,7 @@ from helpers.toys import FRAMES, batch, make_recognizer, real_loss, records, run
 
 from asr.data.dataset import Batch
 from asr.errors import TrainError
-from asr.train.gradient import halves, set_gradient
+from asr.train.gradient import compute_gradient, halves
 
 
 @pytest.fixture
@@ -24,7 +24,7 @@ def joined(*batches):
 
 def gradients(recognizer, loss, batches):
     utterances = sum(len(batch.indices) for batch in batches)
-    losses, cuts = set_gradient(recognizer, loss, list(enumerate(batches)), 0, utterances)
+    losses, cuts = compute_gradient(recognizer, loss, list(enumerate(batches)), 0, utterances)
     return {name: p.grad.clone() for name, p in recognizer.named_parameters()}, losses, cuts
 
 
@@ -106,7 +106,7 @@ def test_the_log_counts_accumulated_steps_and_cut_batches(tmp_path, recognizer):
             raise torch.OutOfMemoryError("CUDA out of memory")
         return real(given, epoch, number)
 
-    run(tmp_path, recognizer, loss=loss, accumulate=2)
+    run(tmp_path, recognizer, loss=loss, grad_accum_steps=2)
     assert len(records(tmp_path, "step")) == 2  # of three batches
     [epoch] = records(tmp_path, "epoch")
     assert epoch["cut_batches"] == 1

@@ -1,4 +1,4 @@
-"""The loop's own promises, on a real recogniser with batches, losses and validation handed to it."""
+"""The loop's own promises, on a real recognizer with batches, losses and validation handed to it."""
 
 import copy
 import math
@@ -30,7 +30,7 @@ def test_what_is_validated_and_kept_is_the_running_average(tmp_path):
         steps.append(copy.deepcopy(recognizer.state_dict()))  # weights before each step
         return loss(*arguments)
 
-    [shown] = run(tmp_path, recognizer, loss=watched, ema=0.75)
+    [shown] = run(tmp_path, recognizer, loss=watched, ema_decay=0.75)
     weights = [*steps[1:], recognizer.state_dict()]  # weights after each step
     for name, average in weights[0].items():
         for later in weights[1:]:
@@ -49,7 +49,7 @@ def test_the_loss_is_the_mean_over_utterances(tmp_path):
     result = real_loss(reference)(batch(0), 0, 0)
     (result.total / 3).backward()
     expected = math.sqrt(sum(float(p.grad.square().sum()) for p in reference.parameters()))
-    run(tmp_path, recognizer, clip=1e-3)
+    run(tmp_path, recognizer, max_grad_norm=1e-3)
     assert records(tmp_path, "step")[0]["gradient_norm"] == pytest.approx(expected, rel=1e-4)
     assert records(tmp_path, "step")[0]["loss"] == pytest.approx(float(result.total.detach()) / 3, rel=1e-4)
 
@@ -90,7 +90,7 @@ def test_gradients_are_clipped_to_the_norm_asked_for(tmp_path):
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(torch.optim.AdamW, "step", step)
-        run(tmp_path, recognizer, clip=0.1)
+        run(tmp_path, recognizer, max_grad_norm=0.1)
     assert norms == pytest.approx([0.1] * 3, rel=1e-3)
 
 

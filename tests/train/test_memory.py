@@ -1,4 +1,4 @@
-"""train.batch_s: auto."""
+"""train.batch_seconds: auto."""
 
 import sys
 
@@ -8,7 +8,7 @@ from helpers.toys import make_recognizer, real_loss
 from helpers.training import assert_equal, quiet, settings, weights, write_corpus
 
 from asr.errors import TrainError
-from asr.train.memory import LARGEST_S, LEAST_STEPS, SHARE, find_batch_s, free_memory, kept_for_backward, left_in_group
+from asr.train.memory import MAX_BATCH_S, MIN_STEPS, SHARE, find_batch_s, free_memory, kept_for_backward, left_in_group
 from asr.train.model_folder import read_run_config
 from asr.train.run import train
 
@@ -42,8 +42,8 @@ def test_a_batch_is_what_memory_holds_within_reason():
 
     many = seconds(20.0, *[10.0] * 1_000_000)
     assert found(many, 5.0) == 100
-    assert found(many, 1e9) == LARGEST_S
-    assert found(seconds(20.0, *[10.0] * 1000), 1e9) == int(10_020 / LEAST_STEPS)
+    assert found(many, 1e9) == MAX_BATCH_S
+    assert found(seconds(20.0, *[10.0] * 1000), 1e9) == int(10_020 / MIN_STEPS)
     assert found(seconds(20.0, 3.0), 1e9) == 21  # an utterance at least, if few steps
     with pytest.raises(TrainError, match=r"the longest utterance \(20\.0 s\) needs .* leave it out"):
         found(many, 0.9)
@@ -59,8 +59,8 @@ def test_processes_share_a_batch_and_on_the_cpu_its_memory():
 
     many = seconds(20.0, *[10.0] * 1_000_000)
     assert found(many, 8.0, 1) == found(many, 8.0, 4) == 160
-    assert found(many, 1e9, 4) == 4 * LARGEST_S
-    assert found(seconds(20.0, *[10.0] * 1000), 1e9, 4) == int(10_020 / LEAST_STEPS)  # the steps stay as many
+    assert found(many, 1e9, 4) == 4 * MAX_BATCH_S
+    assert found(seconds(20.0, *[10.0] * 1000), 1e9, 4) == int(10_020 / MIN_STEPS)  # the steps stay as many
     with pytest.raises(TrainError, match="the longest utterance"):
         found(many, 3.0, 4)
 
@@ -88,14 +88,14 @@ def test_a_container_has_what_its_group_leaves(tmp_path, files, left):
 
 def test_a_run_keeps_the_batch_it_began_with(corpus, tmp_path):
     said = []
-    whole = settings(corpus, tmp_path / "whole", "train.batch_s=auto", "train.epochs=2")
+    whole = settings(corpus, tmp_path / "whole", "train.batch_seconds=auto", "train.epochs=2")
     assert train(whole, said.append) == "finished"
-    batch_s = read_run_config(tmp_path / "whole").train.batch_s
-    assert any(line.startswith(f"train.batch_s = auto: {batch_s:g} s") for line in said)
-    cut = settings(corpus, tmp_path / "cut", "train.batch_s=auto", "train.epochs=2", "train.max_minutes=1e-9")
+    batch_s = read_run_config(tmp_path / "whole").train.batch_seconds
+    assert any(line.startswith(f"train.batch_seconds = auto: {batch_s:g} s") for line in said)
+    cut = settings(corpus, tmp_path / "cut", "train.batch_seconds=auto", "train.epochs=2", "train.max_minutes=1e-9")
     while train(cut, quiet) == "out of time":
         pass
-    given = settings(corpus, tmp_path / "given", f"train.batch_s={batch_s}", "train.epochs=2")
+    given = settings(corpus, tmp_path / "given", f"train.batch_seconds={batch_s}", "train.epochs=2")
     assert train(given, quiet) == "finished"
     assert_equal(weights(tmp_path / "whole"), weights(tmp_path / "cut"))
     assert_equal(weights(tmp_path / "whole"), weights(tmp_path / "given"))

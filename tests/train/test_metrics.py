@@ -59,7 +59,7 @@ def test_a_run_of_such_steps_ends_the_training(tmp_path):
 
 
 def test_a_run_of_such_steps_is_counted_across_starts(tmp_path):
-    from toys import start
+    from helpers.toys import start
 
     def begin():
         recognizer = make_recognizer()
@@ -102,12 +102,12 @@ def test_symbols_are_counted_once_however_long_they_are_held():
     log_probs = (100.0 * torch.nn.functional.one_hot(best, 3)).log_softmax(-1)
     result = ctc(log_probs, torch.tensor([8, 4]), torch.tensor([[1], [1]]), torch.tensor([1, 1]))
     assert float(result.symbols_per_frame) == pytest.approx((3 + 1) / 12)
-    assert float(result.blank_share) == pytest.approx((2 + 2) / 12)
+    assert float(result.blank_fraction) == pytest.approx((2 + 2) / 12)
 
 
 def test_an_epoch_logs_the_health_of_its_ctc(tmp_path):
     run(tmp_path, make_recognizer(), epochs=1)
     [epoch] = records(tmp_path, "epoch")
-    assert 0 <= epoch["blank_share"] <= 1
-    assert 0 <= epoch["symbols_per_frame"] <= 1 - epoch["blank_share"] + 1e-6
+    assert 0 <= epoch["blank_fraction"] <= 1
+    assert 0 <= epoch["symbols_per_frame"] <= 1 - epoch["blank_fraction"] + 1e-6
     assert (epoch["infeasible"], epoch["unreadable"], epoch["cut_batches"]) == (0, 0, 0)

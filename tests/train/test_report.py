@@ -8,7 +8,7 @@ import pytest
 from helpers.toys import make_recognizer, real_loss, records, run
 
 from asr.evaluate.chart import decades, number, ticks
-from asr.train.report import MOST_POINTS, write_report
+from asr.train.report import MAX_POINTS, write_report
 
 
 class Page(HTMLParser):
@@ -49,8 +49,8 @@ def charts(html):
 
 
 def points(svg, name):
-    colour = next(text.get("fill") for text in svg.iter("tspan") if text.text.startswith(name))
-    curve = next(line for line in svg.findall("polyline") if line.get("stroke") == colour)
+    color = next(text.get("fill") for text in svg.iter("tspan") if text.text.startswith(name))
+    curve = next(line for line in svg.findall("polyline") if line.get("stroke") == color)
     return [tuple(map(float, pair.split(","))) for pair in curve.get("points").split()]
 
 
@@ -133,7 +133,7 @@ def test_of_a_long_run_no_more_points_than_can_be_seen(tmp_path):
     lines = [{"kind": "step", "step": 50 * i, "loss": 5.0 + i % 2, "lr": 1e-3} for i in range(1, 5000)]
     html = page_of(tmp_path, *lines)
     drawn = points(charts(html)["Loss of an utterance"], "steps")
-    assert len(drawn) == MOST_POINTS
+    assert len(drawn) == MAX_POINTS
     assert [x for x, _ in drawn] == sorted(x for x, _ in drawn)
     assert len(html) < 60_000
 

@@ -15,7 +15,7 @@ from typer.testing import CliRunner
 from asr.cli.main import app
 from asr.data.manifest import Manifest
 from asr.errors import ConfigError, TrainError
-from asr.evaluate.calibration import fit_map, judged, measure
+from asr.evaluate.calibration import fit_platt_scaling, measure, word_correctness
 from asr.evaluate.run import evaluate_manifest
 from asr.model.folder import load_model
 from asr.train.checkpoint import load_checkpoint
@@ -46,7 +46,11 @@ def records(run, kind):
 
 
 def test_missing_recordings_are_left_out_named_and_counted(holed, tmp_path, capsys):
-    allowed = ["data.max_unreadable=0.1", "train.epochs=2", "train.batch_s=1"]  # some batches have no utterance left
+    allowed = [
+        "data.max_unreadable=0.1",
+        "train.epochs=2",
+        "train.batch_seconds=1",
+    ]  # some batches have no utterance left
     whole = tmp_path / "whole"
     assert train(settings(holed, whole, *allowed), quiet) == "finished"
     assert [record["unreadable"] for record in records(whole, "epoch")] == [2, 2]
@@ -71,7 +75,7 @@ def test_too_many_missing_recordings_end_the_training(holed, tmp_path):
 
 
 def test_statistics_of_the_features_do_without_missing_recordings(holed, tmp_path):
-    config = settings(holed, tmp_path / "run", "features.normalise=global")
+    config = settings(holed, tmp_path / "run", "features.normalize=global")
     recognizer, *_ = prepare(config, quiet)
     assert recognizer.features.mean.abs().max() > 0.1
 
@@ -95,9 +99,9 @@ def test_a_signal_to_all_processes_saves_and_exits_130(corpus, tmp_path, number)
     assert load_checkpoint(run / "checkpoints" / "last.pt")[0].step > 0
 
 
-def test_frozen_parameters_stay_and_have_no_optimiser_state(corpus, tmp_path):
-    train(settings(corpus, tmp_path / "first", "train.epochs=1", "train.ema=0"), quiet)
-    tuned = [f"train.init={tmp_path / 'first'}", "train.freeze=[encoder.*]", "train.epochs=1", "train.ema=0"]
+def test_frozen_parameters_stay_and_have_no_optimizer_state(corpus, tmp_path):
+    train(settings(corpus, tmp_path / "first", "train.epochs=1", "train.ema_decay=0"), quiet)
+    tuned = [f"train.init={tmp_path / 'first'}", "train.freeze=[encoder.*]", "train.epochs=1", "train.ema_decay=0"]
     train(settings(corpus, tmp_path / "second", *tuned), quiet)
     first, second = (load_model(tmp_path / name / "model").state_dict() for name in ("first", "second"))
     changed = {name for name in first if not torch.equal(first[name], second[name])}
@@ -148,19 +152,28 @@ def test_confidences_are_calibrated_on_the_development_part(corpus, tmp_path):
         "".join(json.dumps(json.loads(x) | ({"text": "low high"} if i % 2 else {})) + "\n" for i, x in enumerate(lines))
     )
     run = tmp_path / "run"
-    train(settings(corpus | {"dev": doubtful}, run, "train.epochs=20", "train.batch_s=2", "train.ema=0.9"), quiet)
+    train(
+        settings(corpus | {"dev": doubtful}, run, "train.epochs=20", "train.batch_seconds=2", "train.ema_decay=0.9"),
+        quiet,
+    )
     model = load_model(run / "model")
-    calibrated = measure(*judged(evaluate_manifest(model, Manifest(doubtful)).pairs))
-    slope, offset = model.confidence_map
-    model.confidence_map = (1.0, 0.0)
-    found = judged(evaluate_manifest(model, Manifest(doubtful)).pairs)
-    assert (slope, offset) == pytest.approx(fit_map(*found))
+    calibrated = measure(*word_correctness(evaluate_manifest(model, Manifest(doubtful)).pairs))
+    slope, offset = model.platt_scaling
+    model.platt_scaling = (1.0, 0.0)
+    found = word_correctness(evaluate_manifest(model, Manifest(doubtful)).pairs)
+    assert (slope, offset) == pytest.approx(fit_platt_scaling(*found))
     assert calibrated["ece"] < measure(*found)["ece"] / 2
-    command = ["make-model", str(run / "checkpoints" / "best.pt"), str(tmp_path / "made"), "--lead-s", "0.116"]
+    command = [
+        "make-model",
+        str(run / "checkpoints" / "best.pt"),
+        str(tmp_path / "made"),
+        "--emission-delay-s",
+        "0.116",
+    ]
     made = CliRunner().invoke(app, [*command, "--calibrate", str(doubtful)])
     assert made.exit_code == 0
-    assert load_model(tmp_path / "made").confidence_map == pytest.approx((slope, offset))
-    assert load_model(tmp_path / "made").lead_s == 0.116
+    assert load_model(tmp_path / "made").platt_scaling == pytest.approx((slope, offset))
+    assert load_model(tmp_path / "made").emission_delay_s == 0.116
     (tmp_path / "audio" / "3_7.wav").unlink()
     with pytest.raises(TrainError, match="utterance 3_7: "):
         make_model(run / "checkpoints" / "best.pt", tmp_path / "new", dev=doubtful)
@@ -169,7 +182,7 @@ def test_confidences_are_calibrated_on_the_development_part(corpus, tmp_path):
 
 def test_a_better_average_becomes_the_model(corpus, tmp_path):
     run = tmp_path / "run"
-    train(settings(corpus, run, "train.epochs=6", "train.average=6", "train.ema=0", "train.lr=2e-2"), quiet)
+    train(settings(corpus, run, "train.epochs=6", "train.average=6", "train.ema_decay=0", "train.lr=2e-2"), quiet)
     [record] = records(run, "average")
     source = "averaged.pt" if record["kept"] else "best.pt"
     assert_equal(load_model(run / "model").state_dict(), load_checkpoint(run / "checkpoints" / source)[1]["model"])
@@ -184,15 +197,15 @@ def test_the_first_epoch_goes_from_short_to_long_if_asked(corpus, tmp_path):
         data = TrainingData(part, prepare(config, quiet)[0], config)
         return [int(batch.waveform_lengths.max()) for batch in data.batches(epoch)[1]]
 
-    first = longest("train.short_first=true", epoch=0)
+    first = longest("train.sortagrad=true", epoch=0)
     assert first == sorted(first)
     assert first != longest(epoch=0)
-    second = longest("train.short_first=true", epoch=1)
+    second = longest("train.sortagrad=true", epoch=1)
     assert second == longest(epoch=1) != sorted(second)
 
 
 def test_accumulated_batches_resume_to_the_same_weights(corpus, tmp_path):
-    accumulated = [*RANDOM, "train.accumulate=2", "train.epochs=2"]
+    accumulated = [*RANDOM, "train.grad_accum_steps=2", "train.epochs=2"]
     train(settings(corpus, tmp_path / "whole", *accumulated), quiet)
     cut = settings(corpus, tmp_path / "cut", *accumulated, "train.max_minutes=1e-9")
     while train(cut, quiet) == "out of time":
@@ -202,7 +215,7 @@ def test_accumulated_batches_resume_to_the_same_weights(corpus, tmp_path):
 
 
 @pytest.mark.parametrize(
-    "setting", ["train.accumulate=0", "train.patience=-1", "train.select=ser", "train.freeze=head"]
+    "setting", ["train.grad_accum_steps=0", "train.patience=-1", "train.select=ser", "train.freeze=head"]
 )
 def test_settings_out_of_range_are_refused(corpus, tmp_path, setting):
     with pytest.raises(ConfigError, match=setting.partition("=")[0]):

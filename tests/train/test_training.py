@@ -58,7 +58,7 @@ def test_each_cell_learns_and_leaves_a_whole_run_folder(corpus, tmp_path, cell):
 
 def test_unidirectional_trains_with_global_statistics(corpus, tmp_path):
     config = settings(
-        corpus, tmp_path / "run", "model.bidirectional=false", "features.normalise=global", "train.epochs=1"
+        corpus, tmp_path / "run", "model.bidirectional=false", "features.normalize=global", "train.epochs=1"
     )
     assert train(config, quiet) == "finished"
 
@@ -77,17 +77,19 @@ def test_same_seed_same_weights_whatever_the_workers(corpus, tmp_path):
 
 def test_training_starts_from_another_model_and_refuses_other_settings(corpus, tmp_path):
 
-    settled = ["features.normalise=global", "train.epochs=1"]
+    settled = ["features.normalize=global", "train.epochs=1"]
     train(settings(corpus, tmp_path / "first", *settled), quiet)
     first = load_model(tmp_path / "first" / "model").state_dict()
     other = write_corpus(tmp_path, 6, 4)  # of other statistics: white noise joins the tones
-    again = [*settled, f"train.init={tmp_path / 'first'}", "train.lr=1e-12", "train.ema=0", "model.dropout=0.3"]
+    again = [*settled, f"train.init={tmp_path / 'first'}", "train.lr=1e-12", "train.ema_decay=0", "model.dropout=0.3"]
     again += [f"data.train={other}"]
     train(settings(corpus, tmp_path / "second", *again), quiet)
     second = load_model(tmp_path / "second" / "model").state_dict()
     assert all(torch.allclose(first[name], second[name], atol=1e-8) for name in first)
-    wider = settings(corpus, tmp_path / "third", f"train.init={tmp_path / 'first'}", "model.width=25")
-    with pytest.raises(TrainError, match=r"features.normalise is utterance, there global; model.width is 25, there 24"):
+    wider = settings(corpus, tmp_path / "third", f"train.init={tmp_path / 'first'}", "model.hidden_size=25")
+    with pytest.raises(
+        TrainError, match=r"features.normalize is utterance, there global; model.hidden_size is 25, there 24"
+    ):
         train(wider, quiet)
 
 
@@ -204,8 +206,8 @@ def test_a_run_that_never_began_leaves_no_folder(corpus, tmp_path):
 def test_other_settings_are_refused_with_the_keys_that_differ(corpus, tmp_path):
     run = tmp_path / "run"
     train(settings(corpus, run, "train.epochs=1"), quiet)
-    with pytest.raises(TrainError, match=r"model\.width was 24, is 12"):
-        train(settings(corpus, run, "train.epochs=1", "model.width=12"), quiet)
+    with pytest.raises(TrainError, match=r"model\.hidden_size was 24, is 12"):
+        train(settings(corpus, run, "train.epochs=1", "model.hidden_size=12"), quiet)
 
 
 def test_changed_data_is_refused(corpus, tmp_path):
@@ -274,11 +276,11 @@ def test_unknown_symbols_of_the_development_part_are_reported(corpus, tmp_path):
 
 def test_held_out_speaker_is_in_neither_part(corpus, tmp_path):
     said = []
-    train(settings(corpus, tmp_path / "run", "data.heldout=ann", "train.epochs=1"), said.append)
+    train(settings(corpus, tmp_path / "run", "data.held_out_speaker=ann", "train.epochs=1"), said.append)
     assert said[0].startswith("12 training utterances")
     assert "3 for development" in said[0]
     with pytest.raises(TrainError, match="no utterance of the held-out speaker 'eve'"):
-        train(settings(corpus, tmp_path / "other", "data.heldout=eve"), quiet)
+        train(settings(corpus, tmp_path / "other", "data.held_out_speaker=eve"), quiet)
 
 
 def test_learning_rate_rises_then_falls():
@@ -286,7 +288,7 @@ def test_learning_rate_rises_then_falls():
     rates = [learning_rate(done / 100, config) for done in range(101)]
     assert max(rates) == pytest.approx(config.lr)
     assert rates.index(max(rates)) == 10
-    assert rates[100] == pytest.approx(config.lr * config.final_lr)
+    assert rates[100] == pytest.approx(config.lr * config.min_lr_ratio)
     assert rates[:11] == sorted(rates[:11])
     assert rates[10:] == sorted(rates[10:], reverse=True)
 

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from asr.corpus.check.findings import ERROR, WARNING, WORST, Finding, of_things, of_utterances
-from asr.corpus.check.lines import Facts, Rules
+from asr.corpus.check.lines import CheckSettings, LineInfo
 
 NONE = -1  # the hash of nothing: Python's hashes are other numbers
 LEFT_OVER_S = 0.25  # seconds, the shortest words: what a whole file may hold beyond its line's duration
@@ -25,15 +25,15 @@ DURATION_DEVIATIONS = (float("inf"), 7.0)
 CHARACTERS_PER_S = (0.3, 40.0)
 # Deviations of its logarithm, slower and faster. Pauses slow speech down, nothing makes it twice as fast.
 PACE_DEVIATIONS = (8.0, 4.5)
-FEWEST = 20  # values, below which there is no median to speak of
+MIN_VALUES = 20  # values, below which there is no median to speak of
 # Of logarithms: read speech of one kind differs by less, and its stray values are no mistakes.
-LEAST_DEVIATION = 0.25
+MIN_DEVIATION = 0.25
 # A symbol is rare that makes up less than this share of the characters and is seen less often than this.
-RARE_SHARE, RARE_TIMES = 1e-4, 100
+RARE_FRACTION, RARE_TIMES = 1e-4, 100
 # With more symbols than this (Chinese, Korean) most are rare, and meant.
 ALPHABET = 300
 # A script that holds less than this share of the letters is not the corpus's own.
-SCRIPT_SHARE = 5e-3
+SCRIPT_FRACTION = 5e-3
 # Times that a sentence may occur in a corpus whose sentences mostly differ: several people read the same list.
 SENTENCE_TIMES = 20
 
@@ -52,7 +52,7 @@ class Corpus:
         self.starts, self.durations, self.paces, self.left_s = array("d"), array("d"), array("d"), array("d")
         self.symbols, self.speakers, self.rates, self.layouts = Counter(), Counter(), Counter(), Counter()
 
-    def add(self, facts: Facts) -> None:
+    def add(self, facts: LineInfo) -> None:
         line, text, sound = facts.line, facts.text, facts.sound
         self.rows.append(facts.row)
         self.ids.append(hash(facts.id) if "id" in line else NONE)
@@ -74,7 +74,7 @@ class Corpus:
                 self.layouts["mono" if heard.channels == 1 else f"{heard.channels} channels"] += 1
 
 
-def compare(corpus: Corpus, others: Corpus, rules: Rules) -> Iterator[Finding | None]:
+def compare(corpus: Corpus, others: Corpus, rules: CheckSettings) -> Iterator[Finding | None]:
     """What is found of the utterances taken together, and of what they share with others that should share nothing."""
     rows, durations = np.array(corpus.rows), np.array(corpus.durations)
     ids, texts, sounds = np.array(corpus.ids), np.array(corpus.texts), np.array(corpus.sounds)
@@ -124,7 +124,7 @@ def compare(corpus: Corpus, others: Corpus, rules: Rules) -> Iterator[Finding | 
         ((rows[i], f"{left_s[i]:.2f} s left over") for i in cut[np.argsort(-left_s[cut], kind="stable")[:WORST]]),
     )
     rates = [(f"{rate} Hz", count) for rate, count in corpus.rates.most_common() if len(corpus.rates) > 1]
-    yield of_things("sample rates differ", "all are converted; is any mislabelled?", "rate", rates)
+    yield of_things("sample rates differ", "all are converted; is any mislabeled?", "rate", rates)
     layouts = corpus.layouts.most_common() if set(corpus.layouts) - {"mono"} else []
     yield of_things("several channels", "they are averaged, unless the line names a channel", "layout", layouts)
 
@@ -191,8 +191,8 @@ def _outliers(
     known = logs[~np.isnan(logs)]
     middle = float(np.median(known)) if len(known) else 0.0
     low, high = np.log(bounds)
-    if len(known) >= FEWEST:
-        deviation = max(1.4826 * float(np.median(np.abs(known - middle))), LEAST_DEVIATION)
+    if len(known) >= MIN_VALUES:
+        deviation = max(1.4826 * float(np.median(np.abs(known - middle))), MIN_DEVIATION)
         low = max(low, middle - deviations[0] * deviation)
         high = min(high, middle + deviations[1] * deviation)
     odd = np.flatnonzero((logs < low) | (logs > high))
@@ -205,9 +205,9 @@ def _rare_symbols(counts: Counter[str], kind: str) -> list[tuple[str, int]]:
     for symbol, count in counts.items():
         letters[_script(symbol)] += count
     all_letters = letters.total() - letters[""]
-    own = {name for name, count in letters.items() if count >= SCRIPT_SHARE * all_letters} | {""}
+    own = {name for name, count in letters.items() if count >= SCRIPT_FRACTION * all_letters} | {""}
     learned = kind == "characters" and len(counts) <= ALPHABET
-    enough = min(RARE_SHARE * counts.total(), RARE_TIMES) if learned else 0
+    enough = min(RARE_FRACTION * counts.total(), RARE_TIMES) if learned else 0
     found = {
         f"{symbol!r} {unicodedata.name(symbol, '')}": count
         for symbol, count in counts.items()

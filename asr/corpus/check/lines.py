@@ -1,4 +1,4 @@
-"""What the checks look at: one `Facts` a manifest line, and the `Sound` of its audio."""
+"""What the checks look at: one `LineInfo` a manifest line, and the `Sound` of its audio."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from asr.audio import AudioInfo, audio_info, read_audio
 from asr.config import Config, FeatureConfig, ModelConfig
 from asr.data.manifest import line_id, read_lines
 from asr.errors import AudioError, ManifestError
-from asr.lengths import least_frames, output_frames
-from asr.text import Tokenizer, normalise
+from asr.lengths import min_frames, output_frames
+from asr.text import Tokenizer, normalize
 from asr.util.threads import map_ahead
 
 # Seconds. What an audio file may lack of start + duration: more is refused when it is read for training.
@@ -24,7 +24,7 @@ TOLERANCE_S = 0.01
 # Seconds. By how much the header of an mp3 overestimates: a frame or two that only prime the decoder (0.04 seen).
 MP3_TOLERANCE_S = 0.1
 # Seconds of an utterance that are decoded. A longer one is too long to train on whatever it sounds like.
-MOST_READ_S = 600.0
+MAX_READ_S = 600.0
 # Of full scale, ±1: decoders of mp3 and opus round the flat tops of clipped audio a little.
 FULL_SCALE = 0.999
 
@@ -38,7 +38,7 @@ MISSING, UNREADABLE, SHORT, EMPTY, NOT_FINITE = (
 
 
 @dataclass(frozen=True)
-class Rules:
+class CheckSettings:
     """What utterances are to be used for: the settings by which training would judge them.
 
     fastest: the highest factor of speed perturbation; named: whether someone chose these settings.
@@ -46,24 +46,24 @@ class Rules:
 
     features: FeatureConfig
     model: ModelConfig
-    normaliser: str
+    normalizer: str
     kind: str
     fastest: float = 1.0
     tokenizer: Tokenizer | None = None
     named: bool = True
 
     @classmethod
-    def of_config(cls, config: Config, named: bool = True) -> Rules:
+    def of_config(cls, config: Config, named: bool = True) -> CheckSettings:
         fastest = 1.0 if config.train.overfit else config.augment.speed[1]
         return cls(
-            config.features, config.model, config.text.normaliser, config.text.tokens, fastest=fastest, named=named
+            config.features, config.model, config.text.normalizer, config.text.tokens, fastest=fastest, named=named
         )
 
     def needed_frames(self, text: str) -> int:
-        """Frames that CTC needs for a normalised text."""
+        """Frames that CTC needs for a normalized text."""
         if self.tokenizer is not None and not self.tokenizer.unknown(text):
-            return least_frames(self.tokenizer.encode(text))
-        return least_frames(text.split() if self.kind == "words" else text)
+            return min_frames(self.tokenizer.encode(text))
+        return min_frames(text.split() if self.kind == "words" else text)
 
     def frames(self, duration: float, speed: float) -> int:
         """Output frames of so many seconds, spoken so much faster."""
@@ -90,9 +90,9 @@ class Sound:
 
 
 @dataclass(slots=True)
-class Facts:
+class LineInfo:
     """A manifest line. row: its number over all manifests checked together; line: its keys and values, empty where
-    it is malformed and `error` says how; text: normalised, None where there is none; sound: None without audio."""
+    it is malformed and `error` says how; text: normalized, None where there is none; sound: None without audio."""
 
     row: int
     manifest: Path
@@ -128,32 +128,32 @@ class Facts:
         return self.line.get("start", 0.0)
 
 
-def read_facts(manifests: Sequence[Path], normaliser: str) -> Iterator[Facts]:
+def read_line_infos(manifests: Sequence[Path], normalizer: str) -> Iterator[LineInfo]:
     """Every line of the manifests, malformed ones too, without audio."""
     row = 0
     for manifest in manifests:
         for number, line in read_lines(manifest):
-            facts = Facts(row, manifest, number)
+            facts = LineInfo(row, manifest, number)
             if isinstance(line, ManifestError):
                 facts.error = str(line).removeprefix(f"{facts.place}: ")
             else:
                 facts.line = line
-                facts.text = normalise(line["text"], normaliser) if "text" in line else None
+                facts.text = normalize(line["text"], normalizer) if "text" in line else None
             row += 1
             yield facts
 
 
-def with_sound(stream: Iterable[Facts], workers: int) -> Iterator[Facts]:
+def with_sound(stream: Iterable[LineInfo], workers: int) -> Iterator[LineInfo]:
     """The same in the same order, each with its audio decoded. Threads do: decoders leave Python's lock alone."""
 
-    def hear(facts: Facts) -> Facts:
+    def hear(facts: LineInfo) -> LineInfo:
         facts.sound = listen(facts) if facts.line else None
         return facts
 
     return map_ahead(hear, stream, workers, ahead=4 * workers)
 
 
-def listen(facts: Facts) -> Sound:
+def listen(facts: LineInfo) -> Sound:
     """Read an utterance's audio at its own rate. What is wrong with it is told, not raised."""
     path = facts.audio
     if not os.path.exists(path):
@@ -165,7 +165,7 @@ def listen(facts: Facts) -> Sound:
         lacking = facts.start + facts.duration - info.duration
         if lacking > TOLERANCE_S:
             return Sound(SHORT, f"ends at {info.duration:.3f} s, {lacking:.3f} s too early")
-        duration = min(facts.duration, MOST_READ_S)
+        duration = min(facts.duration, MAX_READ_S)
         audio = read_audio(path, start=facts.start, duration=duration, channel=facts.line.get("channel"))
     except AudioError as error:
         message = str(error).removeprefix(f"{path}: ")

@@ -11,14 +11,14 @@ from typing import Any
 
 from asr.corpus.check.comparisons import Corpus, compare
 from asr.corpus.check.findings import ERROR, Example, Finding
-from asr.corpus.check.lines import Facts, Rules, read_facts, with_sound
+from asr.corpus.check.lines import CheckSettings, LineInfo, read_line_infos, with_sound
 from asr.corpus.check.utterances import CHECKS, Check
 from asr.data.manifest import Utterance, numbered_lines, write_manifest
 from asr.errors import ManifestError
 from asr.util.files import written
 
 # What is shown while it takes long: (items, how many, of what) -> the items.
-Watch = Callable[[Iterable[Facts], int, str], Iterable[Facts]]
+Watch = Callable[[Iterable[LineInfo], int, str], Iterable[LineInfo]]
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,7 @@ class Report:
 
 def check(
     manifests: Sequence[Path],
-    rules: Rules,
+    rules: CheckSettings,
     *,
     audio: bool = True,
     against: Sequence[Path] = (),
@@ -66,8 +66,8 @@ def check(
     count = workers or os.cpu_count() or 1
     corpus, others = (Corpus(files=audio or bool(against)) for _ in range(2))
 
-    def stream(paths: Sequence[Path], what: str) -> Iterable[Facts]:
-        lines = read_facts(paths, rules.normaliser)
+    def stream(paths: Sequence[Path], what: str) -> Iterable[LineInfo]:
+        lines = read_line_infos(paths, rules.normalizer)
         total = sum(1 for path in paths for _ in numbered_lines(path))
         return watch(with_sound(lines, count) if audio else lines, total, what)
 
@@ -100,7 +100,7 @@ def _name_examples(results: list[Finding], manifests: Sequence[Path]) -> None:
     for example in (example for result in results for example in result.examples):
         if isinstance(example.what, int):
             by_row[example.what].append(example)
-    for facts in read_facts(manifests, "none") if by_row else ():
+    for facts in read_line_infos(manifests, "none") if by_row else ():
         for example in by_row.pop(facts.row, ()):
             example.what, example.place, example.text = facts.id, facts.place, facts.text or ""
         if not by_row:
@@ -120,7 +120,7 @@ def fix(manifests: Sequence[Path], dropped: dict[int, str], out: Path) -> int:
 
         def kept() -> Iterator[Utterance]:
             tell("id", "reason", "place")
-            for facts in read_facts(manifests, "none"):
+            for facts in read_line_infos(manifests, "none"):
                 if facts.row in dropped:
                     tell(facts.id, dropped[facts.row], facts.place)
                 else:

@@ -25,15 +25,15 @@ from asr.decode.align import align
 from asr.errors import AsrError
 from asr.model.folder import find_model, load_model
 from asr.model.recognizer import Recognizer
-from asr.text import normalise
+from asr.text import normalize
 
 DIGITS = "zero one two three four five six seven eight nine".split()
 TIMES = {word: 4 if word in ("one", "two") else 12 for word in DIGITS}
-MOST_A_WORD = 6  # of one reader
-LEAST_SCORE = 0.5
+MAX_PER_WORD = 6  # of one reader
+MIN_SCORE = 0.5
 SHORTEST_S = 0.16  # an unstressed "one" may be shorter, and nobody could tell what it is
 BEFORE_S, AFTER_S = 0.04, 0.06  # around a word as the model aligns it, where there is a pause
-OVERLAP_S = 0.02  # and into its neighbours, where there is none
+OVERLAP_S = 0.02  # and into its neighbors, where there is none
 
 
 def cut(recognizer: Recognizer, utterance: Utterance) -> Iterator[tuple[str, float, float]]:
@@ -42,15 +42,15 @@ def cut(recognizer: Recognizer, utterance: Utterance) -> Iterator[tuple[str, flo
     ends = [0.0, *(word.end - OVERLAP_S for word in words)]
     starts = [*(word.start + OVERLAP_S for word in words[1:]), utterance.duration]
     for word, previous_end, next_start in zip(words, ends, starts, strict=False):
-        text = normalise(word.text, "basic")
-        if text in TIMES and word.confidence >= LEAST_SCORE and word.end - word.start >= SHORTEST_S:
+        text = normalize(word.text, "basic")
+        if text in TIMES and word.confidence >= MIN_SCORE and word.end - word.start >= SHORTEST_S:
             yield text, max(word.start - BEFORE_S, previous_end, 0.0), min(word.end + AFTER_S, next_start)
 
 
 def digits_of(recognizer: Recognizer, sentences: Manifest) -> Iterator[Utterance]:
-    """Every digit TIMES times, MOST_A_WORD of a word by one reader. Says which sentences cannot be aligned."""
+    """Every digit TIMES times, MAX_PER_WORD of a word by one reader. Says which sentences cannot be aligned."""
     found: Counter[tuple[str, str]] = Counter()
-    spoken = [each for each in sentences if TIMES.keys() & set(normalise(each.text or "", "basic").split())]
+    spoken = [each for each in sentences if TIMES.keys() & set(normalize(each.text or "", "basic").split())]
     for sentence in track(spoken, description="cutting"):
         reader = sentence.speaker or sentence.id
         try:
@@ -60,7 +60,7 @@ def digits_of(recognizer: Recognizer, sentences: Manifest) -> Iterator[Utterance
             continue
         for number, (text, start, end) in enumerate(pieces):
             found[reader, text] += 1
-            if found[reader, text] > MOST_A_WORD:
+            if found[reader, text] > MAX_PER_WORD:
                 continue
             for time in range(TIMES[text]):
                 yield replace(

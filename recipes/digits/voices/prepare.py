@@ -1,12 +1,12 @@
 """voices: what the built-in digits model learns from and is measured on, beside the `digits` recipe's own recordings.
 
-Prepare `digits` first, and run synthesise.py (as ../pretrained.sh does): what they made is part of these.
+Prepare `digits` first, and run synthesize.py (as ../pretrained.sh does): what they made is part of these.
 
-    base_train       synthesisers' digit strings, the digits of Speech Commands (the built-in model had zero and nine
+    base_train       synthesizers' digit strings, the digits of Speech Commands (the built-in model had zero and nine
                      alone); noise, music and silence with no text
-    base_dev         strings by two voices of synthesisers that are in no training part: to watch the base by
+    base_dev         strings by two voices of synthesizers that are in no training part: to watch the base by
     train, dev       these and the `digits` recipe's
-    other_words      synthesisers' other words, with an empty text; not trained on: see ../README.md
+    other_words      synthesizers' other words, with an empty text; not trained on: see ../README.md
     test_voices      strings by nine voices of three engines (Flite, Festival, Piper) that are in no training part
     test_learners    strings of digits by learners of English, children among them (SpeechOcean762)
     test_reject      ten minutes or more of noise, silence and music: nothing in them should be heard as a digit
@@ -23,7 +23,7 @@ from pathlib import Path
 import numpy as np
 
 from asr.audio import read_audio, write_wav
-from asr.augment import NOISE_EXPONENTS, coloured_noise, decibels
+from asr.augment import NOISE_EXPONENTS, colored_noise, decibels
 from asr.corpus.download import Archive
 from asr.data.manifest import Manifest, Utterance
 from asr.errors import ManifestError
@@ -53,11 +53,11 @@ WORDS = ["zero", "one", "two", "three", "four", "five", "six", "seven", "eight",
 DIGIT_LIKE = re.compile(
     rf"({'|'.join(WORDS)}|twen|thir|fif|eigh|for|fore|to|too|won|ate|oh|o)(s|t?e?en|t?y|th|t?ieth)?|\w+one"
 )
-MOST_A_WORD = 50  # recordings of Speech Commands, which has 4,000 of each
+MAX_PER_WORD = 50  # recordings of Speech Commands, which has 4,000 of each
 SPEECH_S = 600.0  # how long test_speech is
-ESC10 = {0, 1, 10, 11, 12, 20, 21, 38, 40, 41}  # the classes of ESC-50 whose licence allows every use
+ESC10 = {0, 1, 10, 11, 12, 20, 21, 38, 40, 41}  # the classes of ESC-50 whose license allows every use
 TEST_FOLDS = (4, 5)
-# How often `train` lists the six speakers and the noise: else the synthesisers' many voices would outweigh them.
+# How often `train` lists the six speakers and the noise: else the synthesizers' many voices would outweigh them.
 DIGITS_TIMES = 2
 NOISE_TIMES = 5
 
@@ -111,7 +111,7 @@ def _beside_digits(corpus: Path, made: Path) -> Iterator[tuple[str, Utterance]]:
 
 def _speech_commands(corpus: Path, words: list[str]) -> Iterator[Utterance]:
     for word in words:
-        for path in sorted((corpus / "speech_commands_v0.02").glob(f"**/{word}/*.*"))[:MOST_A_WORD]:
+        for path in sorted((corpus / "speech_commands_v0.02").glob(f"**/{word}/*.*"))[:MAX_PER_WORD]:
             speaker = path.stem.split("_")[0]
             duration = read_audio(path, RATE).duration
             other = {"source": "speech_commands"}
@@ -122,7 +122,7 @@ def _synthetic(folder: Path) -> Iterator[tuple[str, Utterance]]:
     voices = sorted(folder.glob("*.jsonl"))
     if not voices:
         raise ManifestError(
-            f"{folder}: no voices; python {Path(__file__).parent / 'synthesise.py'} {folder} makes them"
+            f"{folder}: no voices; python {Path(__file__).parent / 'synthesize.py'} {folder} makes them"
         )
     for path in voices:
         for utterance in Manifest(path):
@@ -177,9 +177,9 @@ def _silence(folder: Path, count: int, seed: int) -> Iterator[Utterance]:
     for number in range(count):
         samples = np.zeros(5 * RATE, np.float32)
         if number % 4:
-            colour = str(rng.choice(list(NOISE_EXPONENTS)))
+            color = str(rng.choice(list(NOISE_EXPONENTS)))
             hum = np.sin(2 * np.pi * rng.choice([50.0, 60.0]) * time_s)
-            samples = coloured_noise(len(samples), colour, rng) + np.float32(rng.uniform(0, 2)) * hum.astype(np.float32)
+            samples = colored_noise(len(samples), color, rng) + np.float32(rng.uniform(0, 2)) * hum.astype(np.float32)
             samples *= np.float32(decibels(rng.uniform(-70, -40)))
         yield _write(folder / f"silence_{number:02}.wav", samples, "silence")
 

