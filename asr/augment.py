@@ -4,7 +4,9 @@ so a run gives the same batches whatever the number of workers, and after a resu
 from __future__ import annotations
 
 import io
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -113,34 +115,117 @@ def clip(samples: np.ndarray, fraction_of_peak: float) -> np.ndarray:
     return np.clip(samples, -limit, limit)
 
 
-def augment_waveform(
-    samples: np.ndarray,
-    sample_rate: int,
-    config: AugmentConfig,
-    rng: np.random.Generator,
-    recorded_noise: Callable[[int, np.random.Generator], np.ndarray] | None = None,
-) -> np.ndarray:
-    """What happens between a mouth and a file: room, noise, overdriving, line, level. (samples,) float32, same shape.
+class Augmentation(Protocol):
+    """What may happen to an utterance between a mouth and a file."""
 
-    recorded_noise(samples, rng) gives noise of unit power; with it every second noise is a recorded one.
-    """
-    if config.reverb_prob and rng.random() < config.reverb_prob:
-        samples = reverberate(samples, sample_rate, rng)
-    if rng.random() < config.noise_prob:
-        if recorded_noise is not None and rng.random() < 0.5:
-            noise = recorded_noise(len(samples), rng)
+    prob: float
+
+    def __call__(self, samples: np.ndarray, sample_rate: int, rng: np.random.Generator) -> np.ndarray:
+        """samples: (samples,) float32 -> the same shape."""
+        ...
+
+
+@dataclass(frozen=True)
+class Reverb:
+    """A room."""
+
+    prob: float
+
+    def __call__(self, samples: np.ndarray, sample_rate: int, rng: np.random.Generator) -> np.ndarray:
+        return reverberate(samples, sample_rate, rng)
+
+
+@dataclass(frozen=True)
+class Noise:
+    """White, pink or brown noise; with `recorded`, which gives noise of unit power, every second time that."""
+
+    prob: float
+    snr_db: tuple[float, float]
+    recorded: Callable[[int, np.random.Generator], np.ndarray] | None = None
+
+    def __call__(self, samples: np.ndarray, sample_rate: int, rng: np.random.Generator) -> np.ndarray:
+        if self.recorded is not None and rng.random() < 0.5:
+            noise = self.recorded(len(samples), rng)
         else:
             noise = colored_noise(len(samples), rng.choice(list(NOISE_EXPONENTS)), rng)
-        samples = add_noise(samples, noise, rng.uniform(*config.noise_snr_db))
-    if config.clipping_prob and rng.random() < config.clipping_prob:
-        samples = clip(samples, rng.uniform(0.1, 0.7))
-    if config.bandpass_prob and rng.random() < config.bandpass_prob:
-        samples = telephone_band(samples, sample_rate, rng)
-    if config.telephone_prob and rng.random() < config.telephone_prob:
-        samples = through_codec(samples, sample_rate, str(rng.choice(list(CODECS))))
-    if config.codec_prob and rng.random() < config.codec_prob:
-        samples = compress(samples, sample_rate, rng)
-    return samples * np.float32(decibels(rng.uniform(*config.gain_db)))
+        return add_noise(samples, noise, rng.uniform(*self.snr_db))
+
+
+@dataclass(frozen=True)
+class Clipping:
+    """An overdriven input."""
+
+    prob: float
+
+    def __call__(self, samples: np.ndarray, sample_rate: int, rng: np.random.Generator) -> np.ndarray:
+        return clip(samples, rng.uniform(0.1, 0.7))
+
+
+@dataclass(frozen=True)
+class Bandpass:
+    """The band of a telephone line."""
+
+    prob: float
+
+    def __call__(self, samples: np.ndarray, sample_rate: int, rng: np.random.Generator) -> np.ndarray:
+        return telephone_band(samples, sample_rate, rng)
+
+
+@dataclass(frozen=True)
+class Telephone:
+    """A-law, µ-law or GSM."""
+
+    prob: float
+
+    def __call__(self, samples: np.ndarray, sample_rate: int, rng: np.random.Generator) -> np.ndarray:
+        return through_codec(samples, sample_rate, str(rng.choice(list(CODECS))))
+
+
+@dataclass(frozen=True)
+class Codec:
+    """MP3 or Ogg Vorbis, at a random quality."""
+
+    prob: float
+
+    def __call__(self, samples: np.ndarray, sample_rate: int, rng: np.random.Generator) -> np.ndarray:
+        return compress(samples, sample_rate, rng)
+
+
+@dataclass(frozen=True)
+class Gain:
+    """Another level."""
+
+    gain_db: tuple[float, float]
+    prob: float = 1.0
+
+    def __call__(self, samples: np.ndarray, sample_rate: int, rng: np.random.Generator) -> np.ndarray:
+        return samples * np.float32(decibels(rng.uniform(*self.gain_db)))
+
+
+def augmentations(
+    config: AugmentConfig, recorded_noise: Callable[[int, np.random.Generator], np.ndarray] | None = None
+) -> list[Augmentation]:
+    """Those that the config asks for, in the order in which they happen: room, noise, microphone, line, file, level."""
+    parts: list[Augmentation] = [
+        Reverb(config.reverb.prob),
+        Noise(config.noise.prob, config.noise.snr_db, recorded_noise),
+        Clipping(config.clipping.prob),
+        Bandpass(config.bandpass.prob),
+        Telephone(config.telephone.prob),
+        Codec(config.codec.prob),
+        Gain(config.gain_db),
+    ]
+    return [part for part in parts if part.prob > 0]
+
+
+def augment_waveform(
+    samples: np.ndarray, sample_rate: int, parts: Sequence[Augmentation], rng: np.random.Generator
+) -> np.ndarray:
+    """(samples,) float32 -> the same shape: each part in turn, with its probability."""
+    for part in parts:
+        if part.prob >= 1.0 or rng.random() < part.prob:
+            samples = part(samples, sample_rate, rng)
+    return samples
 
 
 class SpecAugment:
@@ -153,6 +238,13 @@ class SpecAugment:
     def __init__(self, config: AugmentConfig, seed: int | tuple[int, ...]) -> None:
         self.config = config
         self.rng = np.random.default_rng(seed)
+
+    @property
+    def active(self) -> bool:
+        """Whether anything is changed at all."""
+        config = self.config
+        masks = config.time_mask.count or config.frequency_mask.count
+        return bool(masks or config.random_eq_db) or config.vtlp != (1.0, 1.0)
 
     def warps(self, batch: int) -> Tensor | None:
         """(batch,) factors on the frequency axis, as from vocal tracts of other lengths; None where that is off."""
@@ -175,21 +267,23 @@ class SpecAugment:
 
     def __call__(self, features: Tensor, lengths: Tensor) -> Tensor:
         """features: (batch, frames, bins), lengths: (batch,) -> masked features."""
-        c = self.config
+        time, frequency = self.config.time_mask, self.config.frequency_mask
         batch, frames, bins = features.shape
-        longest = np.minimum(c.time_mask_frames, np.floor(lengths.cpu().numpy() * c.max_time_mask_fraction))
-        keep_time = self._keep(c.time_masks, longest, lengths.cpu().numpy(), batch, frames)
-        size = np.full(batch, min(c.frequency_mask_bins, bins))
-        keep_bins = self._keep(c.frequency_masks, size, np.full(batch, bins), batch, bins)
+        ends = lengths.cpu().numpy()
+        keep_time = self._keep(
+            time.count, np.minimum(time.max_frames, np.floor(ends * time.max_fraction)), ends, batch, frames
+        )
+        size = np.full(batch, min(frequency.max_bins, bins))
+        keep_bins = self._keep(frequency.count, size, np.full(batch, bins), batch, bins)
         keep = keep_time[:, :, None] & keep_bins[:, None, :]
         return torch.where(torch.from_numpy(keep).to(features.device), features, 0.0)
 
-    def _keep(self, masks: int, longest: np.ndarray, end: np.ndarray, batch: int, size: int) -> np.ndarray:
-        """(batch, size) bool, false under `masks` intervals an utterance, each of length uniform in [0, longest]."""
+    def _keep(self, masks: int, max_length: np.ndarray, end: np.ndarray, batch: int, size: int) -> np.ndarray:
+        """(batch, size) bool, false under `masks` intervals an utterance, each of length uniform in [0, max_length]."""
         keep = np.ones((batch, size), dtype=bool)
         position = np.arange(size)
         for _ in range(masks):
-            width = (self.rng.random(batch) * (longest + 1)).astype(int)
+            width = (self.rng.random(batch) * (max_length + 1)).astype(int)
             first = (self.rng.random(batch) * np.maximum(end - width + 1, 1)).astype(int)
             keep &= (position < first[:, None]) | (position >= (first + width)[:, None])
         return keep

@@ -36,7 +36,13 @@ def write_config(folder: Path, epochs: int, workers: int, per_epoch: int = 6, sa
         "text": {"tokens": "words"},
         "model": {"layers": 1, "hidden_size": 16, "dropout": 0.2},
         "compose": {"max_recordings": 2, "utterances_per_epoch": per_epoch},
-        "augment": {"speed": [0.9, 1.1], "noise_prob": 0.5, "reverb_prob": 0.5, "time_masks": 1, "frequency_masks": 1},
+        "augment": {
+            "speed": [0.9, 1.1],
+            "noise": {"prob": 0.5},
+            "reverb": {"prob": 0.5},
+            "time_mask": {"count": 1},
+            "frequency_mask": {"count": 1},
+        },
         "train": {"epochs": epochs, "batch_seconds": 10, "ema_decay": 0.9, "threads": 1, "save_minutes": save_minutes},
     }
     raw["train"] |= {"average": 3, "log_every": 10}
@@ -55,7 +61,7 @@ def start(config: Path, run: Path) -> BaseProcess:
 
 def run_training(config: Path, run: Path) -> None:
     sys.stderr = open(run.with_suffix(".log"), "w", encoding="utf-8")  # noqa: SIM115
-    train(load_config(config, [f"run={run}"]), lambda line: None)
+    train(load_config(config, [f"run={run}"]))
 
 
 def kill_often(config: Path, run: Path, kills: int, longest_s: float, rng: random.Random) -> int:

@@ -1,7 +1,8 @@
 """What several test files need: tones, and audio files made of them."""
 
+import logging
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -36,6 +37,23 @@ def write_audio(tmp_path: Path) -> Callable[..., Path]:
         return tmp_path / name
 
     return write
+
+
+@pytest.fixture(autouse=True)
+def said() -> Iterator[list[str]]:
+    """What the library logs while a test runs, as the command line shows it; it also goes to stderr."""
+    from asr.cli.console import Lines, set_up_logging
+
+    class Collected(Lines):
+        def emit(self, record: logging.LogRecord) -> None:
+            lines.append(self.line(record))
+
+    lines: list[str] = []
+    set_up_logging()
+    handler = Collected()
+    logging.getLogger("asr").addHandler(handler)
+    yield lines
+    logging.getLogger("asr").removeHandler(handler)
 
 
 @pytest.fixture(scope="session")

@@ -10,6 +10,7 @@ from asr.augment import (
     SpecAugment,
     add_noise,
     augment_waveform,
+    augmentations,
     change_speed,
     clip,
     colored_noise,
@@ -20,7 +21,7 @@ from asr.augment import (
     telephone_band,
     through_codec,
 )
-from asr.config import AugmentConfig
+from asr.config import AugmentConfig, FrequencyMaskConfig, NoiseConfig, PartConfig, TimeMaskConfig
 
 
 def power(x):
@@ -78,10 +79,12 @@ def test_speed_changes_tempo_and_pitch_alike(speed, tone):
 
 def test_augmented_waveforms_vary_within_the_bounds_and_repeat(tone):
     x = tone(seconds=0.2)
-    config = AugmentConfig(gain_db=(-6, 3), noise_prob=0.5, noise_snr_db=(10, 20))
-    changed = [augment_waveform(x, 16_000, config, generator(0, 0, i)) for i in range(300)]
+    config = AugmentConfig(gain_db=(-6, 3), noise=NoiseConfig(prob=0.5, snr_db=(10, 20)))
+    changed = [augment_waveform(x, 16_000, augmentations(config), generator(0, 0, i)) for i in range(300)]
     for i in (0, 7):
-        np.testing.assert_array_equal(changed[i], augment_waveform(x, 16_000, config, generator(0, 0, i)))
+        np.testing.assert_array_equal(
+            changed[i], augment_waveform(x, 16_000, augmentations(config), generator(0, 0, i))
+        )
     gains = [float(y @ x / (x @ x)) for y in changed]
     residuals = [power(y - gain * x) / power(gain * x) for gain, y in zip(gains, changed, strict=True)]
     noisy = np.array(residuals) > 1e-9
@@ -92,7 +95,7 @@ def test_augmented_waveforms_vary_within_the_bounds_and_repeat(tone):
     clean_db = 20 * np.log10(np.array(gains)[~noisy])
     assert -6.001 <= clean_db.min() < -5
     assert 2 < clean_db.max() <= 3.001
-    np.testing.assert_array_equal(augment_waveform(x, 16_000, AugmentConfig(), generator(0, 0, 0)), x)
+    np.testing.assert_array_equal(augment_waveform(x, 16_000, augmentations(AugmentConfig()), generator(0, 0, 0)), x)
 
 
 def test_a_room_adds_a_decaying_tail_of_at_most_the_direct_sound_s_power():
@@ -163,28 +166,30 @@ def test_clipping_cuts_at_a_share_of_the_peak(tone):
 
 def test_recorded_noise_is_every_second_noise(tone):
     x = tone(seconds=0.2)
-    config = AugmentConfig(noise_prob=1.0, noise_snr_db=(10, 10))
+    config = AugmentConfig(noise=NoiseConfig(prob=1.0, snr_db=(10, 10)))
     asked = []
 
     def recorded(samples, rng):
         asked.append(samples)
         return np.ones(samples, np.float32)
 
-    changed = [augment_waveform(x, 16_000, config, generator(0, 0, i), recorded) for i in range(200)]
+    changed = [augment_waveform(x, 16_000, augmentations(config, recorded), generator(0, 0, i)) for i in range(200)]
     assert asked == [len(x)] * len(asked)
     assert 70 < len(asked) < 130
     constant = [np.ptp(y - x) < 1e-5 for y in changed]
     assert sum(constant) == len(asked)
 
 
-@pytest.mark.parametrize("key", ["reverb_prob", "clipping_prob", "bandpass_prob", "telephone_prob", "codec_prob"])
+@pytest.mark.parametrize("key", ["reverb", "clipping", "bandpass", "telephone", "codec"])
 def test_each_change_comes_as_often_as_asked_and_repeats(key, tone):
     x = tone(seconds=0.2, amplitude=0.3)
-    config = AugmentConfig(**{key: 0.3})
-    changed = [augment_waveform(x, 16_000, config, generator(0, 0, i)) for i in range(200)]
+    config = AugmentConfig(**{key: PartConfig(prob=0.3)})
+    changed = [augment_waveform(x, 16_000, augmentations(config), generator(0, 0, i)) for i in range(200)]
     assert 0.2 < np.mean([not np.array_equal(y, x) for y in changed]) < 0.4
     for i in range(5):
-        np.testing.assert_array_equal(changed[i], augment_waveform(x, 16_000, config, generator(0, 0, i)))
+        np.testing.assert_array_equal(
+            changed[i], augment_waveform(x, 16_000, augmentations(config), generator(0, 0, i))
+        )
 
 
 def test_warps_are_drawn_within_their_bounds_from_the_seed():
@@ -224,7 +229,7 @@ def masked(config, seed=0):
 
 
 def test_time_masks_keep_to_their_share_and_never_reach_beyond_the_utterance():
-    mask = masked(AugmentConfig(time_masks=1, time_mask_frames=15, max_time_mask_fraction=0.2))
+    mask = masked(AugmentConfig(time_mask=TimeMaskConfig(count=1, max_frames=15, max_fraction=0.2)))
     assert (mask.any(-1) == mask.all(-1)).all()
     for utterance, length in enumerate(LENGTHS.tolist()):
         widths = mask[:, utterance, :, 0].sum(-1)
@@ -238,7 +243,7 @@ def test_time_masks_keep_to_their_share_and_never_reach_beyond_the_utterance():
 
 
 def test_frequency_masks_cover_all_frames_of_at_most_so_many_bins():
-    mask = masked(AugmentConfig(frequency_masks=2, frequency_mask_bins=5))
+    mask = masked(AugmentConfig(frequency_mask=FrequencyMaskConfig(count=2, max_bins=5)))
     assert (mask.any(2) == mask.all(2)).all()
     widths = mask[:, :, 0].sum(-1)
     assert 7 < widths.max() <= 10
@@ -246,12 +251,12 @@ def test_frequency_masks_cover_all_frames_of_at_most_so_many_bins():
 
 
 def test_mask_wider_than_the_features():
-    widths = masked(AugmentConfig(frequency_masks=1, frequency_mask_bins=99))[:, 0, 0].sum(-1)
+    widths = masked(AugmentConfig(frequency_mask=FrequencyMaskConfig(count=1, max_bins=99)))[:, 0, 0].sum(-1)
     assert widths.max() == 20
 
 
 def test_masks_follow_from_the_seed_and_nothing_else_changes():
-    config = AugmentConfig(time_masks=2, frequency_masks=2)
+    config = AugmentConfig(time_mask=TimeMaskConfig(count=2), frequency_mask=FrequencyMaskConfig(count=2))
     assert torch.equal(masked(config, (1, 2)), masked(config, (1, 2)))
     assert not torch.equal(masked(config, (1, 2)), masked(config, (1, 3)))
     features = torch.randn(6, 100, 20, generator=torch.Generator().manual_seed(0))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import re
 import sys
@@ -28,6 +29,24 @@ Result = AsrError | tuple[Path, str]  # of one recording: where to, without an e
 
 def say(line: str) -> None:
     typer.echo(line, err=True)
+
+
+class Lines(logging.Handler):
+    """Writes what the library logs to stderr: a line as it is, a warning as one."""
+
+    def line(self, record: logging.LogRecord) -> str:
+        return ("warning: " if record.levelno >= logging.WARNING else "") + record.getMessage()
+
+    def emit(self, record: logging.LogRecord) -> None:
+        typer.echo(self.line(record), err=True)
+
+
+def set_up_logging() -> None:
+    """Show people what the library logs. Once is enough."""
+    logger = logging.getLogger("asr")
+    if not any(type(handler) is Lines for handler in logger.handlers):
+        logger.addHandler(Lines())
+    logger.setLevel(logging.INFO)
 
 
 def watch(items: Iterable[Item], total: int | None, what: str) -> Iterable[Item]:

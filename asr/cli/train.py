@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from asr.cli.console import INTERRUPTED, commands, examples, say
+from asr.cli.console import INTERRUPTED, commands, examples
 
 app = commands()
 
@@ -32,12 +32,13 @@ def train(
     if dry_run:
         from asr.train.dry_run import dry_run as measure
 
-        for name, value in measure(settings, say):
+        for name, value in measure(settings):
             typer.echo(f"{name:24} {value}")
         return
+    from asr.train.loop import Outcome
     from asr.train.run import train as run_training
 
-    if run_training(settings, say) == "interrupted":
+    if run_training(settings) is Outcome.INTERRUPTED:
         raise typer.Exit(INTERRUPTED)
 
 

@@ -13,8 +13,8 @@ import torch
 from torch import Tensor
 
 from asr.audio import read_audio
-from asr.augment import augment_waveform, change_speed, generator
-from asr.config import AugmentConfig, ComposeConfig
+from asr.augment import Augmentation, augment_waveform, change_speed, generator
+from asr.config import ComposeConfig
 from asr.data.compose import Composition, compose_waveforms
 from asr.data.manifest import Manifest, Utterance
 from asr.errors import AudioError, ManifestError
@@ -124,8 +124,7 @@ class EpochDataset:
     tokenizer: Tokenizer
     normalizer: str
     compose: ComposeConfig
-    augment: AugmentConfig | None
-    noise: RecordedNoise | None
+    augmentations: Sequence[Augmentation]
     seed: int
     epoch: int
     pin: bool = False
@@ -147,8 +146,7 @@ class EpochDataset:
             else compose_waveforms(samples, plan, self.waveforms.sample_rate, self.compose, rng)
         )
         joined = change_speed(joined, self.waveforms.sample_rate, plan.speed)
-        if self.augment is not None:
-            joined = augment_waveform(joined, self.waveforms.sample_rate, self.augment, rng, self.noise)
+        joined = augment_waveform(joined, self.waveforms.sample_rate, self.augmentations, rng)
         text = " ".join(filter(None, (normalize(utterance.text or "", self.normalizer) for utterance in utterances)))
         return index, joined, self.tokenizer.encode(text)
 

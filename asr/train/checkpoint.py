@@ -22,11 +22,19 @@ class DamagedCheckpoint(TrainError):
     """A checkpoint that cannot be read."""
 
 
+@dataclass(frozen=True)
+class KeptEpoch:
+    """An epoch whose weights are kept: its rate on the development part, and its number from 1."""
+
+    rate: float
+    epoch: int
+
+
 @dataclass
 class Progress:
     """Where a run stands: `batch` batches of epoch `epoch` (from 0) are done. sums: of this epoch, for its log line.
 
-    kept: rate and number of the epochs whose weights are kept, the best first.
+    kept: the epochs whose weights are kept, the best first.
     """
 
     epoch: int = 0
@@ -37,7 +45,7 @@ class Progress:
     best_cer: float | None = None
     best_epoch: int | None = None
     bad_steps: int = 0  # skipped, in a row up to now
-    kept: list[list[float]] = field(default_factory=list)
+    kept: list[KeptEpoch] = field(default_factory=list)
     sums: dict[str, float] = field(default_factory=dict)
 
     def best(self, select: str) -> float | None:
@@ -64,8 +72,8 @@ def save_checkpoint(path: Path, progress: Progress, states: dict[str, Any], prev
         with suppress(OSError):
             part.unlink(missing_ok=True)
         raise TrainError(
-            f"{path}: could not be written: {error.strerror}; the checkpoint before it is intact:"
-            " mend that, and the same command goes on from there"
+            f"{path}: could not be written: {error.strerror}; the checkpoint before it is intact;"
+            " fix this and rerun to resume"
         ) from None
 
 
@@ -78,7 +86,9 @@ def load_checkpoint(path: Path) -> tuple[Progress, dict[str, Any]]:
         contents = torch.load(path, map_location="cpu", weights_only=True)
         if contents["format_version"] != FORMAT_VERSION:
             raise TrainError(f"{path}: format version {contents['format_version']}, this asr reads {FORMAT_VERSION}")
-        return Progress(**contents.pop("progress")), contents
+        progress = Progress(**contents.pop("progress"))
+        progress.kept = [KeptEpoch(**kept) for kept in progress.kept]  # type: ignore[arg-type]
+        return progress, contents
     except (OSError, RuntimeError, pickle.UnpicklingError, EOFError, LookupError, TypeError, ValueError) as error:
         first = str(error).strip().splitlines() or [repr(error)]
         raise DamagedCheckpoint(f"{path}: damaged checkpoint ({first[0]})") from None

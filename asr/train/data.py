@@ -6,22 +6,28 @@ from array import array
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
-from asr.config import AugmentConfig, Config
+from asr.augment import Augmentation, augmentations
+from asr.config import Config
 from asr.data.batches import duration_batches
 from asr.data.compose import Compositions, draw_compositions
 from asr.data.dataset import Batch, EpochDataset, RecordedNoise, WaveformCache, read_utterance
 from asr.data.manifest import Manifest, Utterance
 from asr.errors import AudioError, ManifestError, TrainError
+from asr.evaluate.run import evaluate
+from asr.evaluate.score import Scores
 from asr.lengths import min_frames
+from asr.model.folder import find_model
 from asr.model.recognizer import Recognizer
 from asr.text import SymbolReport, Tokenizer, normalize, symbols_of
 from asr.train.distributed import ALONE, Processes
+from asr.util.files import file_sha256
 
 
 @dataclass
@@ -125,29 +131,36 @@ class TextCounts:
 class TrainingData:
     """Batches of any epoch, the same for the same (seed, epoch), and the utterances CTC cannot learn left out."""
 
-    def __init__(self, part: Part, recognizer: Recognizer, config: Config, processes: Processes = ALONE) -> None:
+    def __init__(
+        self, part: Part, dev_part: Part, recognizer: Recognizer, config: Config, processes: Processes = ALONE
+    ) -> None:
         self.part = part
+        self.dev = DevelopmentData(dev_part, recognizer.sample_rate, config.data.cache_mb)
         self.processes = processes
         self.config = config
         self.recognizer = recognizer
         self.joining = config.compose.max_recordings > 1 and not config.train.overfit
-        self.augment: AugmentConfig | None = None if config.train.overfit else config.augment
-        fastest = 1.0 if self.augment is None else self.augment.speed[1]
+        self.speed = (1.0, 1.0) if config.train.overfit else config.augment.speed
+        self.augmentations = [] if config.train.overfit else self._augmentations(config)
         self.cache = WaveformCache(part.manifest, recognizer.sample_rate, config.data.cache_mb)
-        self.noise = None
-        if self.augment is not None and self.augment.noise is not None:
-            noise = Manifest(self.augment.noise)
-            self.noise = RecordedNoise(WaveformCache(noise, recognizer.sample_rate, config.data.cache_mb))
         for symbol in part.symbols:
             recognizer.tokenizer.encode(symbol)  # or an error that names it
         self.needed = part.needed
-        self.frames = self._output_frames(part.durations / fastest)
+        self.frames = self._output_frames(part.durations / self.speed[1])
         self.infeasible = np.flatnonzero(self.needed > self.frames)
         if len(self.infeasible) == len(part) and not self.joining:
             raise TrainError(
                 f"{part.manifest.path}: every utterance has fewer frames than CTC needs for its text;"
                 " lower model.subsampling, or check that texts and audio belong together"
             )
+
+    def _augmentations(self, config: Config) -> list[Augmentation]:
+        """Raises ManifestError where the manifest of recorded noise has no recordings."""
+        manifest = config.augment.noise.manifest
+        if manifest is None:
+            return augmentations(config.augment)
+        recordings = WaveformCache(Manifest(manifest), self.recognizer.sample_rate, config.data.cache_mb)
+        return augmentations(config.augment, RecordedNoise(recordings))
 
     def _output_frames(self, durations: np.ndarray) -> np.ndarray:
         return self.recognizer.output_frames((durations * self.recognizer.sample_rate).astype(np.int64))
@@ -165,8 +178,7 @@ class TrainingData:
             )
         else:
             plans = Compositions.singles(np.arange(len(self.part)))
-        lowest, highest = (1.0, 1.0) if self.augment is None else self.augment.speed
-        plans = replace(plans, speeds=rng.uniform(lowest, highest, len(plans)))
+        plans = replace(plans, speeds=rng.uniform(*self.speed, len(plans)))
         # Between two texts CTC needs one frame more: the space, or the blank if they end and begin alike.
         needed = plans.total(self.needed) + plans.lengths - 1
         kept = plans.kept(needed <= self._output_frames(plans.durations(self.part.durations)))
@@ -191,8 +203,7 @@ class TrainingData:
             tokenizer=self.recognizer.tokenizer,
             normalizer=self.config.text.normalizer,
             compose=self.config.compose,
-            augment=self.augment,
-            noise=self.noise,
+            augmentations=self.augmentations,
             seed=self.config.train.seed,
             epoch=epoch,
             pin=self.recognizer.device.type == "cuda",
@@ -208,6 +219,37 @@ class TrainingData:
         """The ids of an epoch's utterances, of a batch's `indices`; of joined ones with + between."""
         plans = self.plans(epoch)
         return ["+".join(self.part.manifest[row].id for row in plans[index].rows) for index in indices]
+
+    @cached_property
+    def identity(self) -> dict[str, Any]:
+        """What identifies the data: tokens, and a hash of every file that is learned from."""
+        files = {"train manifest": self.part.manifest.path, "dev manifest": self.dev.part.manifest.path}
+        if self.config.train.init is not None:
+            files["train.init"] = find_model(self.config.train.init) / "model.safetensors"
+        if self.config.augment.noise.manifest is not None:
+            files["augment.noise"] = self.config.augment.noise.manifest
+        hashes = {name: file_sha256(path) for name, path in files.items()}
+        return {"tokens": list(self.recognizer.tokenizer.tokens), **hashes}
+
+    @cached_property
+    def about(self) -> dict[str, Any]:
+        """What the card of a model says of its training, as far as it is known before it."""
+        return {
+            "manifest": self.part.manifest.path.name,
+            "manifest_sha256": self.identity["train manifest"],
+            "utterances": len(self.part),
+            "hours": round(float(self.part.durations.sum()) / 3600, 4),
+            "device": str(self.recognizer.device),
+            "torch": str(torch.__version__),
+        }
+
+    @property
+    def max_unreadable(self) -> int:
+        """So many utterances of an epoch may be missing."""
+        return int(self.config.data.max_unreadable * self.per_epoch)
+
+    def validate(self, recognizer: Recognizer) -> Scores:
+        return evaluate(recognizer, self.dev).score()
 
     def describe_infeasible(self, most: int = 5) -> str:
         """The utterances left out, for people: count, examples, remedy."""
@@ -229,6 +271,11 @@ class DevelopmentData:
     def __init__(self, part: Part, sample_rate: int, cache_mb: int) -> None:
         self.part = part
         self.cache = WaveformCache(part.manifest, sample_rate, cache_mb)
+
+    def read_all(self) -> None:
+        """Raises AudioError for a recording that cannot be read."""
+        for _ in self:
+            pass
 
     def __iter__(self) -> Iterator[tuple[Utterance, np.ndarray]]:
         return (self.cache[int(row)] for row in self.part.rows)

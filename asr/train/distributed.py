@@ -6,6 +6,7 @@ What a batch is does not depend on the number of processes: `train.batch_seconds
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -111,6 +112,9 @@ def joined_processes(config: Config) -> Iterator[tuple[Processes, Config]]:
     # A long timeout: the others wait while the first validates.
     dist.init_process_group("nccl" if device.type == "cuda" else "gloo", timeout=timedelta(hours=24))
     try:
-        yield Processes(dist.get_rank(), count, str(device)), config
+        processes = Processes(dist.get_rank(), count, str(device))
+        if not processes.first:
+            logging.getLogger("asr").setLevel(logging.ERROR)
+        yield processes, config
     finally:
         dist.destroy_process_group()

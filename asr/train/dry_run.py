@@ -11,15 +11,15 @@ from asr.model.ctc import frames_needed
 from asr.train.gradient import compute_gradient
 from asr.train.log import duration_text
 from asr.train.optimizer import make_optimizer
-from asr.train.run import Say, make_loss, overfitting, prepare
+from asr.train.run import TrainingLoss, overfitting, prepare
 
 
-def dry_run(config: Config, say: Say) -> list[tuple[str, str]]:
+def dry_run(config: Config) -> list[tuple[str, str]]:
     """Rows of (what, value): tokens, counts, shapes, and the time of a step and of the whole training."""
     if config.train.overfit:
         config = overfitting(config)
-    recognizer, _, _, data = prepare(config, say)
-    config = data.config
+    data = prepare(config)
+    config, recognizer = data.config, data.recognizer
     count, batches = data.batches(0)
     batch = next(batches)
     if not batch.indices:
@@ -32,7 +32,7 @@ def dry_run(config: Config, say: Say) -> list[tuple[str, str]]:
     losses = []
     for _ in range(3):  # the first step warms up kernels and caches
         began = time.perf_counter()
-        pieces, _ = compute_gradient(recognizer, make_loss(recognizer, config), [(0, batch)], 0, len(batch.indices))
+        pieces = compute_gradient(recognizer, TrainingLoss(recognizer, config), [(0, batch)], 0, len(batch.indices))
         optimizer.step()
         losses.append(sum(float(piece.total) for piece in pieces) / len(batch.indices))  # waits for the device
         step_s = time.perf_counter() - began

@@ -18,22 +18,22 @@ def compute_gradient(
     batches: Sequence[tuple[int, Batch]],
     epoch: int,
     utterances: int,
-) -> tuple[list[Loss], int]:
-    """The gradient of the losses' sum over `utterances`. batches: each with its number in the epoch.
+) -> list[Loss]:
+    """The gradient of the losses' sum over `utterances`. batches: each with its number in the epoch; those without
+    utterances are passed over.
 
     A batch that does not fit into memory is cut in halves. All is computed again then, since a backward pass that was
-    broken off leaves part of a gradient behind. Returns the detached loss of each piece, and how many cuts there were.
+    broken off leaves part of a gradient behind. Returns the detached loss of each piece.
     Raises TrainError when a single utterance does not fit.
     """
-    pieces = list(batches)
-    cuts = 0
+    pieces = [(number, batch) for number, batch in batches if batch.indices]
     while True:
         recognizer.zero_grad(set_to_none=True)
         losses: list[Loss] = []
         try:
             for key, piece in pieces:
                 losses.append(_backward(loss, piece.to(recognizer.device), epoch, key, utterances))
-            return losses, cuts
+            return losses
         except torch.OutOfMemoryError:
             pass  # what the failed piece holds is freed only after this block
         key, piece = pieces[len(losses)]
@@ -44,7 +44,6 @@ def compute_gradient(
                 " at a pause, leave it out, or make the model smaller"
             )
         pieces[len(losses) : len(losses) + 1] = [(key, half) for half in halves(piece)]
-        cuts += 1
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
 

@@ -21,7 +21,7 @@ MIN_STEPS = 200  # an epoch: larger batches teach a small corpus too little
 MAX_BATCH_S = 1200.0  # of one process: no device gains speed beyond it
 
 
-def find_batch_s(
+def find_batch_seconds(
     recognizer: Recognizer,
     loss: Callable[[Batch, int, int], Loss],
     durations: Tensor,
@@ -101,5 +101,5 @@ def _number(path: Path, name: str = "") -> int | None:
         return None
 
 
-def with_batch_s(config: Config, batch_s: float) -> Config:
-    return config.model_copy(update={"train": config.train.model_copy(update={"batch_seconds": batch_s})})
+def with_batch_seconds(config: Config, batch_seconds: float) -> Config:
+    return config.model_copy(update={"train": config.train.model_copy(update={"batch_seconds": batch_seconds})})

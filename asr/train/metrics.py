@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import math
+import time
 from collections import Counter
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Iterator, Sequence
+from itertools import islice
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
@@ -17,9 +19,68 @@ from asr.model.recognizer import Recognizer
 from asr.train.checkpoint import Progress
 from asr.train.distributed import Processes
 
-# What a step adds to the sums of its epoch, besides its norm, times and number: sums over processes.
-MEASURED = ("loss", "utterances", "seen", "skipped", "infeasible", "blank", "symbols")
-MEASURED += ("samples", "padded", "unreadable", "cuts")
+if TYPE_CHECKING:
+    from asr.train.state import TrainingState
+
+# What is measured of a step and summed over processes; beside it: norm, steps, seconds and waited.
+SUMMED = ("loss", "utterances", "seen", "skipped", "infeasible", "blank", "symbols")
+SUMMED += ("samples", "padded", "unreadable", "cuts")
+
+
+class EpochMetrics:
+    """Sums over the steps of an epoch, over all processes. last: those of the latest step."""
+
+    def __init__(self, sums: dict[str, float], processes: Processes) -> None:
+        self.sums, self.last = Counter(sums), Counter[str]()
+        self._processes = processes
+        self._tick = time.monotonic()
+        self._waited = 0.0
+
+    def load(self, batches: Iterator[Batch], count: int) -> list[Batch]:
+        """The next batches, up to so many; the time until they are there is measured."""
+        began = time.monotonic()
+        loaded = list(islice(batches, count))
+        self._waited = time.monotonic() - began
+        return loaded
+
+    def add(self, batches: Sequence[Batch], losses: Sequence[Loss], norm: Tensor | None) -> Counter[str]:
+        """Measure a step. norm: of its gradient; None where it has no utterances.
+
+        A step that one process must skip, for a loss or gradient that is not finite, all of them skip.
+        """
+        step = Counter(
+            samples=sum(int(batch.waveform_lengths.sum()) for batch in batches),
+            padded=sum(batch.waveforms.numel() for batch in batches),
+            unreadable=sum(len(batch.unreadable) for batch in batches),
+        )
+        if norm is not None:
+            step.update(measure(losses, norm), cuts=len(losses) - sum(bool(batch.indices) for batch in batches))
+        totals = dict(zip(SUMMED, self._processes.total([step[key] for key in SUMMED]), strict=True))
+        now = time.monotonic()
+        times = {"waited": self._waited, "seconds": now - self._tick}
+        self._tick = now
+        self.last = Counter(step | totals | times | {"skipped": min(totals["skipped"], 1)})
+        self.sums.update(self.last)
+        return self.last
+
+    def summarize(self, sums: Counter[str], run: TrainingState) -> dict[str, Any]:
+        """Averages over the steps that `sums` add up: by utterance, step or time; None if none was taken."""
+        seen, seconds = max(sums["seen"], 1), max(sums["seconds"], 1e-9)
+        taken = sums["steps"] - sums["skipped"]
+        return {
+            "loss": sums["loss"] / sums["utterances"] if sums["utterances"] else None,
+            "lr": run.optimizer.param_groups[0]["lr"],
+            "gradient_norm": sums["norm"] / taken if taken else None,
+            "blank_fraction": sums["blank"] / seen,
+            "symbols_per_frame": sums["symbols"] / seen,
+            "infeasible": round(sums["infeasible"]),
+            "unreadable": round(sums["unreadable"]),
+            "skipped_steps": round(sums["skipped"]),
+            "cut_batches": round(sums["cuts"]),
+            "padding_fraction": 1.0 - sums["samples"] / max(sums["padded"], 1),
+            "data_wait_fraction": sums["waited"] / seconds,
+            "audio_per_s": sums["samples"] / run.recognizer.sample_rate / seconds,
+        }
 
 
 def measure(losses: Sequence[Loss], norm: Tensor) -> dict[str, float]:
@@ -35,43 +96,8 @@ def measure(losses: Sequence[Loss], norm: Tensor) -> dict[str, float]:
     loss, infeasible, blank, symbols, size = torch.cat([sums, norm.detach().double()[None]]).tolist()
     seen = sum(x.utterances for x in losses)
     step = {"seen": seen, "infeasible": infeasible, "blank": blank, "symbols": symbols, "steps": 1}
-    sound = math.isfinite(size) and math.isfinite(loss)
-    return step | ({"loss": loss, "utterances": seen, "norm": size} if sound else {"skipped": 1})
-
-
-def measure_audio(batches: Sequence[Batch]) -> dict[str, float]:
-    """Of the batches of a step."""
-    return {
-        "samples": sum(int(batch.waveform_lengths.sum()) for batch in batches),
-        "padded": sum(batch.waveforms.numel() for batch in batches),
-        "unreadable": sum(len(batch.unreadable) for batch in batches),
-    }
-
-
-def sum_over_processes(step: Counter[str], processes: Processes) -> Counter[str]:
-    """A step's measurements over all processes. One that must skip it makes all of them skip it."""
-    totals = dict(zip(MEASURED, processes.total([step[key] for key in MEASURED]), strict=True))
-    return Counter(step | totals | {"skipped": min(totals["skipped"], 1)})
-
-
-def summarize(sums: Counter[str], recognizer: Recognizer, optimizer: torch.optim.Optimizer) -> dict[str, Any]:
-    """Averages over the steps that `sums` add up: by utterance, step or time; None if none was taken."""
-    seen, seconds = max(sums["seen"], 1), max(sums["seconds"], 1e-9)
-    taken = sums["steps"] - sums["skipped"]
-    return {
-        "loss": sums["loss"] / sums["utterances"] if sums["utterances"] else None,
-        "lr": optimizer.param_groups[0]["lr"],
-        "gradient_norm": sums["norm"] / taken if taken else None,
-        "blank_fraction": sums["blank"] / seen,
-        "symbols_per_frame": sums["symbols"] / seen,
-        "infeasible": round(sums["infeasible"]),
-        "unreadable": round(sums["unreadable"]),
-        "skipped_steps": round(sums["skipped"]),
-        "cut_batches": round(sums["cuts"]),
-        "padding_fraction": 1.0 - sums["samples"] / max(sums["padded"], 1),
-        "data_wait_fraction": sums["waited"] / seconds,
-        "audio_per_s": sums["samples"] / recognizer.sample_rate / seconds,
-    }
+    finite = math.isfinite(size) and math.isfinite(loss)
+    return step | ({"loss": loss, "utterances": seen, "norm": size} if finite else {"skipped": 1})
 
 
 def describe(progress: Progress, config: TrainConfig, record: dict[str, Any], left: str) -> str:

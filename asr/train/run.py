@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+import logging
 from contextlib import nullcontext
 from pathlib import Path
 
@@ -13,114 +13,79 @@ from asr.augment import SpecAugment
 from asr.config import AUTO, Config, differing, dump_yaml
 from asr.data.dataset import Batch
 from asr.errors import TrainError
-from asr.evaluate.run import evaluate
 from asr.model.ctc import Loss, ctc
 from asr.model.folder import find_model, load_model
 from asr.model.recognizer import Recognizer
-from asr.train.checkpoint import Progress
-from asr.train.data import (
-    DevelopmentData,
-    Part,
-    TrainingData,
-    feature_statistics,
-    make_tokenizer,
-    read_part,
-    symbol_warnings,
-)
+from asr.train.data import TrainingData, feature_statistics, make_tokenizer, read_part, symbol_warnings
 from asr.train.distributed import ALONE, Processes, joined_processes
-from asr.train.log import NoLog, RunLog
-from asr.train.loop import Task, fit
-from asr.train.memory import MIN_STEPS, find_batch_s, with_batch_s
+from asr.train.log import RunLog
+from asr.train.loop import Outcome, fit
+from asr.train.memory import MIN_STEPS, find_batch_seconds, with_batch_seconds
 from asr.train.model_folder import export_best, read_run_config
 from asr.train.optimizer import freeze
 from asr.util.device import resolve_device, set_precision
 from asr.util.files import file_sha256, folder_lock, write_atomic
 
-Say = Callable[[str], None]
+logger = logging.getLogger(__name__)
 
 OVERFIT_EPOCHS = 300
-ENDS = {
-    "finished": "finished; the model is in {model}",
-    "already finished": "already finished; the model is in {model}",
-    "out of time": "stopped after train.max_minutes={limits.max_minutes:g}; the same command goes on from here",
-    "enough epochs": "stopped after train.max_epochs={limits.max_epochs}; a larger one, or none, goes on",
-    "interrupted": "interrupted; the same command goes on from here",
-}
+OTHER_RUN = "Choose another run folder (run=DIR, or RUN=DIR before a recipe's command)"
 
 
-def train(config: Config, say: Say) -> str:
+def train(config: Config) -> Outcome:
     """Train as configured, resuming what `config.run` holds; writes the model folder `run/model` at the end.
 
-    Says and returns how it ended, a key of ENDS.
+    Raises TrainError, ConfigError, ManifestError or AudioError when training cannot start or cannot go on.
     """
     if config.train.overfit:
         config = overfitting(config)
     with joined_processes(config) as (processes, config):
-        first_says = say if processes.first else lambda line: None
-        end = _train(config, processes, first_says)
-        first_says(ENDS[end].format(model=config.run / "model", limits=config.train))
-    return end
+        outcome = train_one(config, processes)
+        logger.info(describe_outcome(outcome, config))
+    return outcome
 
 
-def _train(config: Config, processes: Processes, say: Say) -> str:
+def train_one(config: Config, processes: Processes) -> Outcome:
+    """The part of one process in a training."""
     run = config.run
     config = as_begun(config)
     if processes.from_first((run / "model" / "config.json").is_file()):
         refuse_other_data(run, config)
-        return "already finished"
-
-    recognizer, train_part, dev_part, data = prepare(config, say, processes)
-    config = data.config
-    dev = DevelopmentData(dev_part, recognizer.sample_rate, config.data.cache_mb)
+        return Outcome.ALREADY_FINISHED
+    data = prepare(config, processes)
+    config, recognizer = data.config, data.recognizer
     if processes.first:
-        for _ in dev:  # a recording that cannot be read is found now, not when an epoch has been trained
-            pass
-    trained_on = {"train manifest": train_part.manifest.path, "dev manifest": dev_part.manifest.path}
-    if config.train.init is not None:
-        trained_on["train.init"] = find_model(config.train.init) / "model.safetensors"
-    if config.augment.noise is not None:
-        trained_on["augment.noise"] = config.augment.noise
-    sums = {name: file_sha256(path) for name, path in trained_on.items()}
-    about = {  # what the card of a model says of its training, as far as it is known before it
-        "manifest": train_part.manifest.path.name,
-        "manifest_sha256": sums["train manifest"],
-        "utterances": len(train_part),
-        "hours": round(float(train_part.durations.sum()) / 3600, 4),
-        "device": str(recognizer.device),
-        "torch": str(torch.__version__),
-    }
-    task = Task(
-        batches=data.batches,
-        loss=make_loss(recognizer, config, processes.rank),
-        validate=lambda candidate: evaluate(candidate, dev).score(),
-        keep={"tokens": list(recognizer.tokenizer.tokens), **sums},
-        names=data.names,
-        about=about,
-        max_unreadable=int(config.data.max_unreadable * data.per_epoch),
-    )
-
-    def open_log(progress: Progress) -> RunLog | NoLog:
-        if not processes.first:
-            return NoLog()
-        log = RunLog(run, progress.step, config.train.epochs)
-        if progress.step:
-            log.say(f"resuming at epoch {progress.epoch + 1}, batch {progress.batch + 1}")
-        return log
-
+        data.dev.read_all()  # a recording that cannot be read is found now, not when an epoch has been trained
     busy = TrainError(
         f"{run}: another training is running in it; wait for it, or choose another run folder"
         " (run=DIR, or RUN=DIR before a recipe's command)"
     )
-    with folder_lock(run, busy, say) if processes.first else nullcontext():
+    with folder_lock(run, busy, logger.warning) if processes.first else nullcontext():
         if processes.first:
             as_begun(config)  # once more: another training may have begun and stopped meanwhile
             if not (run / "config.yaml").exists():
                 write_atomic(run / "config.yaml", dump_yaml(config))
-        end = fit(recognizer, task, config.train, run / "checkpoints", open_log, processes)
-        if end == "finished" and processes.first:
-            wer = export_best(run, config, recognizer, about, dev)
-            say_what_is_wrong(wer, config, say)
-    return end
+        log = RunLog(run if processes.first else None, config.train.epochs)
+        loss = TrainingLoss(recognizer, config, processes.rank)
+        outcome = fit(recognizer, data, loss, config.train, run / "checkpoints", log, processes)
+        if outcome is Outcome.FINISHED and processes.first:
+            wer = export_best(run, config, recognizer, data.about, data.dev)
+            warn_of_failure(wer, config)
+    return outcome
+
+
+def describe_outcome(outcome: Outcome, config: Config) -> str:
+    """How a start of a training ended and what to do next, for people."""
+    limits, model = config.train, config.run / "model"
+    match outcome:
+        case Outcome.FINISHED | Outcome.ALREADY_FINISHED:
+            return f"{outcome.value}; the model is in {model}"
+        case Outcome.OUT_OF_TIME:
+            return f"stopped after train.max_minutes={limits.max_minutes:g}; rerun to resume"
+        case Outcome.ENOUGH_EPOCHS:
+            return f"stopped after train.max_epochs={limits.max_epochs}; rerun with a larger one, or none, to resume"
+        case Outcome.INTERRUPTED:
+            return "interrupted; rerun to resume"
 
 
 def as_begun(config: Config) -> Config:
@@ -133,12 +98,9 @@ def as_begun(config: Config) -> Config:
         return config
     begun = read_run_config(run)
     if config.train.batch_seconds == AUTO:
-        config = with_batch_s(config, begun.train.batch_seconds)
+        config = with_batch_seconds(config, begun.train.batch_seconds)
     if changed := differing(begun, config):
-        raise TrainError(
-            f"{run} holds a run with other settings: {'; '.join(changed)}."
-            " Choose another run folder (run=DIR, or RUN=DIR before a recipe's command) or delete this one"
-        )
+        raise TrainError(f"{run} holds a run with other settings: {'; '.join(changed)}. {OTHER_RUN} or delete this one")
     return config
 
 
@@ -149,27 +111,26 @@ def refuse_other_data(run: Path, config: Config) -> None:
     manifest, learned = config.data.train, record.get("manifest_sha256")
     if learned and manifest is not None and manifest.is_file() and file_sha256(manifest) != learned:
         raise TrainError(
-            f"{run}: was trained on other data: {manifest} has changed since. Choose another run folder (run=DIR, or"
-            " RUN=DIR before a recipe's command) or delete this one"
+            f"{run}: was trained on other data: {manifest} has changed since. {OTHER_RUN} or delete this one"
         )
 
 
-def say_what_is_wrong(wer: float, config: Config, say: Say) -> None:
-    """A hint when a finished training has learned nothing, or not by heart what it should have."""
+def warn_of_failure(wer: float, config: Config) -> None:
+    """A hint when a finished training has learned nothing, or did not overfit the utterances it should have."""
     if config.train.overfit:
         if wer > 0:
-            say(
-                f"warning: {config.train.overfit} utterances were not learned by heart (WER {100 * wer:.1f} %):"
-                " look whether texts and audio belong together; more train.epochs or another train.lr may help"
+            logger.warning(
+                f"the model did not overfit the {config.train.overfit} utterances (WER {100 * wer:.1f} %):"
+                " check that texts and audio belong together; more train.epochs or another train.lr may help"
             )
     elif wer >= 1.0:
-        say(
-            "warning: the model got no word of the development part right. CTC learns blanks first: give it more steps"
-            " (train.epochs, a smaller train.batch_seconds); see whether train.overfit=10 can overfit ten utterances"
+        logger.warning(
+            "the model got no word of the development part right. CTC learns blanks first: give it more steps"
+            " (train.epochs, a smaller train.batch_seconds); see whether it can overfit: train.overfit=10"
         )
 
 
-def prepare(config: Config, say: Say, processes: Processes = ALONE) -> tuple[Recognizer, Part, Part, TrainingData]:
+def prepare(config: Config, processes: Processes = ALONE) -> TrainingData:
     """Read the data, report what will not train, and make the recognizer with its initial weights."""
     device = resolve_device(config.device)
     set_precision(config.train.precision)
@@ -188,14 +149,15 @@ def prepare(config: Config, say: Say, processes: Processes = ALONE) -> tuple[Rec
     if config.features.normalize == "global" and config.train.init is None:
         feature_statistics(recognizer, train_part)
     recognizer.to(device)
-    data = TrainingData(train_part, recognizer, config, processes)
+    data = TrainingData(train_part, dev_part, recognizer, config, processes)
     if config.train.batch_seconds == AUTO:
         durations = torch.from_numpy(data.plans(0).durations(train_part.manifest.durations))
-        batch_s = find_batch_s(recognizer, make_loss(recognizer, config), durations, processes=processes.count)
-        data.config = with_batch_s(config, min(processes.gather([batch_s])))
+        loss = TrainingLoss(recognizer, config)
+        batch_seconds = find_batch_seconds(recognizer, loss, durations, processes=processes.count)
+        data.config = with_batch_seconds(config, min(processes.gather([batch_seconds])))
         found = f"{data.config.train.batch_seconds:g} s, as memory holds or for {MIN_STEPS} steps an epoch"
-        say(f"train.batch_seconds = auto: {found}")
-    say(
+        logger.info(f"train.batch_seconds = auto: {found}")
+    logger.info(
         f"{len(train_part)} training utterances ({train_part.durations.sum() / 3600:.2f} h),"
         f" {len(dev_part)} for development, {len(tokenizer)} tokens;"
         f" {config.model.layers} × {config.model.hidden_size}"
@@ -203,12 +165,12 @@ def prepare(config: Config, say: Say, processes: Processes = ALONE) -> tuple[Rec
         f" {recognizer.parameter_count:,} parameters, on {device}"
     )
     for warning in symbol_warnings(tokenizer, {"train": train_part, "dev": dev_part}):
-        say(f"warning: {warning}")
-    if config.augment.noise is not None and not config.augment.noise_prob:
-        say("warning: augment.noise is not used: augment.noise_prob, how many utterances get noise, is 0")
+        logger.warning(warning)
+    if config.augment.noise.manifest is not None and not config.augment.noise.prob:
+        logger.warning("augment.noise.manifest is not used: augment.noise.prob, how many utterances get noise, is 0")
     if len(data.infeasible) and not data.joining:
-        say(f"warning: {data.describe_infeasible()}")
-    return recognizer, train_part, dev_part, data
+        logger.warning(data.describe_infeasible())
+    return data
 
 
 def start_from(recognizer: Recognizer, other: Recognizer, name: str) -> None:
@@ -233,23 +195,23 @@ def start_from(recognizer: Recognizer, other: Recognizer, name: str) -> None:
     recognizer.load_state_dict(states, strict=same_tokens)
 
 
-def make_loss(recognizer: Recognizer, config: Config, rank: int = 0) -> Callable[[Batch, int, int], Loss]:
-    """The CTC loss with SpecAugment, its draws keyed by seed, epoch, batch and process."""
-    augment = config.augment
-    changes = augment.time_masks, augment.frequency_masks, augment.random_eq_db, augment.vtlp != (1.0, 1.0)
-    asked = any(changes) and not config.train.overfit
+class TrainingLoss:
+    """The CTC loss of a batch with SpecAugment, its draws keyed by seed, epoch, batch and process."""
 
-    def loss(batch: Batch, epoch: int, number: int) -> Loss:
-        key = (config.train.seed, epoch, number, 2, *([rank] if rank else []))
-        spec_augment = SpecAugment(config.augment, key) if asked else None
-        log_probs, lengths = recognizer(batch.waveforms, batch.waveform_lengths, spec_augment)
+    def __init__(self, recognizer: Recognizer, config: Config, rank: int = 0) -> None:
+        self.recognizer, self.rank = recognizer, rank
+        self.seed, self.augment = config.train.seed, config.augment
+        self.masks = SpecAugment(self.augment, 0).active and not config.train.overfit
+
+    def __call__(self, batch: Batch, epoch: int, number: int) -> Loss:
+        key = (self.seed, epoch, number, 2, *([self.rank] if self.rank else []))
+        spec_augment = SpecAugment(self.augment, key) if self.masks else None
+        log_probs, lengths = self.recognizer(batch.waveforms, batch.waveform_lengths, spec_augment)
         return ctc(log_probs, lengths, batch.tokens, batch.token_lengths)
-
-    return loss
 
 
 def overfitting(config: Config) -> Config:
-    """The same config for learning a few utterances by heart: nothing random, and steps enough, few being an epoch."""
+    """The same config for overfitting a few utterances: nothing random, and enough steps, of which an epoch has few."""
     model = config.model.model_copy(update={"dropout": 0.0})
     epochs = max(config.train.epochs, OVERFIT_EPOCHS)
     train = config.train.model_copy(update={"epochs": epochs, "validate_every": epochs // 10, "patience": 0})

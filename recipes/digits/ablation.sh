@@ -11,7 +11,7 @@ base=${RUN:-runs/digits-pretrained}
 
 without() { # NAME [key=value ...]
     run=$base/ablation/$1
-    asr train "$recipe/pretrained_base.yaml" run="$run" augment.noise="$data/voices/noise.jsonl" \
+    asr train "$recipe/pretrained_base.yaml" run="$run" augment.noise.manifest="$data/voices/noise.jsonl" \
         data.train="$base/read/base_train.jsonl" data.dev="$data/voices/base_dev.jsonl" \
         train.epochs=4 "${@:2}" ${settings[@]+"${settings[@]}"}
     finished "$run"
@@ -27,7 +27,7 @@ without readers-digits "$speech" data.train="$data/voices/base_train.jsonl"
 without espeak "$speech" data.train="$base/read/no_espeak.jsonl"
 without trimming "$speech" compose.trim_prob=0
 without vocal-tracts-and-microphones "$speech" 'augment.vtlp=[1,1]' augment.random_eq_db=0
-without noise "$speech" augment.noise_prob=0
-without rooms-lines-codecs-clipping "$speech" augment.reverb_prob=0 augment.bandpass_prob=0 augment.telephone_prob=0 augment.clipping_prob=0
-without masks "$speech" augment.time_masks=0 augment.frequency_masks=0
+without noise "$speech" augment.noise.prob=0
+without rooms-lines-codecs-clipping "$speech" augment.reverb.prob=0 augment.bandpass.prob=0 augment.telephone.prob=0 augment.clipping.prob=0
+without masks "$speech" augment.time_mask.count=0 augment.frequency_mask.count=0
 without depth train.init= 'train.freeze=[]' model.layers=2 model.hidden_size=128

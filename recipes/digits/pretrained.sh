@@ -25,12 +25,12 @@ asr data prepare "$recipe/voices" "${options[@]}"
 asr data prepare "$recipe/../mini_librispeech" "${options[@]}"
 
 speech=$run/speech base=$run/base read=$run/read
-asr train "$recipe/pretrained_speech.yaml" run="$speech" augment.noise="$data/voices/noise.jsonl" \
+asr train "$recipe/pretrained_speech.yaml" run="$speech" augment.noise.manifest="$data/voices/noise.jsonl" \
     data.train="$data/mini_librispeech/train.jsonl" data.dev="$data/mini_librispeech/dev.jsonl" ${settings[@]+"${settings[@]}"}
 finished "$speech"
 python "$recipe/voices/cut.py" "$speech" "$data/mini_librispeech/train.jsonl" "$read" \
     "$data/voices/base_train.jsonl" "$data/voices/train.jsonl"
-asr train "$recipe/pretrained_base.yaml" run="$base" train.init="$speech" augment.noise="$data/voices/noise.jsonl" \
+asr train "$recipe/pretrained_base.yaml" run="$base" train.init="$speech" augment.noise.manifest="$data/voices/noise.jsonl" \
     data.train="$read/base_train.jsonl" data.dev="$data/voices/base_dev.jsonl" ${settings[@]+"${settings[@]}"}
 finished "$base"
 
@@ -41,7 +41,7 @@ if [ -n "$speaker" ]; then
 else
     quiet+=(--calibrate "$data/voices/dev.jsonl") # which a speaker held out would be in
 fi
-asr train "$recipe/pretrained.yaml" run="$run" train.init="$base" augment.noise="$data/voices/noise.jsonl" \
+asr train "$recipe/pretrained.yaml" run="$run" train.init="$base" augment.noise.manifest="$data/voices/noise.jsonl" \
     data.train="$read/train.jsonl" data.dev="$data/voices/dev.jsonl" ${settings[@]+"${settings[@]}"}
 finished "$run"
 # It still hears words in the noise it learned from; these nats in favor of silence take most of them away.

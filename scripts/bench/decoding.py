@@ -125,8 +125,7 @@ def own_batches(manifest: Manifest, batches: list[list[int]]) -> Loader:
         tokenizer=Tokenizer.build("characters", texts),
         normalizer="basic",
         compose=ComposeConfig(),
-        augment=None,
-        noise=None,
+        augmentations=(),
         seed=0,
         epoch=0,
     )

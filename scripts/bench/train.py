@@ -24,10 +24,10 @@ from asr.evaluate.score import Pair, Scores, score
 from asr.model.recognizer import Recognizer
 from asr.model.recurrent import RecurrentLayer
 from asr.train.data import TrainingData
-from asr.train.log import NoLog
-from asr.train.loop import Task, fit
+from asr.train.log import RunLog
+from asr.train.loop import Outcome, fit
 from asr.train.optimizer import make_optimizer
-from asr.train.run import make_loss, prepare
+from asr.train.run import TrainingLoss, prepare
 from asr.util.device import resolve_device
 from bench.corpus import MADE_UP, write_corpus
 from bench.record import Epoch, Say, machine, median_ratio, print_table, take_turns
@@ -100,16 +100,16 @@ def data_from(source: str, cell: str, setup: Setup, folder: Path) -> TrainingDat
         "device": setup.device,
         "data": {"train": manifest, "dev": manifest, "cache_mb": 100_000 if cached else 0},
         "model": {"cell": cell, **SIZES[setup.kind]},
-        "augment": {"time_masks": 2, "frequency_masks": 2},
+        "augment": {"time_mask": {"count": 2}, "frequency_mask": {"count": 2}},
         "train": {"epochs": 1, "batch_seconds": BATCH_S[setup.kind]},
     }
     raw["data"]["workers"] = 0 if cached else setup.workers
-    return prepare(parse_config(raw, "bench"), lambda line: None)[-1]
+    return prepare(parse_config(raw, "bench"))
 
 
 def bare_epoch(recognizer: Recognizer, config: Config, batches: list[Batch]) -> float:
     """Features, masks, forward, backward and optimizer, on waveforms in the device's memory."""
-    loss, optimizer = make_loss(recognizer, config), make_optimizer(recognizer, config.train)
+    loss, optimizer = TrainingLoss(recognizer, config), make_optimizer(recognizer, config.train)
     ready = [batch.to(recognizer.device) for batch in batches]
     recognizer.train()
     began = now(recognizer.device)
@@ -128,22 +128,32 @@ def packed_epoch(bare: Epoch, recognizer: Recognizer) -> float:
 
 def pipeline_epoch(data: TrainingData) -> float:
     """`asr train`'s own loop, data set and workers, from the first look at the files to the last step."""
-    times: list[float] = []
-
-    def batches(epoch: int, first: int) -> tuple[int, Iterator[Batch]]:
-        times.append(now(data.recognizer.device))
-        return data.batches(epoch, first)
-
-    def validate(recognizer: Recognizer) -> Scores:
-        times.append(now(recognizer.device))
-        return score([Pair("none", "a", "a")])
-
-    task = Task(batches, make_loss(data.recognizer, data.config), validate, keep={})
+    timed = TimedData(data)
     with TemporaryDirectory() as folder:
-        if fit(data.recognizer, task, data.config.train, Path(folder), lambda progress: NoLog()) != "finished":
+        loss = TrainingLoss(data.recognizer, data.config)
+        outcome = fit(data.recognizer, timed, loss, data.config.train, Path(folder), RunLog(None))
+        if outcome is not Outcome.FINISHED:
             raise KeyboardInterrupt  # the loop takes it for a wish to save and go on later
-    began, ended = times
+    began, ended = timed.times
     return ended - began
+
+
+class TimedData:
+    """Training data that notes when its batches are asked for, and when validation would begin."""
+
+    def __init__(self, data: TrainingData) -> None:
+        self.data = data
+        self.identity, self.about, self.max_unreadable = data.identity, data.about, data.max_unreadable
+        self.names = data.names
+        self.times: list[float] = []
+
+    def batches(self, epoch: int, first: int) -> tuple[int, Iterator[Batch]]:
+        self.times.append(now(self.data.recognizer.device))
+        return self.data.batches(epoch, first)
+
+    def validate(self, recognizer: Recognizer) -> Scores:
+        self.times.append(now(recognizer.device))
+        return score([Pair("none", "a", "a")])
 
 
 @contextmanager

@@ -7,6 +7,7 @@ import pytest
 import soundfile
 import torch
 
+from asr.augment import augmentations
 from asr.config import ComposeConfig, parse_config
 from asr.data.compose import Compositions
 from asr.data.dataset import EpochDataset, WaveformCache
@@ -73,15 +74,14 @@ def test_the_least_recently_used_is_dropped(recordings):
 
 
 def examples(manifest, cache_mb=0, **augment):
-    config = parse_config({"augment": {"noise_prob": 1.0, "reverb_prob": 0.5, **augment}}, "test")
+    config = parse_config({"augment": {**augment, "noise": {"prob": 1.0}, "reverb": {"prob": 0.5}}}, "test")
     return EpochDataset(
         waveforms=WaveformCache(manifest, RATE, cache_mb),
         plans=Compositions.singles(np.arange(len(manifest))),
         tokenizer=Tokenizer.build("characters", "ab "),
         normalizer="basic",
         compose=ComposeConfig(),
-        augment=config.augment,
-        noise=None,
+        augmentations=augmentations(config.augment),
         seed=1,
         epoch=0,
     )

@@ -53,7 +53,7 @@ def training_waveforms(folder, augment, workers=0, seed=0):
         "augment": augment,
         "train": {"seed": seed},
     }
-    data = prepare(parse_config(raw, "test"), lambda line: None)[-1]
+    data = prepare(parse_config(raw, "test"))
     found = {}
     for batch in data.batches(0)[1]:
         for index, waveform, length in zip(batch.indices, batch.waveforms, batch.waveform_lengths, strict=True):
@@ -72,7 +72,7 @@ def test_a_training_hears_recorded_noise_at_the_ratio_asked_for(snr_db, tmp_path
     write_manifest(tmp_path / "speech.jsonl", rows)
     whistle = np.sin(2 * np.pi * 3000 * np.arange(16_000) / 16_000)
     recorded(tmp_path, 0.5 * whistle[:3200], np.concatenate([np.zeros(16_000), 0.02 * whistle]), rate=16_000)
-    augment = {"noise": str(tmp_path / "noise.jsonl"), "noise_prob": 1.0, "noise_snr_db": [snr_db, snr_db]}
+    augment = {"noise": {"manifest": str(tmp_path / "noise.jsonl"), "prob": 1.0, "snr_db": [snr_db, snr_db]}}
 
     clean = training_waveforms(tmp_path, {})
     noisy = training_waveforms(tmp_path, augment)

@@ -11,7 +11,7 @@ from asr.model.ctc import ctc
 from asr.model.recognizer import Recognizer
 from asr.text import Tokenizer
 from asr.train.log import RunLog
-from asr.train.loop import Task, fit
+from asr.train.loop import Outcome, fit
 
 FRAMES = 8000
 
@@ -46,32 +46,40 @@ def real_loss(recognizer):
     return loss
 
 
-def start(folder, recognizer, wrong=(), loss=None, **settings):
-    """Train over three batches an epoch; validation answers with wrong[epoch], a number of errors or scores.
+class Toys:
+    """Three batches an epoch; validation answers with wrong[epoch], a number of errors or scores.
 
-    Returns how it ended, and the weights that validation was shown.
+    shown: the weights that validation was shown.
     """
-    shown = []
 
-    def validate(candidate):
-        shown.append({name: tensor.clone() for name, tensor in candidate.state_dict().items()})
-        answer = wrong[len(shown) - 1] if wrong else 0
+    def __init__(self, wrong=()):
+        self.identity, self.about, self.max_unreadable = {"data": "same"}, {}, 0
+        self.wrong, self.shown = wrong, []
+
+    def batches(self, epoch, first):
+        return 3, iter([batch(10 * epoch + i) for i in range(first, 3)])
+
+    def names(self, epoch, indices):
+        return [str(index) for index in indices]
+
+    def validate(self, candidate):
+        self.shown.append({name: tensor.clone() for name, tensor in candidate.state_dict().items()})
+        answer = self.wrong[len(self.shown) - 1] if self.wrong else 0
         return scores(answer) if isinstance(answer, int) else answer
 
-    task = Task(
-        batches=lambda epoch, first: (3, iter([batch(10 * epoch + i) for i in range(first, 3)])),
-        loss=loss or real_loss(recognizer),
-        validate=validate,
-        keep={"data": "same"},
-    )
+
+def start(folder, recognizer, wrong=(), loss=None, **settings):
+    """Train on toys. Returns how it ended, and the weights that validation was shown."""
+    data = Toys(wrong)
     config = TrainConfig(**{"lr": 1e-2, "epochs": 1, "log_every": 1} | settings)
-    return fit(recognizer, task, config, folder / "c", lambda p: RunLog(folder, p.step, config.epochs)), shown
+    log = RunLog(folder, config.epochs)
+    return fit(recognizer, data, loss or real_loss(recognizer), config, folder / "c", log), data.shown
 
 
 def run(folder, recognizer, *arguments, **settings):
     """Train to the end. Returns the weights that validation was shown."""
     outcome, shown = start(folder, recognizer, *arguments, **settings)
-    assert outcome == "finished"
+    assert outcome is Outcome.FINISHED
     return shown
 
 

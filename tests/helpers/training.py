@@ -16,17 +16,13 @@ TONES = {"low": 400.0, "high": 1500.0, "mid": 900.0}
 
 
 # Everything random that a draw out of place would change.
-RANDOM = ["augment.vtlp=[0.9, 1.1]", "augment.random_eq_db=3", "augment.reverb_prob=0.5", "augment.telephone_prob=0.5"]
+RANDOM = ["augment.vtlp=[0.9, 1.1]", "augment.random_eq_db=3", "augment.reverb.prob=0.5", "augment.telephone.prob=0.5"]
 RANDOM += [
     "compose.max_recordings=2",
     "compose.utterances_per_epoch=24",
     "compose.trim_prob=0.5",
     "compose.noise_prob=0.5",
 ]
-
-
-def quiet(line: str) -> None:
-    pass
 
 
 def write_corpus(folder: Path, count: int, seed: int, speakers=("ann", "bob")) -> Path:
@@ -55,7 +51,7 @@ def settings(corpus, run, *overrides):
         "features: {sample_rate: 8000, n_mels: 20}\n"
         "text: {tokens: words}\n"
         "model: {layers: 1, hidden_size: 24, dropout: 0.1}\n"
-        "augment: {speed: [0.95, 1.05], noise_prob: 0.5, frequency_masks: 1, frequency_mask_bins: 2}\n"
+        "augment: {speed: [0.95, 1.05], noise: {prob: 0.5}, frequency_mask: {count: 1, max_bins: 2}}\n"
         "train: {epochs: 4, batch_seconds: 6, lr: 5.0e-3, ema_decay: 0.5}\n"
     )
     given = [f"data.train={corpus['train']}", f"data.dev={corpus['dev']}", f"run={run}", "device=cpu", *overrides]

@@ -168,7 +168,7 @@ def test_an_incomplete_prepare_is_named(tmp_path, missing):
 def test_nothing_is_evaluated_before_the_training_has_finished(mirror, tmp_path):
     done = recipe("digits", mirror, tmp_path, "compose.utterances_per_epoch=200", "train.max_minutes=1e-6")
     assert done.returncode == 0, done.stderr
-    assert done.stderr.rstrip().endswith("the same command goes on from here")
+    assert done.stderr.rstrip().endswith("rerun to resume")
     empty = recipe("digits", mirror, tmp_path, "heldout=")
     assert empty.returncode == 2
 

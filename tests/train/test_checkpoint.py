@@ -8,6 +8,7 @@ from helpers.toys import assert_equal, make_recognizer, records, run, start
 from asr.errors import TrainError
 from asr.train.checkpoint import Progress, load_checkpoint, newest_checkpoint, save_checkpoint
 from asr.train.log import RunLog
+from asr.train.loop import Outcome
 
 FULL = pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full")
 
@@ -16,7 +17,7 @@ FULL = pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full")
 def begun(tmp_path):
     """A run of two epochs, stopped after two of its six steps."""
     for _ in range(2):
-        assert start(tmp_path, make_recognizer(), epochs=2, max_minutes=1e-9)[0] == "out of time"
+        assert start(tmp_path, make_recognizer(), epochs=2, max_minutes=1e-9)[0] is Outcome.OUT_OF_TIME
     return tmp_path
 
 
@@ -74,12 +75,13 @@ def test_a_full_disk_leaves_the_old_checkpoint(begun):
     after = {path.name: path.read_bytes() for path in folder.iterdir()}
     assert after.pop("best.pt")  # of the epoch's end, where the first save failed
     assert after == before
-    assert start(begun, make_recognizer(), epochs=2)[0] == "finished"
+    assert start(begun, make_recognizer(), epochs=2)[0] is Outcome.FINISHED
 
 
 @FULL
 def test_a_full_disk_stops_the_log_with_one_line(tmp_path):
-    with RunLog(tmp_path, 0, 1) as log:
+    log = RunLog(tmp_path, 1)
+    with log.opened(0):
         log._file.close()
         log._file = open("/dev/full", "a")  # noqa: SIM115
         with pytest.raises(TrainError, match=r"metrics\.jsonl: could not be written: No space left on device"):

@@ -39,7 +39,8 @@ def data(folder, lengths_and_texts, **sections):
     config = parse_config(raw, "test")
     tokenizer = Tokenizer("words", ("<blank>", "a", "b"))
     recognizer = Recognizer(config.features, config.text, config.model, tokenizer)
-    return TrainingData(read_part(config.data.train, config, "data.train"), recognizer, config)
+    part = read_part(config.data.train, config, "data.train")
+    return TrainingData(part, part, recognizer, config)
 
 
 def test_feasible_to_the_frame(tmp_path):

@@ -10,7 +10,7 @@ from helpers.toys import batch, make_recognizer, real_loss, records, run
 
 from asr.config import TrainConfig
 from asr.train.checkpoint import load_checkpoint
-from asr.train.loop import make_optimizer
+from asr.train.optimizer import make_optimizer
 
 
 def test_the_best_checkpoint_is_the_latest_of_the_lowest_wer(tmp_path):
@@ -95,19 +95,19 @@ def test_gradients_are_clipped_to_the_norm_asked_for(tmp_path):
 
 
 def test_masks_are_keyed_by_epoch_and_batch():
-    from asr.config import AugmentConfig
-    from asr.train.run import make_loss
+    from asr.config import AugmentConfig, FrequencyMaskConfig
+    from asr.train.run import TrainingLoss
 
     recognizer = make_recognizer().eval()
     torch.nn.init.normal_(recognizer.head.projection.weight)
-    augment = AugmentConfig(frequency_masks=2, frequency_mask_bins=8)
+    augment = AugmentConfig(frequency_mask=FrequencyMaskConfig(count=2, max_bins=8))
     plain = SimpleNamespace(augment=AugmentConfig(), train=TrainConfig())
     masked = SimpleNamespace(augment=augment, train=TrainConfig())
     by_heart = SimpleNamespace(augment=augment, train=TrainConfig(overfit=1))
     given = batch(0)
 
     def total(config, epoch, number):
-        return float(make_loss(recognizer, config)(given, epoch, number).total.detach())
+        return float(TrainingLoss(recognizer, config)(given, epoch, number).total.detach())
 
     assert total(masked, 0, 0) == total(masked, 0, 0)
     assert len({total(masked, *key) for key in [(0, 0), (0, 1), (1, 0)]} | {total(plain, 0, 0)}) == 4

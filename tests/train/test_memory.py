@@ -5,10 +5,19 @@ import sys
 import pytest
 import torch
 from helpers.toys import make_recognizer, real_loss
-from helpers.training import assert_equal, quiet, settings, weights, write_corpus
+from helpers.training import assert_equal, settings, weights, write_corpus
 
 from asr.errors import TrainError
-from asr.train.memory import MAX_BATCH_S, MIN_STEPS, SHARE, find_batch_s, free_memory, kept_for_backward, left_in_group
+from asr.train.loop import Outcome
+from asr.train.memory import (
+    MAX_BATCH_S,
+    MIN_STEPS,
+    SHARE,
+    find_batch_seconds,
+    free_memory,
+    kept_for_backward,
+    left_in_group,
+)
 from asr.train.model_folder import read_run_config
 from asr.train.run import train
 
@@ -38,7 +47,7 @@ def test_a_batch_is_what_memory_holds_within_reason():
     kept = kept_for_backward(recognizer, loss, 20.0)
 
     def found(durations, room):
-        return find_batch_s(recognizer, loss, durations, lambda device: int(room * kept / SHARE) + 1)
+        return find_batch_seconds(recognizer, loss, durations, lambda device: int(room * kept / SHARE) + 1)
 
     many = seconds(20.0, *[10.0] * 1_000_000)
     assert found(many, 5.0) == 100
@@ -55,7 +64,7 @@ def test_processes_share_a_batch_and_on_the_cpu_its_memory():
     kept = kept_for_backward(recognizer, loss, 20.0)
 
     def found(durations, room, processes):
-        return find_batch_s(recognizer, loss, durations, lambda device: int(room * kept / SHARE) + 1, processes)
+        return find_batch_seconds(recognizer, loss, durations, lambda device: int(room * kept / SHARE) + 1, processes)
 
     many = seconds(20.0, *[10.0] * 1_000_000)
     assert found(many, 8.0, 1) == found(many, 8.0, 4) == 160
@@ -86,16 +95,15 @@ def test_a_container_has_what_its_group_leaves(tmp_path, files, left):
     assert left_in_group(tmp_path) == left
 
 
-def test_a_run_keeps_the_batch_it_began_with(corpus, tmp_path):
-    said = []
+def test_a_run_keeps_the_batch_it_began_with(corpus, tmp_path, said):
     whole = settings(corpus, tmp_path / "whole", "train.batch_seconds=auto", "train.epochs=2")
-    assert train(whole, said.append) == "finished"
+    assert train(whole) is Outcome.FINISHED
     batch_s = read_run_config(tmp_path / "whole").train.batch_seconds
     assert any(line.startswith(f"train.batch_seconds = auto: {batch_s:g} s") for line in said)
     cut = settings(corpus, tmp_path / "cut", "train.batch_seconds=auto", "train.epochs=2", "train.max_minutes=1e-9")
-    while train(cut, quiet) == "out of time":
+    while train(cut) is Outcome.OUT_OF_TIME:
         pass
     given = settings(corpus, tmp_path / "given", f"train.batch_seconds={batch_s}", "train.epochs=2")
-    assert train(given, quiet) == "finished"
+    assert train(given) is Outcome.FINISHED
     assert_equal(weights(tmp_path / "whole"), weights(tmp_path / "cut"))
     assert_equal(weights(tmp_path / "whole"), weights(tmp_path / "given"))

@@ -8,6 +8,7 @@ from helpers.toys import make_recognizer, real_loss, records, run
 
 from asr.errors import TrainError
 from asr.model.ctc import ctc
+from asr.train.loop import Outcome
 
 
 def breaking(recognizer, broken):
@@ -71,7 +72,7 @@ def test_a_run_of_such_steps_is_counted_across_starts(tmp_path):
             max_minutes=1e-9,
         )[0]
 
-    assert [begin() for _ in range(19)] == ["out of time"] * 19
+    assert [begin() for _ in range(19)] == [Outcome.OUT_OF_TIME] * 19
     with pytest.raises(TrainError, match="20 steps in a row"):
         begin()
 

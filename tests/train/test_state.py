@@ -5,8 +5,8 @@ import torch
 from helpers.toys import assert_equal, make_recognizer, records, run
 
 from asr.evaluate.score import Pair, score
-from asr.train.averaging import mean_weights
 from asr.train.checkpoint import load_checkpoint
+from asr.train.state import mean_weights
 
 
 def model(path):

@@ -1,0 +1,210 @@
+"""The state of a run: weights, optimizer, running average, progress; its checkpoints, and which epochs are the best."""
+
+from __future__ import annotations
+
+import copy
+import logging
+import math
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+
+from asr.config import TrainConfig
+from asr.errors import TrainError
+from asr.evaluate.score import Scores
+from asr.model.recognizer import Recognizer
+from asr.train.checkpoint import (
+    KeptEpoch,
+    Progress,
+    load_checkpoint,
+    newest_checkpoint,
+    restore_rng,
+    save_checkpoint,
+)
+from asr.train.distributed import Processes
+from asr.train.optimizer import learning_rate, make_optimizer
+
+if TYPE_CHECKING:
+    from asr.train.loop import Data
+
+logger = logging.getLogger(__name__)
+
+
+class TrainingState:
+    """What training changes. It starts where the checkpoints in `folder` end.
+
+    Raises TrainError when those are of a run on other data.
+    """
+
+    def __init__(
+        self, recognizer: Recognizer, data: Data, config: TrainConfig, folder: Path, processes: Processes
+    ) -> None:
+        self.recognizer, self.config, self.folder, self.processes = recognizer, config, folder, processes
+        self.optimizer = make_optimizer(recognizer, config)
+        average = get_ema_multi_avg_fn(config.ema_decay)
+        self.averaged = AveragedModel(recognizer, multi_avg_fn=average) if config.ema_decay else None
+        self.always = {"keep": data.identity, "about": data.about}  # stored with every checkpoint
+        found = newest_checkpoint(folder) if processes.first else (Progress(), {}, None)
+        self.progress, states, damage = processes.from_first(found)
+        if damage is not None:
+            logger.warning(damage)
+        if states:
+            self._restore(states)
+        processes.seed_apart(config.seed, self.progress.step)
+        self._started = self._saved = time.monotonic()
+        self._seconds_before = self.progress.seconds
+
+    def _restore(self, states: dict[str, Any]) -> None:
+        keep = self.always["keep"]
+        if states["keep"] != keep:
+            changed = ", ".join(key for key in keep if states["keep"].get(key) != keep[key])
+            raise TrainError(
+                f"{self.folder}: was trained on other data ({changed} changed); choose another run= or delete it"
+            )
+        self.recognizer.load_state_dict(states["model"])
+        self.optimizer.load_state_dict(states["optimizer"])
+        if self.averaged is not None:
+            self.averaged.load_state_dict(states["averaged"])
+        restore_rng(states)
+        logger.info(f"resuming at epoch {self.progress.epoch + 1}, batch {self.progress.batch + 1}")
+
+    @property
+    def last_epoch(self) -> int:
+        """Epochs of this start: all of them, or `max_epochs`."""
+        return min(self.config.epochs, self.config.max_epochs or self.config.epochs)
+
+    @property
+    def out_of_time(self) -> bool:
+        return time.monotonic() - self._started > 60 * (self.config.max_minutes or math.inf)
+
+    @property
+    def save_is_due(self) -> bool:
+        return time.monotonic() - self._saved > 60 * self.config.save_minutes
+
+    @property
+    def validation_is_due(self) -> bool:
+        """Whether the epochs that are done end with one that is validated."""
+        return self.progress.epoch % self.config.validate_every == 0 or self.progress.epoch == self.config.epochs
+
+    @property
+    def out_of_patience(self) -> bool:
+        """Whether validation has found nothing better for `patience` epochs."""
+        validated = self.progress.epoch // self.config.validate_every * self.config.validate_every
+        waited = validated - (self.progress.best_epoch or validated)
+        return bool(self.config.patience) and waited >= self.config.patience
+
+    def set_learning_rate(self, batches: int) -> None:
+        """batches: how many the current epoch has."""
+        done = (self.progress.epoch + self.progress.batch / batches) / self.config.epochs
+        for group in self.optimizer.param_groups:
+            group["lr"] = learning_rate(done, self.config)
+
+    def update_average(self) -> None:
+        """Take the weights after a step into the running average."""
+        if self.averaged is not None:
+            self.averaged.update_parameters(self.recognizer)
+
+    def advance(self, batches: int) -> None:
+        """Count a step over so many batches."""
+        self.progress.batch += batches
+        self.progress.step += 1
+        self.count_time()
+
+    def count_time(self) -> None:
+        self.progress.seconds = self._seconds_before + time.monotonic() - self._started
+
+    def save(self, sums: dict[str, float]) -> None:
+        """Write last.pt; what was there becomes previous.pt. sums: of the current epoch, as far as it has come."""
+        self.progress.sums = dict(sums)
+        if self.processes.first:
+            states = {"model": self.recognizer.state_dict(), "optimizer": self.optimizer.state_dict(), **self.always}
+            if self.averaged is not None:
+                states["averaged"] = self.averaged.state_dict()
+            save_checkpoint(self.folder / "last.pt", self.progress, states, previous=self.folder / "previous.pt")
+            kept = {epoch_path(self.folder, kept.epoch) for kept in self.progress.kept}
+            for path in set(self.folder.glob("epoch-*.pt")) - kept:
+                path.unlink(missing_ok=True)
+        self._saved = time.monotonic()
+
+    def end_epoch(self, data: Data) -> dict[str, Any]:
+        """Go on to the next epoch. Returns what validation found, where it is due; the first process validates."""
+        self.progress.epoch, self.progress.batch, self.progress.sums = self.progress.epoch + 1, 0, {}
+        record: dict[str, Any] = {}
+        if self.validation_is_due:
+            if self.processes.first:
+                candidate = self.averaged.module if self.averaged is not None else self.recognizer
+                scores = data.validate(candidate.eval())
+                record = {"dev_wer": scores.wer, "dev_cer": scores.cer, "dev_errors": scores.errors}
+                self._keep_if_good(scores, {"model": candidate.state_dict(), "dev": rates(scores), **self.always})
+            self.progress = self.processes.from_first(self.progress)  # the others wait here
+        self.count_time()
+        return record
+
+    def _keep_if_good(self, scores: Scores, states: dict[str, Any]) -> None:
+        """Write best.pt, and epoch-NNN.pt of the best epochs, if this one is among them.
+
+        Of equals the later is better: it has learned from more, at a lower rate.
+        """
+        progress, rate = self.progress, rates(scores)
+        this = KeptEpoch(rate[self.config.select], progress.epoch)
+        best = progress.best(self.config.select)
+        if best is None or this.rate <= best:
+            progress.best_wer, progress.best_cer, progress.best_epoch = rate["wer"], rate["cer"], progress.epoch
+            save_checkpoint(self.folder / "best.pt", progress, states)
+        ranked = sorted([*progress.kept, this], key=lambda kept: (kept.rate, -kept.epoch))
+        progress.kept = ranked[: max(self.config.keep_checkpoints, self.config.average)]
+        if this in progress.kept:
+            save_checkpoint(epoch_path(self.folder, this.epoch), progress, states)
+
+    def average_best(self, data: Data) -> dict[str, Any] | None:
+        """Average the best epochs' weights; averaged.pt is written if that is better than the best of them.
+
+        Returns what was found, None where there are fewer than two epochs.
+        """
+        paths = {kept.epoch: epoch_path(self.folder, kept.epoch) for kept in self.progress.kept[: self.config.average]}
+        epochs = sorted(epoch for epoch, path in paths.items() if path.exists())
+        if len(epochs) < 2:
+            return None
+        candidate = copy.deepcopy(self.recognizer).eval()
+        candidate.load_state_dict(mean_weights([load_checkpoint(paths[epoch])[1]["model"] for epoch in epochs]))
+        scores = data.validate(candidate)
+        rate, select = rates(scores), self.config.select
+        best = self.progress.best(select)
+        better = best is None or rate[select] < best
+        if better:
+            progress = replace(self.progress, best_wer=rate["wer"], best_cer=rate["cer"])
+            about = {**self.always["about"], "averaged": epochs}
+            states = {**self.always, "model": candidate.state_dict(), "about": about, "dev": rate}
+            save_checkpoint(self.folder / "averaged.pt", progress, states)
+        verdict = "kept" if better else f"not better than {100 * (best or 0.0):.2f} %: not kept"
+        listed = ", ".join(map(str, epochs))
+        logger.info(f"average of epochs {listed}: dev {select.upper()} {100 * rate[select]:.2f} %, {verdict}")
+        return {"epochs": epochs, "dev_wer": scores.wer, "dev_cer": scores.cer, "kept": better}
+
+
+def rates(scores: Scores) -> dict[str, float]:
+    """WER and CER of the development part; inf where it has no words."""
+    return {
+        "wer": math.inf if scores.wer is None else scores.wer,
+        "cer": math.inf if scores.cer is None else scores.cer,
+    }
+
+
+def epoch_path(folder: Path, epoch: int) -> Path:
+    return folder / f"epoch-{epoch:03}.pt"
+
+
+def mean_weights(states: Sequence[dict[str, Tensor]]) -> dict[str, Tensor]:
+    """The mean of each tensor; of numbers that are not fractional, the last."""
+    return {
+        name: torch.stack([state[name].double() for state in states]).mean(0).to(last.dtype)
+        if last.is_floating_point()
+        else last
+        for name, last in states[-1].items()
+    }
