@@ -30,7 +30,8 @@ class Composition:
 class Compositions(Sequence[Composition]):
     """Compositions as arrays: a million of one recording each take 24 MB, not one GB.
 
-    rows: the plans' rows one after the other, lengths: how many each has, pauses: (len(rows) + len(lengths),) or none.
+    rows: the rows of all compositions, one after the other; lengths: how many rows each has;
+    pauses: (len(rows) + len(lengths),), or none.
     """
 
     rows: np.ndarray
@@ -40,13 +41,15 @@ class Compositions(Sequence[Composition]):
 
     @classmethod
     def singles(cls, rows: np.ndarray) -> Compositions:
-        """Every row a plan of its own."""
+        """Every row a composition of its own."""
         return cls(rows, np.ones(len(rows), np.int32), np.empty(0), np.ones(len(rows)))
 
     @classmethod
-    def joined(cls, plans: Iterable[Composition]) -> Compositions:
-        """Of plans that all have pauses."""
-        rows, pauses, speeds = zip(*((plan.rows, plan.pauses, plan.speed) for plan in plans), strict=True)
+    def joined(cls, compositions: Iterable[Composition]) -> Compositions:
+        """Of compositions that all have pauses."""
+        rows, pauses, speeds = zip(
+            *((composition.rows, composition.pauses, composition.speed) for composition in compositions), strict=True
+        )
         lengths = np.array([len(each) for each in rows], np.int32)
         return cls(np.concatenate(rows), lengths, np.concatenate(pauses), np.array(speeds))
 
@@ -64,22 +67,22 @@ class Compositions(Sequence[Composition]):
 
     @cached_property
     def firsts(self) -> np.ndarray:
-        """Where in `rows` each plan begins."""
+        """Where in `rows` each composition begins."""
         return np.cumsum(self.lengths, dtype=np.int64) - self.lengths
 
     def total(self, values: np.ndarray) -> np.ndarray:
-        """(plans,) the sum over each plan's rows of `values`, which has one for every row there is."""
+        """(compositions,) the sum over each composition's rows of `values`, which has one for every row there is."""
         return np.add.reduceat(values[self.rows], self.firsts) if len(self) else values[:0]
 
     def durations(self, durations: np.ndarray) -> np.ndarray:
-        """(plans,) seconds, as Composition.duration gives them."""
+        """(compositions,) seconds, as Composition.duration gives them."""
         seconds = self.total(durations)
         if len(self.pauses):
             seconds = seconds + np.add.reduceat(self.pauses, self.firsts + np.arange(len(self)))
         return seconds / self.speeds
 
     def kept(self, keep: np.ndarray) -> Compositions:
-        """Those plans where the boolean `keep` is true."""
+        """Those compositions where the boolean `keep` is true."""
         pauses = self.pauses[np.repeat(keep, self.lengths + 1)] if len(self.pauses) else self.pauses
         return Compositions(self.rows[np.repeat(keep, self.lengths)], self.lengths[keep], pauses, self.speeds[keep])
 
@@ -91,7 +94,8 @@ def draw_compositions(
     rng: np.random.Generator,
     durations: np.ndarray | None = None,
 ) -> list[Composition]:
-    """Draw `count` plans: a speaker in proportion to their recordings, a length uniform in 1..most, rows at random.
+    """Draw `count` compositions: a speaker in proportion to their recordings, a length uniform from 1 to
+    config.max_recordings, rows at random.
 
     The pauses before the first and after the last recording are each left out with probability config.no_pause_prob.
     With config.max_s those that do not fit are left out; durations: the recordings', in seconds.
@@ -101,7 +105,7 @@ def draw_compositions(
     rows_of: dict[str | None, list[int]] = defaultdict(list)
     for row, speaker in enumerate(speakers):
         rows_of[speaker].append(row)
-    plans = []
+    compositions = []
     for _ in range(count):
         rows = rows_of[speakers[rng.integers(len(speakers))]]
         length = int(rng.integers(1, config.max_recordings + 1))
@@ -112,18 +116,18 @@ def draw_compositions(
             fitting = max(1, int(np.searchsorted(ends, config.max_s, side="right")))
             chosen, pauses = chosen[:fitting], pauses[: fitting + 1]
         pauses[[0, -1]] *= rng.random(2) >= config.no_pause_prob
-        plans.append(Composition(chosen, tuple(pauses.tolist())))
-    return plans
+        compositions.append(Composition(chosen, tuple(pauses.tolist())))
+    return compositions
 
 
 def compose_waveforms(
     waveforms: Sequence[np.ndarray],
-    plan: Composition,
+    composition: Composition,
     sample_rate: int,
     config: ComposeConfig,
     rng: np.random.Generator,
 ) -> np.ndarray:
-    """The recordings of a plan one after the other, silence between them, each at its own level within ± gain_db.
+    """The recordings of a composition one after the other, with silence between, each at its own level within ± gain_db.
 
     With config.noise_prob some sound as if recorded in a noisy room or by a poor microphone and joined afterwards: the
     noise begins and ends with each recording, which without that can be taken for a consonant.
@@ -132,7 +136,7 @@ def compose_waveforms(
     if config.noise_prob and rng.random() < config.noise_prob:
         noise = str(rng.choice(list(NOISE_EXPONENTS))), rng.uniform(*config.noise_snr_db)
     pieces = []
-    for pause, waveform in zip(plan.pauses, waveforms, strict=False):
+    for pause, waveform in zip(composition.pauses, waveforms, strict=False):
         pieces.append(np.zeros(round(pause * sample_rate), np.float32))
         if config.trim_prob and rng.random() < config.trim_prob:
             waveform = trim(waveform, sample_rate, rng.uniform(*config.trim_db))
@@ -140,7 +144,7 @@ def compose_waveforms(
             color, snr_db = noise
             waveform = add_noise(waveform, colored_noise(len(waveform), color, rng), snr_db)
         pieces.append(waveform * np.float32(decibels(rng.uniform(-config.gain_db, config.gain_db))))
-    pieces.append(np.zeros(round(plan.pauses[-1] * sample_rate), np.float32))
+    pieces.append(np.zeros(round(composition.pauses[-1] * sample_rate), np.float32))
     return np.concatenate(pieces)
 
 

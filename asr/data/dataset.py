@@ -24,9 +24,9 @@ from asr.util.threads import map_ahead
 
 
 class Batch(NamedTuple):
-    """waveforms: (batch, samples) zero-padded, waveform_lengths: (batch,), tokens: (batch, most tokens) zero-padded,
-    token_lengths: (batch,); indices: the plans' numbers in their epoch; unreadable: why each utterance that would be
-    here is not."""
+    """waveforms: (batch, samples) zero-padded, waveform_lengths: (batch,), tokens: (batch, max_tokens) zero-padded,
+    token_lengths: (batch,); indices: the utterances' numbers in their epoch; unreadable: why each utterance that would
+    be here is not."""
 
     indices: list[int]
     waveforms: Tensor
@@ -114,13 +114,13 @@ class RecordedNoise:
 
 @dataclass
 class EpochDataset:
-    """The utterances of one epoch. Item i is plan i, joined and augmented by draws keyed (seed, epoch, i).
+    """The utterances of one epoch. Item i is composition i, joined and augmented by draws keyed (seed, epoch, i).
 
     pin: batches lie in memory from which CUDA copies while it computes.
     """
 
     waveforms: WaveformCache
-    plans: Sequence[Composition]
+    compositions: Sequence[Composition]
     tokenizer: Tokenizer
     normalizer: str
     compose: ComposeConfig
@@ -137,21 +137,21 @@ class EpochDataset:
             return str(error)
 
     def _example(self, index: int) -> tuple[int, np.ndarray, list[int]]:
-        plan = self.plans[index]
+        composition = self.compositions[index]
         rng = generator(self.seed, self.epoch, index)
-        utterances, samples = zip(*(self.waveforms[row] for row in plan.rows), strict=True)
+        utterances, samples = zip(*(self.waveforms[row] for row in composition.rows), strict=True)
         joined = (
             samples[0]
-            if not plan.pauses
-            else compose_waveforms(samples, plan, self.waveforms.sample_rate, self.compose, rng)
+            if not composition.pauses
+            else compose_waveforms(samples, composition, self.waveforms.sample_rate, self.compose, rng)
         )
-        joined = change_speed(joined, self.waveforms.sample_rate, plan.speed)
+        joined = change_speed(joined, self.waveforms.sample_rate, composition.speed)
         joined = augment_waveform(joined, self.waveforms.sample_rate, self.augmentations, rng)
         text = " ".join(filter(None, (normalize(utterance.text or "", self.normalizer) for utterance in utterances)))
         return index, joined, self.tokenizer.encode(text)
 
     def batches(self, groups: Sequence[list[int]], workers: int) -> Iterator[Batch]:
-        """Load the given groups of plans in order; so many threads load ahead of what is asked for.
+        """Load the given groups of compositions in order; so many threads load ahead of what is asked for.
 
         Decoders and numpy compute outside of Python's lock, so threads do what processes would, and share the cache.
         """

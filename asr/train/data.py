@@ -31,7 +31,7 @@ from asr.util.files import file_sha256
 
 
 @dataclass
-class Part:
+class Subset:
     """Rows of a manifest that are used, and what is known of their normalized texts, which stay on disk.
 
     rows: (utterances,), symbols: how often each character or word occurs, needed: (utterances,) frames that CTC needs,
@@ -52,7 +52,7 @@ class Part:
         return len(self.rows)
 
 
-def read_part(path: object, config: Config, key: str) -> Part:
+def read_subset(path: object, config: Config, key: str) -> Subset:
     """A manifest without the held-out speaker; with train.overfit=N its first N utterances. Raises ManifestError."""
     if path is None:
         raise TrainError(f"{key} is not set: give the manifest's path, {key}=FILE.jsonl")
@@ -89,7 +89,7 @@ def read_part(path: object, config: Config, key: str) -> Part:
         raise TrainError(f"{manifest.path}: no utterances to use")
     if not texts.symbols:
         raise TrainError(f"{manifest.path}: every text is empty after normalization ({config.text.normalizer})")
-    return Part(manifest, np.array(rows), texts.symbols, np.array(texts.needed), np.array(speakers))
+    return Subset(manifest, np.array(rows), texts.symbols, np.array(texts.needed), np.array(speakers))
 
 
 @dataclass
@@ -132,25 +132,25 @@ class TrainingData:
     """Batches of any epoch, the same for the same (seed, epoch), and the utterances CTC cannot learn left out."""
 
     def __init__(
-        self, part: Part, dev_part: Part, recognizer: Recognizer, config: Config, processes: Processes = ALONE
+        self, subset: Subset, dev_subset: Subset, recognizer: Recognizer, config: Config, processes: Processes = ALONE
     ) -> None:
-        self.part = part
-        self.dev = DevelopmentData(dev_part, recognizer.sample_rate, config.data.cache_mb)
+        self.subset = subset
+        self.dev = DevelopmentData(dev_subset, recognizer.sample_rate, config.data.cache_mb)
         self.processes = processes
         self.config = config
         self.recognizer = recognizer
         self.joining = config.compose.max_recordings > 1 and not config.train.overfit
         self.speed = (1.0, 1.0) if config.train.overfit else config.augment.speed
         self.augmentations = [] if config.train.overfit else self._augmentations(config)
-        self.cache = WaveformCache(part.manifest, recognizer.sample_rate, config.data.cache_mb)
-        for symbol in part.symbols:
+        self.cache = WaveformCache(subset.manifest, recognizer.sample_rate, config.data.cache_mb)
+        for symbol in subset.symbols:
             recognizer.tokenizer.encode(symbol)  # or an error that names it
-        self.needed = part.needed
-        self.frames = self._output_frames(part.durations / self.speed[1])
+        self.needed = subset.needed
+        self.frames = self._output_frames(subset.durations / self.speed[1])
         self.infeasible = np.flatnonzero(self.needed > self.frames)
-        if len(self.infeasible) == len(part) and not self.joining:
+        if len(self.infeasible) == len(subset) and not self.joining:
             raise TrainError(
-                f"{part.manifest.path}: every utterance has fewer frames than CTC needs for its text;"
+                f"{subset.manifest.path}: every utterance has fewer frames than CTC needs for its text;"
                 " lower model.subsampling, or check that texts and audio belong together"
             )
 
@@ -165,7 +165,7 @@ class TrainingData:
     def _output_frames(self, durations: np.ndarray) -> np.ndarray:
         return self.recognizer.output_frames((durations * self.recognizer.sample_rate).astype(np.int64))
 
-    def plans(self, epoch: int) -> Compositions:
+    def compositions(self, epoch: int) -> Compositions:
         """The epoch's utterances, each at its own speed; those that CTC could not learn are left out.
 
         Raises TrainError when that leaves none.
@@ -173,33 +173,33 @@ class TrainingData:
         rng = np.random.default_rng((self.config.train.seed, epoch))
         if self.joining:
             joins = self.config.compose
-            plans = Compositions.joined(
-                draw_compositions(self.part.speakers, joins, joins.utterances_per_epoch, rng, self.part.durations)
+            compositions = Compositions.joined(
+                draw_compositions(self.subset.speakers, joins, joins.utterances_per_epoch, rng, self.subset.durations)
             )
         else:
-            plans = Compositions.singles(np.arange(len(self.part)))
-        plans = replace(plans, speeds=rng.uniform(*self.speed, len(plans)))
+            compositions = Compositions.singles(np.arange(len(self.subset)))
+        compositions = replace(compositions, speeds=rng.uniform(*self.speed, len(compositions)))
         # Between two texts CTC needs one frame more: the space, or the blank if they end and begin alike.
-        needed = plans.total(self.needed) + plans.lengths - 1
-        kept = plans.kept(needed <= self._output_frames(plans.durations(self.part.durations)))
+        needed = compositions.total(self.needed) + compositions.lengths - 1
+        kept = compositions.kept(needed <= self._output_frames(compositions.durations(self.subset.durations)))
         if not kept:
             raise TrainError(
-                f"{self.part.manifest.path}: no utterance of epoch {epoch + 1} has the frames that CTC needs for its"
+                f"{self.subset.manifest.path}: no utterance of epoch {epoch + 1} has the frames that CTC needs for its"
                 " text; lower model.subsampling"
             )
-        return replace(kept, rows=self.part.rows[kept.rows])
+        return replace(kept, rows=self.subset.rows[kept.rows])
 
     def batches(self, epoch: int, first: int = 0) -> tuple[int, Iterator[Batch]]:
         """The number of batches in the epoch, and those from number `first` on."""
-        plans = self.plans(epoch)
-        durations = plans.durations(self.part.manifest.durations)
+        compositions = self.compositions(epoch)
+        durations = compositions.durations(self.subset.manifest.durations)
         rng = np.random.default_rng((self.config.train.seed, epoch, 1))
         groups = duration_batches(durations, self.config.train.batch_seconds, rng)
         if self.config.train.sortagrad and epoch == 0:
             groups.sort(key=lambda group: float(durations[group].max()))
         examples = EpochDataset(
             waveforms=self.cache,
-            plans=plans,
+            compositions=compositions,
             tokenizer=self.recognizer.tokenizer,
             normalizer=self.config.text.normalizer,
             compose=self.config.compose,
@@ -213,17 +213,17 @@ class TrainingData:
     @property
     def per_epoch(self) -> int:
         """Utterances of an epoch, before those that CTC could not learn are left out."""
-        return self.config.compose.utterances_per_epoch if self.joining else len(self.part)
+        return self.config.compose.utterances_per_epoch if self.joining else len(self.subset)
 
     def names(self, epoch: int, indices: Sequence[int]) -> list[str]:
         """The ids of an epoch's utterances, of a batch's `indices`; of joined ones with + between."""
-        plans = self.plans(epoch)
-        return ["+".join(self.part.manifest[row].id for row in plans[index].rows) for index in indices]
+        compositions = self.compositions(epoch)
+        return ["+".join(self.subset.manifest[row].id for row in compositions[index].rows) for index in indices]
 
     @cached_property
     def identity(self) -> dict[str, Any]:
         """What identifies the data: tokens, and a hash of every file that is learned from."""
-        files = {"train manifest": self.part.manifest.path, "dev manifest": self.dev.part.manifest.path}
+        files = {"train manifest": self.subset.manifest.path, "dev manifest": self.dev.subset.manifest.path}
         if self.config.train.init is not None:
             files["train.init"] = find_model(self.config.train.init) / "model.safetensors"
         if self.config.augment.noise.manifest is not None:
@@ -235,10 +235,10 @@ class TrainingData:
     def about(self) -> dict[str, Any]:
         """What the card of a model says of its training, as far as it is known before it."""
         return {
-            "manifest": self.part.manifest.path.name,
+            "manifest": self.subset.manifest.path.name,
             "manifest_sha256": self.identity["train manifest"],
-            "utterances": len(self.part),
-            "hours": round(float(self.part.durations.sum()) / 3600, 4),
+            "utterances": len(self.subset),
+            "hours": round(float(self.subset.durations.sum()) / 3600, 4),
             "device": str(self.recognizer.device),
             "torch": str(torch.__version__),
         }
@@ -251,26 +251,26 @@ class TrainingData:
     def validate(self, recognizer: Recognizer) -> Scores:
         return evaluate(recognizer, self.dev).score()
 
-    def describe_infeasible(self, most: int = 5) -> str:
+    def describe_infeasible(self, max_named: int = 5) -> str:
         """The utterances left out, for people: count, examples, remedy."""
         spare = self.frames[self.infeasible] - self.needed[self.infeasible]
-        worst = self.infeasible[np.argsort(spare, kind="stable")[:most]]
+        worst = self.infeasible[np.argsort(spare, kind="stable")[:max_named]]
         shown = ", ".join(
-            f"{self.part.manifest[int(self.part.rows[i])].id} ({self.needed[i]} needed, {self.frames[i]} there)"
+            f"{self.subset.manifest[int(self.subset.rows[i])].id} ({self.needed[i]} needed, {self.frames[i]} there)"
             for i in worst
         )
         return (
-            f"{len(self.infeasible)} of {len(self.part)} utterances have fewer frames than CTC needs for their text at"
-            f" the fastest speed, and are left out then: {shown}; a lower model.subsampling keeps them"
+            f"{len(self.infeasible)} of {len(self.subset)} utterances have fewer frames than CTC needs for their text"
+            f" at the fastest speed, and are left out then: {shown}; a lower model.subsampling keeps them"
         )
 
 
 class DevelopmentData:
     """The development part in memory (decoded once, up to data.cache_mb), ready to be scored again and again."""
 
-    def __init__(self, part: Part, sample_rate: int, cache_mb: int) -> None:
-        self.part = part
-        self.cache = WaveformCache(part.manifest, sample_rate, cache_mb)
+    def __init__(self, subset: Subset, sample_rate: int, cache_mb: int) -> None:
+        self.subset = subset
+        self.cache = WaveformCache(subset.manifest, sample_rate, cache_mb)
 
     def read_all(self) -> None:
         """Raises AudioError for a recording that cannot be read."""
@@ -278,36 +278,36 @@ class DevelopmentData:
             pass
 
     def __iter__(self) -> Iterator[tuple[Utterance, np.ndarray]]:
-        return (self.cache[int(row)] for row in self.part.rows)
+        return (self.cache[int(row)] for row in self.subset.rows)
 
 
-def make_tokenizer(config: Config, train: Part) -> Tokenizer:
+def make_tokenizer(config: Config, train: Subset) -> Tokenizer:
     joined = (
         [" "] if config.text.tokens == "characters" and config.compose.max_recordings > 1 else []
     )  # joining adds spaces
     return Tokenizer.build(config.text.tokens, [*train.symbols, *joined])
 
 
-def symbol_warnings(tokenizer: Tokenizer, parts: dict[str, Part]) -> list[str]:
-    """Symbols without a token and numerals, per part, for people."""
+def symbol_warnings(tokenizer: Tokenizer, subsets: dict[str, Subset]) -> list[str]:
+    """Symbols without a token and numerals, per subset, for people."""
     out = []
-    for name, part in parts.items():
+    for name, subset in subsets.items():
         report = SymbolReport()
-        for symbol, count in part.symbols.items():
+        for symbol, count in subset.symbols.items():
             report.add(tokenizer, symbol, count)
         out.extend(f"{name}: {line}" for line in report.lines())
     return out
 
 
-def feature_statistics(recognizer: Recognizer, part: Part, most: int = 1000) -> None:
-    """Set the model's global mean and deviation from up to `most` training utterances, evenly spread."""
-    chosen = part.rows[np.linspace(0, len(part) - 1, min(most, len(part))).astype(int)]
+def feature_statistics(recognizer: Recognizer, subset: Subset, max_utterances: int = 1000) -> None:
+    """Set the model's global mean and deviation from up to `max_utterances` training utterances, evenly spread."""
+    chosen = subset.rows[np.linspace(0, len(subset) - 1, min(max_utterances, len(subset))).astype(int)]
     total = squares = torch.zeros(recognizer.features.dimension, dtype=torch.float64)
     frames = 0
     failure = None
     for row in chosen:
         try:
-            samples = torch.from_numpy(read_utterance(part.manifest[int(row)], recognizer.sample_rate))
+            samples = torch.from_numpy(read_utterance(subset.manifest[int(row)], recognizer.sample_rate))
         except AudioError as error:  # counted when it is its turn to be learned
             failure = error
             continue

@@ -36,7 +36,7 @@ def dry_run(config: Config) -> list[tuple[str, str]]:
         optimizer.step()
         losses.append(sum(float(piece.total) for piece in pieces) / len(batch.indices))  # waits for the device
         step_s = time.perf_counter() - began
-    durations = data.plans(0).durations(data.part.manifest.durations)
+    durations = data.compositions(0).durations(data.subset.manifest.durations)
     padding = padding_fraction(durations, duration_batches(durations, config.train.batch_seconds))
     speed = batch.waveforms.numel() / recognizer.sample_rate / step_s
     return [

@@ -114,9 +114,9 @@ def describe(progress: Progress, config: TrainConfig, record: dict[str, Any], le
     return line + (f"  {left} left" if progress.epoch < config.epochs else "")
 
 
-def some(names: Sequence[str], most: int = 5) -> str:
+def some(names: Sequence[str], max_named: int = 5) -> str:
     """The first names, and how many there are beyond."""
-    return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")
+    return ", ".join(names[:max_named]) + (f" and {len(names) - max_named} more" if len(names) > max_named else "")
 
 
 def diagnosis(recognizer: Recognizer, losses: Sequence[Loss], names: Sequence[str]) -> str:

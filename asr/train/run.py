@@ -16,7 +16,7 @@ from asr.errors import TrainError
 from asr.model.ctc import Loss, ctc
 from asr.model.folder import find_model, load_model
 from asr.model.recognizer import Recognizer
-from asr.train.data import TrainingData, feature_statistics, make_tokenizer, read_part, symbol_warnings
+from asr.train.data import TrainingData, feature_statistics, make_tokenizer, read_subset, symbol_warnings
 from asr.train.distributed import ALONE, Processes, joined_processes
 from asr.train.log import RunLog
 from asr.train.loop import Outcome, fit
@@ -136,9 +136,9 @@ def prepare(config: Config, processes: Processes = ALONE) -> TrainingData:
     set_precision(config.train.precision)
     if config.train.threads:
         torch.set_num_threads(config.train.threads)
-    train_part = read_part(config.data.train, config, "data.train")
-    dev_part = train_part if config.train.overfit else read_part(config.data.dev, config, "data.dev")
-    tokenizer = make_tokenizer(config, train_part)
+    train_subset = read_subset(config.data.train, config, "data.train")
+    dev_subset = train_subset if config.train.overfit else read_subset(config.data.dev, config, "data.dev")
+    tokenizer = make_tokenizer(config, train_subset)
     torch.manual_seed(config.train.seed)
     recognizer = Recognizer(config.features, config.text, config.model, tokenizer)
     if config.train.init is not None:
@@ -147,24 +147,24 @@ def prepare(config: Config, processes: Processes = ALONE) -> TrainingData:
     recognizer.name = config.run.name
     recognizer.set_precision(config.train.precision)
     if config.features.normalize == "global" and config.train.init is None:
-        feature_statistics(recognizer, train_part)
+        feature_statistics(recognizer, train_subset)
     recognizer.to(device)
-    data = TrainingData(train_part, dev_part, recognizer, config, processes)
+    data = TrainingData(train_subset, dev_subset, recognizer, config, processes)
     if config.train.batch_seconds == AUTO:
-        durations = torch.from_numpy(data.plans(0).durations(train_part.manifest.durations))
+        durations = torch.from_numpy(data.compositions(0).durations(train_subset.manifest.durations))
         loss = TrainingLoss(recognizer, config)
         batch_seconds = find_batch_seconds(recognizer, loss, durations, processes=processes.count)
         data.config = with_batch_seconds(config, min(processes.gather([batch_seconds])))
         found = f"{data.config.train.batch_seconds:g} s, as memory holds or for {MIN_STEPS} steps an epoch"
         logger.info(f"train.batch_seconds = auto: {found}")
     logger.info(
-        f"{len(train_part)} training utterances ({train_part.durations.sum() / 3600:.2f} h),"
-        f" {len(dev_part)} for development, {len(tokenizer)} tokens;"
+        f"{len(train_subset)} training utterances ({train_subset.durations.sum() / 3600:.2f} h),"
+        f" {len(dev_subset)} for development, {len(tokenizer)} tokens;"
         f" {config.model.layers} × {config.model.hidden_size}"
         f" {'bidirectional ' if config.model.bidirectional else ''}{config.model.cell},"
         f" {recognizer.parameter_count:,} parameters, on {device}"
     )
-    for warning in symbol_warnings(tokenizer, {"train": train_part, "dev": dev_part}):
+    for warning in symbol_warnings(tokenizer, {"train": train_subset, "dev": dev_subset}):
         logger.warning(warning)
     if config.augment.noise.manifest is not None and not config.augment.noise.prob:
         logger.warning("augment.noise.manifest is not used: augment.noise.prob, how many utterances get noise, is 0")

@@ -121,7 +121,7 @@ def own_batches(manifest: Manifest, batches: list[list[int]]) -> Loader:
     texts = (normalize(utterance.text or "", "basic") for utterance in manifest)
     examples = EpochDataset(
         waveforms=WaveformCache(manifest, audio_info(manifest[0].audio).sample_rate, megabytes=0),
-        plans=Compositions.singles(np.arange(len(manifest))),
+        compositions=Compositions.singles(np.arange(len(manifest))),
         tokenizer=Tokenizer.build("characters", texts),
         normalizer="basic",
         compose=ComposeConfig(),

@@ -20,7 +20,7 @@ from asr.data.manifest import Manifest
 from asr.errors import ManifestError
 from asr.model.recognizer import Recognizer
 from asr.text import Tokenizer
-from asr.train.data import TrainingData, read_part
+from asr.train.data import TrainingData, read_subset
 
 
 def no_speech(c):
@@ -182,7 +182,7 @@ def test_infeasible_are_those_that_training_leaves_out(corpus):
     tokenizer = Tokenizer("characters", ("<blank>", " ", "a", "b"))
     report = check([corpus.manifest()], CheckSettings.of_config(config), audio=False)
     recognizer = Recognizer(config.features, config.text, config.model, tokenizer)
-    part = read_part(config.data.train, config, "data.train")
+    part = read_subset(config.data.train, config, "data.train")
     left_out = TrainingData(part, part, recognizer, config).infeasible.tolist()
     too_fast = found(report)[AT_THE_FASTEST].count
     assert set(report.dropped) < set(left_out)

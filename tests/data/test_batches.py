@@ -63,21 +63,27 @@ def test_plans_in_arrays_are_the_plans(most):
     rng = np.random.default_rng(0)
     durations = rng.uniform(0.5, 5.0, 50)
     if most == 1:
-        plans = [Composition((row,)) for row in range(50)]
+        compositions = [Composition((row,)) for row in range(50)]
         packed = Compositions.singles(np.arange(50))
     else:
-        plans = draw_compositions(["ann", "bob"] * 25, ComposeConfig(max_recordings=most), 200, rng)
-        packed = Compositions.joined(plans)
-    speeds = rng.uniform(0.5, 2.0, len(plans))
-    plans = [replace(plan, speed=float(speed)) for plan, speed in zip(plans, speeds, strict=True)]
+        compositions = draw_compositions(["ann", "bob"] * 25, ComposeConfig(max_recordings=most), 200, rng)
+        packed = Compositions.joined(compositions)
+    speeds = rng.uniform(0.5, 2.0, len(compositions))
+    compositions = [
+        replace(composition, speed=float(speed)) for composition, speed in zip(compositions, speeds, strict=True)
+    ]
     packed = replace(packed, speeds=speeds)
-    assert list(packed) == plans
-    assert packed[-1] == plans[-1]
+    assert list(packed) == compositions
+    assert packed[-1] == compositions[-1]
     with pytest.raises(IndexError):
-        packed[len(plans)]
-    np.testing.assert_allclose(packed.durations(durations), [plan.duration(durations) for plan in plans], rtol=1e-12)
-    keep = rng.random(len(plans)) < 0.5
-    assert list(packed.kept(keep)) == [plan for plan, kept in zip(plans, keep, strict=True) if kept]
-    nothing = packed.kept(np.zeros(len(plans), bool))
+        packed[len(compositions)]
+    np.testing.assert_allclose(
+        packed.durations(durations), [composition.duration(durations) for composition in compositions], rtol=1e-12
+    )
+    keep = rng.random(len(compositions)) < 0.5
+    assert list(packed.kept(keep)) == [
+        composition for composition, kept in zip(compositions, keep, strict=True) if kept
+    ]
+    nothing = packed.kept(np.zeros(len(compositions), bool))
     assert list(nothing) == []
     assert nothing.durations(durations).shape == (0,)

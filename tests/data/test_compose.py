@@ -11,16 +11,16 @@ SPEAKERS = ["ann", "bob", "ann", "cleo", "ann", "bob"]
 
 def test_plans_stay_with_one_speaker_and_within_the_configured_numbers():
     config = ComposeConfig(max_recordings=4, pause_s=(0.1, 0.5))
-    plans = draw_compositions(SPEAKERS, config, 2000, np.random.default_rng(0))
-    assert len(plans) == 2000
-    for plan in plans:
-        assert len({SPEAKERS[row] for row in plan.rows}) == 1
-        assert len(plan.pauses) == len(plan.rows) + 1
-        assert all(0.1 <= pause <= 0.5 for pause in plan.pauses)
-    lengths = np.bincount([len(plan.rows) for plan in plans])
+    compositions = draw_compositions(SPEAKERS, config, 2000, np.random.default_rng(0))
+    assert len(compositions) == 2000
+    for composition in compositions:
+        assert len({SPEAKERS[row] for row in composition.rows}) == 1
+        assert len(composition.pauses) == len(composition.rows) + 1
+        assert all(0.1 <= pause <= 0.5 for pause in composition.pauses)
+    lengths = np.bincount([len(composition.rows) for composition in compositions])
     assert len(lengths) == 5
     assert (lengths[1:] > 400).all()
-    rows = np.bincount([row for plan in plans for row in plan.rows])
+    rows = np.bincount([row for composition in compositions for row in composition.rows])
     assert len(rows) == 6
     assert rows.min() > 0.8 * rows.mean()
 
@@ -35,21 +35,23 @@ def test_plans_depend_on_the_generator_alone():
 def test_strings_end_where_the_next_recording_would_not_fit():
     durations = np.array([1.0, 2.0, 3.0, 9.0, 0.5, 2.5])
     config = ComposeConfig(max_recordings=6, pause_s=(0.1, 0.5), max_s=6.0)
-    plans = draw_compositions(SPEAKERS, config, 1000, np.random.default_rng(0), durations)
+    compositions = draw_compositions(SPEAKERS, config, 1000, np.random.default_rng(0), durations)
     whole = draw_compositions(
         SPEAKERS, config.model_copy(update={"max_s": None}), 1000, np.random.default_rng(0), durations
     )
-    for plan, before in zip(plans, whole, strict=True):
-        assert plan.rows == before.rows[: len(plan.rows)]
-        assert plan.pauses[:-1] == before.pauses[: len(plan.rows)]
-        assert len(plan.pauses) == len(plan.rows) + 1
-        assert plan.duration(durations) <= 6.0 or len(plan.rows) == 1
-        if len(plan.rows) < len(before.rows):
-            longer = Composition(before.rows[: len(plan.rows) + 1], before.pauses[: len(plan.rows) + 2])
+    for composition, before in zip(compositions, whole, strict=True):
+        assert composition.rows == before.rows[: len(composition.rows)]
+        assert composition.pauses[:-1] == before.pauses[: len(composition.rows)]
+        assert len(composition.pauses) == len(composition.rows) + 1
+        assert composition.duration(durations) <= 6.0 or len(composition.rows) == 1
+        if len(composition.rows) < len(before.rows):
+            longer = Composition(before.rows[: len(composition.rows) + 1], before.pauses[: len(composition.rows) + 2])
             assert longer.duration(durations) > 6.0
     with pytest.raises(ValueError, match="max_s needs durations"):
         draw_compositions(SPEAKERS, config, 1, np.random.default_rng(0))
-    assert any(len(plan.rows) < len(before.rows) for plan, before in zip(plans, whole, strict=True))
+    assert any(
+        len(composition.rows) < len(before.rows) for composition, before in zip(compositions, whole, strict=True)
+    )
 
 
 def test_duration_of_a_plan():
@@ -62,13 +64,13 @@ def test_duration_of_a_plan():
 def test_a_joined_waveform_is_its_parts_and_silences_to_the_sample(rate):
     rng = np.random.default_rng(0)
     parts = [rng.uniform(-1, 1, samples).astype(np.float32) for samples in (1000, 1, 333)]
-    plan = Composition((0, 1, 2), (0.05, 0.0, 0.123456, 0.3))
-    joined = compose_waveforms(parts, plan, rate, ComposeConfig(gain_db=0.0), rng)
-    silences = [round(pause * rate) for pause in plan.pauses]
+    composition = Composition((0, 1, 2), (0.05, 0.0, 0.123456, 0.3))
+    joined = compose_waveforms(parts, composition, rate, ComposeConfig(gain_db=0.0), rng)
+    silences = [round(pause * rate) for pause in composition.pauses]
     assert joined.dtype == np.float32
     assert len(joined) == sum(map(len, parts)) + sum(silences)
     durations = np.array([len(part) / rate for part in parts])
-    assert plan.duration(durations) == pytest.approx(len(joined) / rate, abs=2 / rate)
+    assert composition.duration(durations) == pytest.approx(len(joined) / rate, abs=2 / rate)
     place = 0
     for silence, part in zip(silences, [*parts, np.zeros(0, np.float32)], strict=True):
         assert not joined[place : place + silence].any()
@@ -80,14 +82,16 @@ def test_a_joined_waveform_is_its_parts_and_silences_to_the_sample(rate):
 
 def test_each_recording_has_its_own_level_within_the_bounds():
     ones = [np.ones(10, np.float32)] * 200
-    plan = Composition(tuple(range(200)), (0.0,) * 201)
-    joined = compose_waveforms(ones, plan, 8000, ComposeConfig(gain_db=3.0), np.random.default_rng(0)).reshape(200, 10)
+    composition = Composition(tuple(range(200)), (0.0,) * 201)
+    joined = compose_waveforms(ones, composition, 8000, ComposeConfig(gain_db=3.0), np.random.default_rng(0)).reshape(
+        200, 10
+    )
     assert (joined == joined[:, :1]).all()
     level = 20 * np.log10(joined[:, 0])
     assert -3 <= level.min() < -2.8
     assert 2.8 < level.max() <= 3
     np.testing.assert_array_equal(
-        joined.ravel(), compose_waveforms(ones, plan, 8000, ComposeConfig(gain_db=3.0), np.random.default_rng(0))
+        joined.ravel(), compose_waveforms(ones, composition, 8000, ComposeConfig(gain_db=3.0), np.random.default_rng(0))
     )
 
 
@@ -104,19 +108,19 @@ def test_trimming_takes_quiet_ends_and_nothing_between():
 
 def test_the_share_asked_for_is_trimmed():
     x = np.concatenate([np.full(400, 0.01), np.full(400, 1.0)]).astype(np.float32)
-    plan = Composition(tuple(range(300)), (0.0,) * 301)
+    composition = Composition(tuple(range(300)), (0.0,) * 301)
     config = ComposeConfig(gain_db=0.0, trim_prob=0.25, trim_db=(-35, -30))
-    joined = compose_waveforms([x] * 300, plan, 8000, config, np.random.default_rng(0))
+    joined = compose_waveforms([x] * 300, composition, 8000, config, np.random.default_rng(0))
     assert 0.15 < (300 * 800 - len(joined)) / (300 * 400) < 0.35
     assert (joined == 1.0).sum() == 300 * 400
 
 
 def test_recordings_bring_their_own_noise_and_pauses_stay_silent():
     tone = np.sin(np.arange(4000) * 0.3).astype(np.float32)
-    plan = Composition((0, 1), (0.1, 0.1, 0.1))
+    composition = Composition((0, 1), (0.1, 0.1, 0.1))
     config = ComposeConfig(gain_db=0.0, noise_prob=1.0, noise_snr_db=(20.0, 20.0))
     first, *others = (
-        compose_waveforms([tone] * 2, plan, 8000, config, np.random.default_rng(seed)) for seed in range(9)
+        compose_waveforms([tone] * 2, composition, 8000, config, np.random.default_rng(seed)) for seed in range(9)
     )
     for joined in (first, *others):
         for pause in (joined[:800], joined[4800:5600], joined[9600:]):
@@ -125,12 +129,12 @@ def test_recordings_bring_their_own_noise_and_pauses_stay_silent():
         assert not np.array_equal(*noises)
         for noise in noises:
             assert 10 * np.log10(np.square(tone).mean() / np.square(noise).mean()) == pytest.approx(20.0, abs=0.01)
-    same = compose_waveforms([tone] * 2, plan, 8000, config, np.random.default_rng(0))
+    same = compose_waveforms([tone] * 2, composition, 8000, config, np.random.default_rng(0))
     np.testing.assert_array_equal(first, same)
     some = ComposeConfig(gain_db=0.0, noise_prob=0.3)
     plain = np.concatenate([np.zeros(800), tone, np.zeros(800), tone, np.zeros(800)])
     bare = sum(
-        np.array_equal(compose_waveforms([tone] * 2, plan, 8000, some, np.random.default_rng(seed)), plain)
+        np.array_equal(compose_waveforms([tone] * 2, composition, 8000, some, np.random.default_rng(seed)), plain)
         for seed in range(100)
     )
     assert 55 <= bare <= 85
@@ -138,13 +142,13 @@ def test_recordings_bring_their_own_noise_and_pauses_stay_silent():
 
 def test_the_noise_of_recordings_has_every_color_and_level_and_is_not_trimmed_away():
     tone = np.concatenate([np.zeros(400), np.sin(np.arange(4000) * 0.3), np.zeros(400)]).astype(np.float32)
-    plan = Composition((0,), (0.0, 0.0))
+    composition = Composition((0,), (0.0, 0.0))
     config = ComposeConfig(
         gain_db=0.0, noise_prob=1.0, noise_snr_db=(10.0, 30.0), trim_prob=1.0, trim_db=(-20.0, -20.0)
     )
     snr_db, slopes = [], []
     for seed in range(40):
-        joined = compose_waveforms([tone], plan, 8000, config, np.random.default_rng(seed))
+        joined = compose_waveforms([tone], composition, 8000, config, np.random.default_rng(seed))
         assert len(joined) == 4000  # trimmed before noise came
         noise = joined - tone[400:4400]
         snr_db.append(10 * np.log10(np.square(tone[400:4400]).mean() / np.square(noise).mean()))

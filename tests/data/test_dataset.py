@@ -77,7 +77,7 @@ def examples(manifest, cache_mb=0, **augment):
     config = parse_config({"augment": {**augment, "noise": {"prob": 1.0}, "reverb": {"prob": 0.5}}}, "test")
     return EpochDataset(
         waveforms=WaveformCache(manifest, RATE, cache_mb),
-        plans=Compositions.singles(np.arange(len(manifest))),
+        compositions=Compositions.singles(np.arange(len(manifest))),
         tokenizer=Tokenizer.build("characters", "ab "),
         normalizer="basic",
         compose=ComposeConfig(),

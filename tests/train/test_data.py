@@ -15,7 +15,7 @@ from asr.errors import ManifestError, TextError, TrainError
 from asr.lengths import min_frames
 from asr.model.recognizer import Recognizer
 from asr.text import Tokenizer, normalize, symbols_of
-from asr.train.data import TextCounts, TrainingData, read_part
+from asr.train.data import TextCounts, TrainingData, read_subset
 
 RATE = 8000
 FRAME_S = 0.04
@@ -39,7 +39,7 @@ def data(folder, lengths_and_texts, **sections):
     config = parse_config(raw, "test")
     tokenizer = Tokenizer("words", ("<blank>", "a", "b"))
     recognizer = Recognizer(config.features, config.text, config.model, tokenizer)
-    part = read_part(config.data.train, config, "data.train")
+    part = read_subset(config.data.train, config, "data.train")
     return TrainingData(part, part, recognizer, config)
 
 
@@ -49,27 +49,27 @@ def test_feasible_to_the_frame(tmp_path):
     assert made.frames.tolist() == [5, 4, 4, 3]
     assert made.needed.tolist() == [5, 5, 3, 4]
     assert made.infeasible.tolist() == [1, 3]
-    assert [plan.rows for plan in made.plans(0)] == [(0,), (2,)]
+    assert [composition.rows for composition in made.compositions(0)] == [(0,), (2,)]
 
 
 def test_the_fastest_speed_counts(tmp_path):
     made = data(tmp_path, [(20, "a b"), (5, "a a a")], augment={"speed": [1.0, 1.5]})
     assert made.infeasible.tolist() == [1]
-    epochs = [{plan.rows[0] for plan in made.plans(epoch)} for epoch in range(30)]
+    epochs = [{composition.rows[0] for composition in made.compositions(epoch)} for epoch in range(30)]
     assert any(1 in rows for rows in epochs)  # slow enough in some epochs
     assert any(1 not in rows for rows in epochs)
     for epoch in range(30):
-        for plan in made.plans(epoch):
-            frames = made.recognizer.output_frames(int(plan.duration(made.part.manifest.durations) * RATE))
-            assert frames >= made.needed[plan.rows[0]]
+        for composition in made.compositions(epoch):
+            frames = made.recognizer.output_frames(int(composition.duration(made.subset.manifest.durations) * RATE))
+            assert frames >= made.needed[composition.rows[0]]
 
 
 def test_joined_utterances_need_a_frame_between(tmp_path):
     join = {"max_recordings": 2, "utterances_per_epoch": 50, "pause_s": [0.0, 0.0]}
     made = data(tmp_path, [(1, "a")], compose=join)  # 20 ms each: two make one frame, and "a a" needs three
-    assert {len(plan.rows) for plan in made.plans(0)} == {1}
+    assert {len(composition.rows) for composition in made.compositions(0)} == {1}
     made = data(tmp_path, [(4, "a")], compose=join)
-    assert {len(plan.rows) for plan in made.plans(0)} == {1, 2}
+    assert {len(composition.rows) for composition in made.compositions(0)} == {1, 2}
 
 
 def test_an_epoch_is_the_same_again_and_another_the_next_time(tmp_path):
@@ -79,8 +79,8 @@ def test_an_epoch_is_the_same_again_and_another_the_next_time(tmp_path):
         compose={"max_recordings": 3, "utterances_per_epoch": 20},
         augment={"speed": [0.9, 1.1]},
     )
-    assert made.plans(3) == made.plans(3)
-    assert made.plans(3) != made.plans(4)
+    assert made.compositions(3) == made.compositions(3)
+    assert made.compositions(3) != made.compositions(4)
     count, batches = made.batches(1)
     all_of_them = list(batches)
     assert count == len(all_of_them)
@@ -100,7 +100,7 @@ def test_nothing_left_to_learn_is_an_error(tmp_path):
     with pytest.raises(TrainError, match="every utterance has fewer frames"):
         data(tmp_path, [(3, "a a a")])
     joined = data(tmp_path, [(1, "a b a b a b")], compose={"max_recordings": 2, "pause_s": [0.0, 0.0]})
-    for asked in (joined.plans, joined.batches):
+    for asked in (joined.compositions, joined.batches):
         with pytest.raises(TrainError, match="no utterance of epoch 1"):
             asked(0)
 
@@ -139,8 +139,8 @@ def test_an_utterance_without_text_is_named(tmp_path):
 
 def test_by_heart_are_the_first_utterances_and_later_lines_need_no_text(tmp_path):
     made = data(tmp_path, [(20, "a"), (20, "b"), (20, None)], train={"overfit": 2})
-    assert made.part.rows.tolist() == [0, 1]
-    assert made.part.symbols == {"a": 1, "b": 1}
+    assert made.subset.rows.tolist() == [0, 1]
+    assert made.subset.symbols == {"a": 1, "b": 1}
 
 
 def test_the_held_out_speaker_is_neither_used_nor_counted(tmp_path):
@@ -148,7 +148,7 @@ def test_the_held_out_speaker_is_neither_used_nor_counted(tmp_path):
     lines = (tmp_path / "m.jsonl").read_text().replace('"speaker": "ann"', '"speaker": 7', 1)
     (tmp_path / "m.jsonl").write_text(lines)
     config = parse_config({"data": {"held_out_speaker": "7"}, "text": {"tokens": "words"}}, "test")
-    part = read_part(tmp_path / "m.jsonl", config, "data.train")
+    part = read_subset(tmp_path / "m.jsonl", config, "data.train")
     assert part.rows.tolist() == [1]
     assert part.symbols == {"b": 1}
 
