@@ -127,7 +127,7 @@ def compose_waveforms(
     config: ComposeConfig,
     rng: np.random.Generator,
 ) -> np.ndarray:
-    """The recordings of a composition one after the other, with silence between, each at its own level within ± gain_db.
+    """The recordings of a composition one after the other, silence between, each at its own level ± gain_db.
 
     With config.noise_prob some sound as if recorded in a noisy room or by a poor microphone and joined afterwards: the
     noise begins and ends with each recording, which without that can be taken for a consonant.
