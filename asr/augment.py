@@ -118,7 +118,8 @@ def clip(samples: np.ndarray, fraction_of_peak: float) -> np.ndarray:
 class Augmentation(Protocol):
     """What may happen to an utterance between a mouth and a file."""
 
-    prob: float
+    @property
+    def prob(self) -> float: ...
 
     def __call__(self, samples: np.ndarray, sample_rate: int, rng: np.random.Generator) -> np.ndarray:
         """samples: (samples,) float32 -> the same shape."""

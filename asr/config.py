@@ -28,21 +28,22 @@ def setting(default: Any, about: str, *, resumable: bool = False, **limits: Any)
     return Field(default, description=about, json_schema_extra={"resumable": resumable}, **limits)
 
 
-def span(lowest: float, highest: float) -> Any:
-    """The type of a setting that is [low, high], a range to draw from uniformly, within these limits."""
+def within(lowest: float, highest: float) -> AfterValidator:
+    """For a setting that is [low, high], a range to draw from uniformly, within these limits."""
 
     def check(value: tuple[float, float]) -> tuple[float, float]:
         if not lowest <= value[0] <= value[1] <= highest:
             raise ValueError(f"must be [low, high] within {lowest:g} to {highest:g}")
         return value
 
-    return Annotated[tuple[float, float], AfterValidator(check)]
+    return AfterValidator(check)
 
 
-Seconds = span(0.0, 3600.0)
-Decibels = span(-200.0, 200.0)
-Factor = span(0.1, 10.0)
-BelowPeak = span(-200.0, 0.0)  # dB
+Span = tuple[float, float]
+Seconds = Annotated[Span, within(0.0, 3600.0)]
+Decibels = Annotated[Span, within(-200.0, 200.0)]
+BelowPeak = Annotated[Span, within(-200.0, 0.0)]  # dB
+Factor = Annotated[Span, within(0.1, 10.0)]
 Probability = Annotated[float, Field(ge=0, le=1)]
 Momentum = Annotated[float, Field(ge=0, lt=1)]
 AutoSeconds = Annotated[

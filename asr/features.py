@@ -46,6 +46,12 @@ class FeatureExtractor(nn.Module):
     MFCC follow Davis and Mermelstein 1980; the mel scale is HTK's, 2595 log10(1 + f/700). Always float32.
     """
 
+    window: Tensor  # (window,)
+    filters: Tensor  # (bins, n_mels)
+    dct: Tensor  # (n_mels, n_mfcc)
+    mean: Tensor  # (dimension,)
+    scale: Tensor  # (dimension,)
+
     def __init__(self, config: FeatureConfig) -> None:
         super().__init__()
         # Imported here: reading a config or a manifest must not cost a second of start-up.

@@ -8,13 +8,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 from itertools import islice
 from operator import eq
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from asr.config import FeatureConfig, ModelConfig
 
+if TYPE_CHECKING:
+    import numpy as np
+    from torch import Tensor
+
 STRIDES = {1: (1,), 2: (2,), 4: (2, 2)}  # of the convolutions before the recurrent layers, by subsampling
 
-Count = TypeVar("Count")
+Count = TypeVar("Count", int, "np.ndarray", "Tensor")
 
 
 def hop_samples(config: FeatureConfig) -> int:

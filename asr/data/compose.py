@@ -6,6 +6,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 
@@ -88,7 +89,7 @@ class Compositions(Sequence[Composition]):
 
 
 def draw_compositions(
-    speakers: Sequence[str | None],
+    speakers: Sequence[Any] | np.ndarray,
     config: ComposeConfig,
     count: int,
     rng: np.random.Generator,
@@ -107,9 +108,9 @@ def draw_compositions(
         rows_of[speaker].append(row)
     compositions = []
     for _ in range(count):
-        rows = rows_of[speakers[rng.integers(len(speakers))]]
+        rows = rows_of[speakers[int(rng.integers(len(speakers)))]]
         length = int(rng.integers(1, config.max_recordings + 1))
-        chosen = tuple(rows[i] for i in rng.integers(len(rows), size=length))
+        chosen = tuple(rows[i] for i in rng.integers(len(rows), size=length).tolist())
         pauses = rng.uniform(*config.pause_s, size=length + 1)
         if config.max_s is not None and durations is not None:
             ends = np.cumsum(durations[list(chosen)] + pauses[1:]) + pauses[0]

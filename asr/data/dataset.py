@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from threading import Lock
-from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -23,24 +22,34 @@ from asr.util.files import require_file
 from asr.util.threads import map_ahead
 
 
-class Batch(NamedTuple):
-    """waveforms: (batch, samples) zero-padded, waveform_lengths: (batch,), tokens: (batch, max_tokens) zero-padded,
-    token_lengths: (batch,); indices: the utterances' numbers in their epoch; unreadable: why each utterance that would
-    be here is not."""
+@dataclass(frozen=True)
+class Batch:
+    """Utterances to learn from.
+
+    indices: their numbers in their epoch; unreadable: why each utterance that would be here is not.
+    """
 
     indices: list[int]
-    waveforms: Tensor
-    waveform_lengths: Tensor
-    tokens: Tensor
-    token_lengths: Tensor
+    waveforms: Tensor  # (B, samples), zero-padded
+    waveform_lengths: Tensor  # (B,)
+    tokens: Tensor  # (B, max_tokens), zero-padded
+    token_lengths: Tensor  # (B,)
     unreadable: tuple[str, ...] = ()
 
     def to(self, device: torch.device) -> Batch:
-        tensors = (tensor.to(device, non_blocking=True) for tensor in self[1:5])
-        return Batch(self.indices, *tensors, self.unreadable)
+        return self._mapped(lambda tensor: tensor.to(device, non_blocking=True))
 
     def pinned(self) -> Batch:
-        return Batch(self.indices, *(tensor.pin_memory() for tensor in self[1:5]), self.unreadable)
+        return self._mapped(Tensor.pin_memory)
+
+    def _mapped(self, change: Callable[[Tensor], Tensor]) -> Batch:
+        return replace(
+            self,
+            waveforms=change(self.waveforms),
+            waveform_lengths=change(self.waveform_lengths),
+            tokens=change(self.tokens),
+            token_lengths=change(self.token_lengths),
+        )
 
 
 class WaveformCache:
@@ -181,7 +190,7 @@ def _padded(rows: Sequence[np.ndarray | list[int]], kind: type) -> tuple[Tensor,
     the cores from the training.
     """
     lengths = [len(row) for row in rows]
-    out = np.zeros((len(rows), max(lengths, default=0)), kind)
+    out: np.ndarray = np.zeros((len(rows), max(lengths, default=0)), kind)
     for padded, row in zip(out, rows, strict=True):
         padded[: len(row)] = row
     return torch.from_numpy(out), torch.tensor(lengths, dtype=torch.long)

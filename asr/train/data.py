@@ -22,7 +22,7 @@ from asr.data.manifest import Manifest, Utterance
 from asr.errors import AudioError, ManifestError, TrainError
 from asr.evaluate.run import evaluate
 from asr.evaluate.score import Scores
-from asr.lengths import min_frames
+from asr.lengths import min_frames, output_frames
 from asr.model.folder import find_model
 from asr.model.recognizer import Recognizer
 from asr.text import SymbolReport, Tokenizer, normalize, symbols_of
@@ -163,7 +163,8 @@ class TrainingData:
         return augmentations(config.augment, RecordedNoise(recordings))
 
     def _output_frames(self, durations: np.ndarray) -> np.ndarray:
-        return self.recognizer.output_frames((durations * self.recognizer.sample_rate).astype(np.int64))
+        samples = (durations * self.recognizer.sample_rate).astype(np.int64)
+        return output_frames(samples, self.recognizer.features.config, self.recognizer.config)
 
     def compositions(self, epoch: int) -> Compositions:
         """The epoch's utterances, each at its own speed; those that CTC could not learn are left out.
@@ -282,15 +283,14 @@ class DevelopmentData:
 
 
 def make_tokenizer(config: Config, train: Subset) -> Tokenizer:
-    joined = (
-        [" "] if config.text.tokens == "characters" and config.compose.max_recordings > 1 else []
-    )  # joining adds spaces
-    return Tokenizer.build(config.text.tokens, [*train.symbols, *joined])
+    composed = config.text.tokens == "characters" and config.compose.max_recordings > 1
+    spaces = [" "] if composed else []  # between the texts of a composition
+    return Tokenizer.build(config.text.tokens, [*train.symbols, *spaces])
 
 
 def symbol_warnings(tokenizer: Tokenizer, subsets: dict[str, Subset]) -> list[str]:
     """Symbols without a token and numerals, per subset, for people."""
-    out = []
+    out: list[str] = []
     for name, subset in subsets.items():
         report = SymbolReport()
         for symbol, count in subset.symbols.items():

@@ -76,8 +76,8 @@ class RunLog:
         try:
             self._file.write(_line(record))
             self._file.flush()
-            for name, value in values.items() if self._events is not None else ():
-                if isinstance(value, (int, float)) and name != "epoch":
+            for name, value in values.items():
+                if self._events is not None and isinstance(value, (int, float)) and name != "epoch":
                     self._events.add_scalar(f"{kind}/{name}", value, step)
             if kind == "epoch":
                 write_report(self.folder)

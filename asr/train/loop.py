@@ -46,9 +46,14 @@ class Data(Protocol):
     checkpoint. max_unreadable: so many utterances of an epoch may be missing, more end the training.
     """
 
-    identity: dict[str, Any]
-    about: dict[str, Any]
-    max_unreadable: int
+    @property
+    def identity(self) -> dict[str, Any]: ...
+
+    @property
+    def about(self) -> dict[str, Any]: ...
+
+    @property
+    def max_unreadable(self) -> int: ...
 
     def batches(self, epoch: int, first: int) -> tuple[int, Iterator[Batch]]:
         """The number of batches in an epoch, and those from number `first` on: always the same ones."""

@@ -23,8 +23,10 @@ if TYPE_CHECKING:
     from asr.train.state import TrainingState
 
 # What is measured of a step and summed over processes; beside it: norm, steps, seconds and waited.
-SUMMED = ("loss", "utterances", "seen", "skipped", "infeasible", "blank", "symbols")
-SUMMED += ("samples", "padded", "unreadable", "cuts")
+SUMMED = (
+    *("loss", "utterances", "seen", "skipped", "infeasible", "blank", "symbols"),
+    *("samples", "padded", "unreadable", "cuts"),
+)
 
 
 class EpochMetrics:
@@ -105,7 +107,7 @@ def describe(progress: Progress, config: TrainConfig, record: dict[str, Any], le
     loss = "–" if record["loss"] is None else f"{record['loss']:.3f}"
     line = f"epoch {progress.epoch}/{config.epochs}  loss {loss}"
     rate, best = record.get(f"dev_{config.select}"), progress.best(config.select)
-    if rate is not None:
+    if rate is not None and best is not None:
         line += f"  dev {config.select.upper()} {100 * rate:.2f} % (best {100 * best:.2f} %)"
     line += f"  blank {100 * record['blank_fraction']:.0f} %  {record['audio_per_s']:.0f} × real time"
     for key, what in (("skipped_steps", "steps skipped"), ("unreadable", "unreadable"), ("cut_batches", "batches cut")):

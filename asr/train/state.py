@@ -6,10 +6,10 @@ import copy
 import logging
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import torch
 from torch import Tensor
@@ -119,7 +119,7 @@ class TrainingState:
     def count_time(self) -> None:
         self.progress.seconds = self._seconds_before + time.monotonic() - self._started
 
-    def save(self, sums: dict[str, float]) -> None:
+    def save(self, sums: Mapping[str, float]) -> None:
         """Write last.pt; what was there becomes previous.pt. sums: of the current epoch, as far as it has come."""
         self.progress.sums = dict(sums)
         if self.processes.first:
@@ -138,7 +138,7 @@ class TrainingState:
         record: dict[str, Any] = {}
         if self.validation_is_due:
             if self.processes.first:
-                candidate = self.averaged.module if self.averaged is not None else self.recognizer
+                candidate = self.recognizer if self.averaged is None else cast(Recognizer, self.averaged.module)
                 scores = data.validate(candidate.eval())
                 record = {"dev_wer": scores.wer, "dev_cer": scores.cer, "dev_errors": scores.errors}
                 self._keep_if_good(scores, {"model": candidate.state_dict(), "dev": rates(scores), **self.always})

@@ -32,6 +32,6 @@ def set_precision(precision: str) -> None:
     and that is where rounding shows. bf16 casts only the recurrent layers, see RecurrentLayer.
     """
     inner = "ieee" if precision == "fp32" else "tf32"
-    torch.backends.cudnn.conv.fp32_precision = inner
+    torch.backends.cudnn.conv.fp32_precision = inner  # type: ignore[attr-defined]
     torch.backends.cudnn.rnn.fp32_precision = inner
-    torch.backends.cuda.matmul.fp32_precision = "ieee"
+    torch.backends.cuda.matmul.fp32_precision = "ieee"  # type: ignore[attr-defined]

@@ -29,13 +29,13 @@ def jit(function: Callable[..., Any], **options: Any) -> Any:
     folder = cache_folder()
     if folder is None:
         return numba.njit(nogil=True, **options)(function)
-    usual, numba.config.CACHE_DIR = numba.config.CACHE_DIR, str(folder)
+    usual, numba.config.CACHE_DIR = numba.config.CACHE_DIR, str(folder)  # type: ignore[attr-defined]
     try:
         return numba.njit(nogil=True, cache=True, **options)(function)
     except RuntimeError:  # numba's word for a folder in which it cannot write
         return numba.njit(nogil=True, **options)(function)
     finally:
-        numba.config.CACHE_DIR = usual
+        numba.config.CACHE_DIR = usual  # type: ignore[attr-defined]
 
 
 def bare(function: Callable[..., Any]) -> Any:

@@ -1,5 +1,7 @@
 """One step's gradient: of several batches, and of pieces of one that does not fit into memory."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 from helpers.toys import FRAMES, batch, make_recognizer, real_loss, records, run
@@ -18,7 +20,8 @@ def recognizer():
 
 def joined(*batches):
     """One batch of the utterances of several."""
-    tensors = [torch.cat(pair) for pair in list(zip(*batches, strict=True))[1:5]]
+    names = ("waveforms", "waveform_lengths", "tokens", "token_lengths")
+    tensors = [torch.cat([getattr(batch, name) for batch in batches]) for name in names]
     return Batch(list(range(len(tensors[0]))), *tensors)
 
 
@@ -90,7 +93,7 @@ def test_one_utterance_that_does_not_fit_ends_the_training(recognizer):
 def test_halves_are_short_and_long_and_lose_nothing():
     whole = batch(3, 5)
     lengths = torch.tensor([5000, 8000, 3000, 4000, 6000])
-    first, second = halves(whole._replace(waveform_lengths=lengths))
+    first, second = halves(replace(whole, waveform_lengths=lengths))
     assert (first.indices, second.indices) == ([2, 3], [0, 4, 1])
     assert (first.waveforms.shape, second.waveforms.shape) == ((2, 4000), (3, FRAMES))
     assert torch.equal(second.waveforms[2], whole.waveforms[1])
