@@ -1,6 +1,6 @@
-# For the scripts of recipes, which source it: reads what was given, and holds the steps that they are made of.
+# Sourced by the scripts of all recipes: reads their arguments and environment, and defines the steps they share.
 # Sets recipe (its folder), name, data, run, device, settings (key=value of trainings), options (of asr data prepare).
-unset CDPATH  # with it cd prints, and goes elsewhere
+unset CDPATH  # it makes cd print, and go elsewhere
 command -v asr >/dev/null || { echo "error: no asr command; activate its environment first: source .venv/bin/activate" >&2; exit 1; }
 case " $* " in *" run="*) echo "error: with a recipe the run folder is RUN=DIR before the command, not run=DIR" >&2; exit 2 ;; esac
 recipe=$(cd "$(dirname "${BASH_SOURCE[1]}")" && pwd)
@@ -13,16 +13,16 @@ options=(--data "$data")
 [ -z "${CORPUS:-}" ] || options+=(--from "$CORPUS")
 [ "${VERIFY:-1}" != 0 ] || options+=(--no-verify)
 
-finished() { # RUN: a training that stopped after train.max_minutes has nothing to evaluate yet
+finished() { # RUN: a training that stopped at train.max_minutes has no model to evaluate yet
     [ -f "$1/model/config.json" ] || exit 0
 }
 
-train() { # CONFIG TRAIN DEV: with manifests of this corpus, by name
+train() { # CONFIG TRAIN DEV: names of a config and of two manifests
     asr train "$recipe/$1" run="$run" data.train="$data/$name/$2.jsonl" data.dev="$data/$name/$3.jsonl" \
         ${settings[@]+"${settings[@]}"}
     finished "$run"
 }
 
-evaluate() { # MANIFEST FOLDER [--expect WER]: by name, results below the run folder
+evaluate() { # MANIFEST FOLDER [--expect WER]: a manifest's name, a folder in the run folder
     asr evaluate --model "$run" "$data/$name/$1.jsonl" --device "$device" --output-dir "$run/$2" "${@:3}"
 }

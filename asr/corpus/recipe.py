@@ -30,10 +30,12 @@ README = """# {name}
 
 What is spoken, by whom, under which license, and where it comes from.
 
-    bash recipes/{name}/run.sh
+```sh
+bash recipes/{name}/run.sh
+```
 
 downloads, prepares, trains with [{name}.yaml]({name}.yaml) and prints the WER of the test part: … % (… to …) on …, in …
-minutes. Environment variables are those of [all recipes](../../README.md#run-a-recipe).
+minutes. Settings and environment variables are those of [all recipes](../../docs/recipes.md).
 
 ## Parts
 

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# The aishell recipe: download, prepare, train, evaluate. What is already done is skipped.
+# The aishell recipe: download, prepare, train, evaluate. Steps that are already done are skipped.
 #
 #     bash recipes/aishell/run.sh [key=value ...]          # model.cell=gru, train.seed=1, device=cpu …
 #     MIRROR=folder-or-url DATA=data RUN=runs/aishell VERIFY=1 bash recipes/aishell/run.sh

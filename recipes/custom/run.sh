@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# The custom recipe: read your folder, check, train, evaluate. What is already done is skipped.
+# The custom recipe: read your folder, check, train, evaluate. Steps that are already done are skipped.
 #
 #     CORPUS=~/recordings bash recipes/custom/run.sh [key=value ...]          # model.cell=gru, train.epochs=60 …
 #     CORPUS=folder DATA=data RUN=runs/custom bash recipes/custom/run.sh

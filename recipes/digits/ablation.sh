@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# What each ingredient of the base of the built-in model buys: short trainings without it, tested on strings of the
-# six speakers and of synthesizers that none of them heard. Run pretrained.sh before; 35 minutes on a CPU core.
+# What each ingredient of the built-in model's base contributes: short trainings without it, tested on strings of the
+# six speakers and of synthesizers that are new to all of them. Run pretrained.sh first; 35 minutes on a CPU core.
 #
 #     bash recipes/digits/ablation.sh [key=value ...]      # train.epochs=8, train.seed=1 …
 #     DATA=data RUN=runs/digits-pretrained bash recipes/digits/ablation.sh

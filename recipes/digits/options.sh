@@ -1,5 +1,5 @@
-# For run.sh and pretrained.sh, which source it: what every recipe is given, and heldout=SPEAKER.
-# Sets speaker, and what ../options.sh sets; settings are those without heldout=.
+# Sourced by run.sh and pretrained.sh: reads heldout=SPEAKER in addition to what ../options.sh reads.
+# Sets speaker, and what ../options.sh sets; settings does not contain heldout=.
 source "$(dirname "${BASH_SOURCE[0]}")/../options.sh"
 
 speaker='' settings=()

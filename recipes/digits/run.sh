@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
-# The digits recipe: download, prepare, train, evaluate. What is already done is skipped.
+# The digits recipe: download, prepare, train, evaluate. Steps that are already done are skipped.
 #
 #     bash recipes/digits/run.sh [key=value ...]              # model.cell=gru, train.seed=1, device=cpu …
-#     bash recipes/digits/run.sh heldout=theo [key=value ...] # without one speaker, tested on that one
+#     bash recipes/digits/run.sh heldout=theo [key=value ...] # without one speaker, tested on that speaker
 #     MIRROR=folder-or-url DATA=data RUN=runs/digits VERIFY=1 bash recipes/digits/run.sh
 set -euo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/options.sh"

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# The librispeech recipe: download, prepare, train, evaluate. What is already done is skipped.
+# The librispeech recipe: download, prepare, train, evaluate. Steps that are already done are skipped.
 #
 #     bash recipes/librispeech/run.sh [hours=960] [key=value ...]     # 100 hours, or 960; model.cell=gru, device=cuda …
 #     MIRROR=folder-or-url DATA=data RUN=runs/librispeech VERIFY=1 bash recipes/librispeech/run.sh

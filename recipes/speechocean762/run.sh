@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# The speechocean762 recipe: download, prepare, train, evaluate. What is already done is skipped.
+# The speechocean762 recipe: download, prepare, train, evaluate. Steps that are already done are skipped.
 #
 #     bash recipes/speechocean762/run.sh [key=value ...]          # model.cell=gru, train.seed=1, device=cpu …
 #     MIRROR=folder-or-url DATA=data RUN=runs/speechocean762 VERIFY=1 bash recipes/speechocean762/run.sh

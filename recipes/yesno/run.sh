@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# The yesno recipe: download, prepare, train, evaluate. What is already done is skipped.
+# The yesno recipe: download, prepare, train, evaluate. Steps that are already done are skipped.
 #
 #     bash recipes/yesno/run.sh [key=value ...]          # model.cell=gru, train.seed=1, device=cpu …
 #     MIRROR=folder-or-url DATA=data RUN=runs/yesno VERIFY=1 bash recipes/yesno/run.sh
