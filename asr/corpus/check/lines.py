@@ -14,7 +14,7 @@ import numpy as np
 from asr.audio import AudioInfo, audio_info, read_audio
 from asr.config import Config, FeatureConfig, ModelConfig
 from asr.data.manifest import line_id, read_lines
-from asr.errors import AudioError, ManifestError
+from asr.errors import AudioError, AudioFault, ManifestError
 from asr.lengths import min_frames, output_frames
 from asr.text import Tokenizer, normalize
 from asr.util.threads import map_ahead
@@ -27,14 +27,6 @@ MP3_TOLERANCE_S = 0.1
 MAX_READ_S = 600.0
 # Of full scale, ±1: decoders of mp3 and opus round the flat tops of clipped audio a little.
 FULL_SCALE = 0.999
-
-MISSING, UNREADABLE, SHORT, EMPTY, NOT_FINITE = (
-    "missing audio",
-    "unreadable audio",
-    "audio shorter than its line says",
-    "audio without samples",
-    "NaN or infinite samples",
-)
 
 
 @dataclass(frozen=True)
@@ -72,12 +64,12 @@ class CheckSettings:
 
 @dataclass(slots=True)
 class Sound:
-    """An utterance's decoded audio. fault: the name of what is wrong with it, and detail about that; else
+    """An utterance's decoded audio. fault: what is wrong with it, and detail about that; else
     file_s: seconds of the whole file; lacking_s: by how many it ends before its line says; peak: the largest of
     |samples|; mean: their mean, of full scale 1; clipped: share of samples in runs of three or more at full scale;
     key: a hash of the samples, 0 where all are the same."""
 
-    fault: str = ""
+    fault: AudioFault | None = None
     detail: str = ""
     sample_rate: int = 0
     channels: int = 0
@@ -156,25 +148,22 @@ def with_sound(stream: Iterable[LineInfo], workers: int) -> Iterator[LineInfo]:
 def listen(facts: LineInfo) -> Sound:
     """Read an utterance's audio at its own rate. What is wrong with it is told, not raised."""
     path = facts.audio
-    if not os.path.exists(path):
-        return Sound(MISSING, facts.line["audio"])
+    if not os.path.exists(path):  # nor is a link to nothing a file
+        return Sound(AudioFault.MISSING, facts.line["audio"])
     try:
         info = audio_info(path)
         if info.frames == 0:
-            return Sound(EMPTY, facts.line["audio"])
+            return Sound(AudioFault.EMPTY, facts.line["audio"])
         lacking = facts.start + facts.duration - info.duration
         if lacking > TOLERANCE_S:
-            return Sound(SHORT, f"ends at {info.duration:.3f} s, {lacking:.3f} s too early")
+            return Sound(AudioFault.TOO_SHORT, f"ends at {info.duration:.3f} s, {lacking:.3f} s too early")
         duration = min(facts.duration, MAX_READ_S)
         audio = read_audio(path, start=facts.start, duration=duration, channel=facts.line.get("channel"))
     except AudioError as error:
-        message = str(error).removeprefix(f"{path}: ")
-        if message == "holds no samples":
-            return Sound(EMPTY, f"{facts.duration:g} s at {facts.start:g} s")
-        return Sound(NOT_FINITE if message.startswith("sample ") and "NaN" in message else UNREADABLE, message)
+        return Sound(error.fault, str(error).removeprefix(f"{path}: "))
     lacking = duration - audio.duration
     if lacking > MP3_TOLERANCE_S:  # only the header of an mp3 could promise what is not there
-        return Sound(SHORT, f"ends at {facts.start + audio.duration:.3f} s, {lacking:.3f} s too early")
+        return Sound(AudioFault.TOO_SHORT, f"ends at {facts.start + audio.duration:.3f} s, {lacking:.3f} s too early")
     return _measure(audio.samples, info, max(lacking, 0.0))
 
 
@@ -190,4 +179,4 @@ def _measure(samples: np.ndarray, info: AudioInfo, lacking_s: float) -> Sound:
     digest = blake2b(samples.tobytes(), digest_size=8).digest()
     key = int.from_bytes(digest, "little", signed=True) if low < high else 0
     mean = float(samples.mean())
-    return Sound("", "", info.sample_rate, info.channels, info.duration, lacking_s, peak, mean, clipped, key)
+    return Sound(None, "", info.sample_rate, info.channels, info.duration, lacking_s, peak, mean, clipped, key)

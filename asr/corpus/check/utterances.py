@@ -13,7 +13,8 @@ from collections.abc import Callable
 import numpy as np
 
 from asr.corpus.check.findings import ERROR, WARNING, WORST, Finding, of_utterances
-from asr.corpus.check.lines import EMPTY, MISSING, NOT_FINITE, SHORT, UNREADABLE, CheckSettings, LineInfo, Sound
+from asr.corpus.check.lines import CheckSettings, LineInfo, Sound
+from asr.errors import AudioFault
 
 # Of full scale. Soft but usable speech reaches 0.01; below 0.0056 (-45 dB) are recordings of nothing.
 QUIET_PEAK = 0.0056
@@ -88,11 +89,11 @@ def missing_speaker(facts: LineInfo, rules: CheckSettings) -> Value:
     return (0, "") if facts.line and "speaker" not in facts.line else None
 
 
-def fault(name: str) -> Test:
+def fault(kind: AudioFault) -> Test:
     """Whether this is what kept the audio from being read."""
 
     def test(facts: LineInfo, rules: CheckSettings) -> Value:
-        return (0, facts.sound.detail) if facts.sound is not None and facts.sound.fault == name else None
+        return (0, facts.sound.detail) if facts.sound is not None and facts.sound.fault is kind else None
 
     return test
 
@@ -139,11 +140,26 @@ CHECKS: tuple[tuple[str, str, str, Test], ...] = (
         too_few_at_the_fastest,
     ),
     ("unknown symbol", ERROR, "spell it with the model's tokens", unknown),
-    (MISSING, ERROR, "audio is relative to the manifest's folder; get the files again", fault(MISSING)),
-    (UNREADABLE, ERROR, "get the file again, or convert it to flac or wav", fault(UNREADABLE)),
-    (SHORT, ERROR, "correct start and duration, or get the file again", fault(SHORT)),
-    (EMPTY, ERROR, "leave it out", fault(EMPTY)),
-    (NOT_FINITE, ERROR, "write the file again from its source", fault(NOT_FINITE)),
+    (
+        AudioFault.MISSING.value,
+        ERROR,
+        "audio is relative to the manifest's folder; get the files again",
+        fault(AudioFault.MISSING),
+    ),
+    (
+        AudioFault.UNREADABLE.value,
+        ERROR,
+        "get the file again, or convert it to flac or wav",
+        fault(AudioFault.UNREADABLE),
+    ),
+    (
+        AudioFault.TOO_SHORT.value,
+        ERROR,
+        "correct start and duration, or get the file again",
+        fault(AudioFault.TOO_SHORT),
+    ),
+    (AudioFault.EMPTY.value, ERROR, "leave it out", fault(AudioFault.EMPTY)),
+    (AudioFault.NOT_FINITE.value, ERROR, "write the file again from its source", fault(AudioFault.NOT_FINITE)),
     ("missing speaker", WARNING, "without, parts cannot be kept apart by speaker", missing_speaker),
     ("near silence", WARNING, "hear whether anything is said", quiet),
     ("clipping", WARNING, "record at a lower level, or get the original", clipped),

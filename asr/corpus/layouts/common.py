@@ -9,7 +9,6 @@ import unicodedata
 import zlib
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from dataclasses import replace
 from itertools import islice, product
 from pathlib import Path
@@ -17,7 +16,7 @@ from typing import Any, NoReturn
 
 from asr.audio import AUDIO_SUFFIXES, audio_info
 from asr.data.manifest import Utterance, default_id
-from asr.errors import AsrError, AudioError, ManifestError
+from asr.errors import AsrError, AudioError, AudioFault, ManifestError, error_context
 from asr.util.files import require_file
 
 Say = Callable[[str], None]  # takes what people should know about how a corpus was read
@@ -78,7 +77,7 @@ class AudioFinder:
                 self._folders.sort(key=lambda other: other is not folder)  # the rest is most likely there too
                 return Path(found)
         places = "" if os.path.isabs(name) else f" in {_either([str(folder) for folder in self._folders])}"
-        raise AudioError(f"{name!r}: no such audio file{places}, with this extension or another")
+        raise AudioError(f"{name!r}: no such audio file{places}, with this extension or another", AudioFault.MISSING)
 
     def _in(self, path: str) -> str | None:
         folder, name = os.path.split(path)
@@ -126,15 +125,6 @@ def seconds(value: object, what: str) -> float:
     return number
 
 
-@contextmanager
-def at(place: str) -> Iterator[None]:
-    """Errors of what is done here begin with the place, unless that is empty."""
-    try:
-        yield
-    except AsrError as error:
-        raise type(error)(f"{place}: {error}" if place else str(error)) from None
-
-
 def made(rows: Iterable[tuple[str, Any]], make: Callable[[Any], Utterance], failed: Failed) -> Iterator[Utterance]:
     """An utterance of every row, which comes with its place for errors. Those of UNKNOWN duration get the one that the
     header of their audio tells."""
@@ -142,10 +132,12 @@ def made(rows: Iterable[tuple[str, Any]], make: Callable[[Any], Utterance], fail
     def parsed() -> Iterator[Utterance]:
         for place, row in rows:
             try:
-                with at(place):
-                    yield make(row)
+                with error_context(place):
+                    utterance = make(row)
             except AsrError as error:
                 failed(error)
+            else:
+                yield utterance
 
     def measured(utterance: Utterance) -> Utterance | AsrError:
         try:
@@ -155,7 +147,8 @@ def made(rows: Iterable[tuple[str, Any]], make: Callable[[Any], Utterance], fail
         if utterance.start >= end:
             return AudioError(
                 f"{utterance.audio}: utterance {utterance.id} starts at {utterance.start:g} s, but the file ends at"
-                f" {end:.3f} s"
+                f" {end:.3f} s",
+                AudioFault.TOO_SHORT,
             )
         return replace(utterance, duration=round(end - utterance.start, 6))
 

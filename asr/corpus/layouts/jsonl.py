@@ -14,7 +14,6 @@ from asr.corpus.layouts.common import (
     AudioFinder,
     Failed,
     Say,
-    at,
     ignore,
     made,
     path_id,
@@ -23,7 +22,7 @@ from asr.corpus.layouts.common import (
     text_lines,
 )
 from asr.data.manifest import Utterance
-from asr.errors import ManifestError
+from asr.errors import ManifestError, error_context
 
 OURS = {field.name for field in fields(Utterance)}  # keys that mean something else in a manifest
 # Other names that lines give to what a manifest calls so.
@@ -82,7 +81,7 @@ def read_lhotse(path: Path, say: Say = ignore, failed: Failed = refuse) -> Itera
     find = AudioFinder(home, *home.parents)
     known: dict[str, tuple[str, list[int]]] = {}
     for place, line in _objects(recordings):
-        with at(place):
+        with error_context(place):
             known[str(line.get("id"))] = _recording(line)
     used = set()
 

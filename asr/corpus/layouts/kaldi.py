@@ -8,9 +8,9 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from asr.corpus.layouts.common import UNKNOWN, AudioFinder, Failed, Say, at, ignore, made, refuse, seconds, text_lines
+from asr.corpus.layouts.common import UNKNOWN, AudioFinder, Failed, Say, ignore, made, refuse, seconds, text_lines
 from asr.data.manifest import Utterance
-from asr.errors import ManifestError
+from asr.errors import ManifestError, error_context
 from asr.util.format import plural
 
 
@@ -58,7 +58,7 @@ def _table(path: Path, parse: Callable[[str], Any] = str, needed: bool = False) 
     table: dict[str, Any] = {}
     for number, line in text_lines(path) if needed or path.exists() else ():
         name, *rest = line.split(maxsplit=1)
-        with at(f"{path}, line {number}"):
+        with error_context(f"{path}, line {number}"):
             if name in table:
                 raise ManifestError(f"'{name}' was there before; each id may stand once")
             table[name] = parse("".join(rest).strip())
