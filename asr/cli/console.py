@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import re
 import sys
@@ -28,6 +29,22 @@ Result = AsrError | tuple[Path, str]  # of one recording: where to, without an e
 
 def say(line: str) -> None:
     typer.echo(line, err=True)
+
+
+class _PlainLines(logging.Handler):
+    """Messages of the library as lines on stderr, whichever stream that is when they come."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        level = "" if record.levelno < logging.WARNING else f"{record.levelname.lower()}: "
+        say(level + record.getMessage())
+
+
+def set_up_logging() -> None:
+    """Show what the library logs, from INFO on. Once is enough, more does no harm."""
+    logger = logging.getLogger("asr")
+    logger.setLevel(logging.INFO)
+    if not any(isinstance(handler, _PlainLines) for handler in logger.handlers):
+        logger.addHandler(_PlainLines())
 
 
 def watch(items: Iterable[Item], total: int | None, what: str) -> Iterable[Item]:

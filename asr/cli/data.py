@@ -53,7 +53,7 @@ def download(
     from asr.corpus.recipe import prepare as run
 
     folder = find_recipe(recipe)
-    typer.echo(run(folder, data, mirror, verify, say, split_names(parts), source or (), manifests=False))
+    typer.echo(run(folder, data, mirror, verify, split_names(parts), source or (), manifests=False))
 
 
 @app.command(
@@ -77,7 +77,7 @@ def prepare(
     from asr.corpus.recipe import find_recipe
     from asr.corpus.recipe import prepare as run
 
-    run(find_recipe(recipe), data, mirror, verify, say, split_names(parts), source or (), again)
+    run(find_recipe(recipe), data, mirror, verify, split_names(parts), source or (), again)
 
 
 def split_names(text: str) -> list[str]:
@@ -238,7 +238,7 @@ def import_corpus(
         raise typer.BadParameter(f"only for tables; {source} is read as {found}", param_hint=f"--{next(iter(options))}")
     say(f"reading {source} as {'a manifest' if found == 'nemo' else found}")
     failures = Failures()
-    reader = LAYOUTS[found][0](source, say=say, failed=failures.add, **options)
+    reader = LAYOUTS[found][0](source, failed=failures.add, **options)
     write_manifest(output, checked(watch(reader, None, "importing")))
     made = collect([output])
     utterances, texts, speakers = len(made.durations), len(made.lengths), len(made.speaker_s)
@@ -270,7 +270,7 @@ def export(
     if to not in EXPORTS:
         raise typer.BadParameter(f"'{to}' is none of {', '.join(EXPORTS)}", param_hint="--to")
     failures = Failures()
-    count = export_manifest(Manifest(manifest), to, output, force, say, failures.add)
+    count = export_manifest(Manifest(manifest), to, output, force, failures.add)
     typer.echo(f"{output}: {plural(count, 'utterance')}")
     failures.end()
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http.client
+import logging
 import re
 import shutil
 import socket
@@ -10,7 +11,6 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -38,7 +38,7 @@ OPENSLR = (
 )
 SUFFIXES = (".tar.gz", ".tar.bz2", ".tar.xz", ".tgz", ".tar")
 
-Say = Callable[[str], None]
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -114,7 +114,7 @@ def gigabytes(archive: Archive, mirror: str | None) -> float:
         return published
 
 
-def fetch(archive: Archive, folder: Path, mirror: str | None, verify: bool, say: Say) -> Path:
+def fetch(archive: Archive, folder: Path, mirror: str | None, verify: bool) -> Path:
     """Have the archive in `folder` and return its path; what is there and right is not fetched again. One whose path is
     absolute stays where it is.
 
@@ -130,7 +130,7 @@ def fetch(archive: Archive, folder: Path, mirror: str | None, verify: bool, say:
         if not local.is_file():
             raise DownloadError(f"{local}: not in the mirror folder; MIRROR must hold {archive.path}")
         if difference := _difference(local, archive, verify):
-            say(f"warning: {local}: {difference}; used as the mirror is a local folder")
+            logger.warning(f"{local}: {difference}; used as the mirror is a local folder")
         return local
     if target.is_file():
         if difference := _difference(target, archive, verify):
@@ -143,10 +143,10 @@ def fetch(archive: Archive, folder: Path, mirror: str | None, verify: bool, say:
     for url in urls:
         try:
             resumed = part.exists()
-            difference = _download(url, part, say) or _difference(part, archive, verify)
+            difference = _download(url, part) or _difference(part, archive, verify)
             if difference and resumed:  # the beginning may be of another file: once more, all of it
                 part.unlink()
-                difference = _download(url, part, say) or _difference(part, archive, verify)
+                difference = _download(url, part) or _difference(part, archive, verify)
             if difference:
                 part.unlink()
                 raise DownloadError(f"{url.partition('?')[0]}: {difference}; not used and deleted")
@@ -175,12 +175,12 @@ def _is_page(path: Path) -> bool:
         return file.read(512).lstrip().lower().startswith((b"<!doctype html", b"<html"))
 
 
-def _download(url: str, part: Path, say: Say) -> str | None:
+def _download(url: str, part: Path) -> str | None:
     """Fetch to `part`, going on where an earlier transfer broke off; retried with growing pauses. Returns what is wrong
     with it on the face of it."""
     shown = url.partition("?")[0]  # what follows may be a signature that is nobody's business
     have = _size(part)
-    say(f"downloading {shown}" + (f", going on after {have / 1e6:.1f} MB" if have else ""))
+    logger.info(f"downloading {shown}" + (f", going on after {have / 1e6:.1f} MB" if have else ""))
     failures = 0
     while True:
         before, asked_to_wait = _size(part), 0.0
@@ -207,7 +207,7 @@ def _download(url: str, part: Path, say: Say) -> str | None:
         failures = 1 if _size(part) > before else failures + 1
         if failures == TRIES:
             break
-        say(f"{shown}: {reason}; trying again")
+        logger.info(f"{shown}: {reason}; trying again")
         time.sleep(max(PAUSE_S * 2 ** (failures - 1), asked_to_wait))
     kept = "; what was received is kept, the same command goes on from there" if _size(part) else ""
     raise DownloadError(f"{shown}: {reason} ({TRIES} tries){kept}")

@@ -6,10 +6,11 @@ import fnmatch
 import hashlib
 import importlib.util
 import json
+import logging
 import re
 import shutil
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -22,7 +23,7 @@ from asr.errors import AsrError, DownloadError, ManifestError
 from asr.util.files import folder_lock
 from asr.util.format import as_time, plural
 
-Say = Callable[[str], None]
+logger = logging.getLogger(__name__)
 
 PREPARED = "prepared.json"
 TEMPLATE = "custom"
@@ -56,7 +57,6 @@ def prepare(
     data: Path,
     mirror: str | None,
     verify: bool,
-    say: Say,
     parts: Sequence[str] = (),
     sources: Sequence[str] = (),
     again: bool = False,
@@ -79,7 +79,7 @@ def prepare(
     given = [_identity(source) for source in sources]
     chosen = [] if sources else _choose(module.ARCHIVES, parts)
     busy = DownloadError(f"{home}: another process is preparing it; wait for that one")
-    with folder_lock(home, busy, say):
+    with folder_lock(home, busy):
         stamp = _stamp(home)
         if (
             manifests
@@ -89,9 +89,9 @@ def prepare(
             and all(fnmatch.filter(stamp.get("archives", [archive.name]), archive.name) for archive in chosen)
             and all((home / f"{part}.jsonl").is_file() for part in stamp["parts"])
         ):
-            say(f"{home}: already prepared")
+            logger.info(f"{home}: already prepared")
             return home
-        corpus = _have(chosen, sources, home, mirror, verify, say)
+        corpus = _have(chosen, sources, home, mirror, verify)
         if not manifests:
             return corpus
         (home / PREPARED).unlink(missing_ok=True)  # from here on the manifests are neither the old nor the new
@@ -101,19 +101,17 @@ def prepare(
         for part in set(stamp.get("parts", [])) - set(found):
             (home / f"{part}.jsonl").unlink(missing_ok=True)
         for part, (count, seconds) in found.items():
-            say(f"{home / part}.jsonl: {plural(count, 'utterance')}, {as_time(seconds)}")
+            logger.info(f"{home / part}.jsonl: {plural(count, 'utterance')}, {as_time(seconds)}")
         for use in ("train", "dev", "test"):
             if not any(part.startswith(use) for part in found):
-                say(f"warning: {home}: nothing for {use} in what is there")
+                logger.warning(f"{home}: nothing for {use} in what is there")
         unpacked = sorted(folder.name for folder in corpus.glob("*")) if not sources else []
         stamp = {"prepare.py": written, "parts": list(found), "archives": unpacked, "from": given}
         (home / PREPARED).write_text(json.dumps(stamp), encoding="utf-8")
     return home
 
 
-def _have(
-    archives: list[Archive], sources: Sequence[str], home: Path, mirror: str | None, verify: bool, say: Say
-) -> Path:
+def _have(archives: list[Archive], sources: Sequence[str], home: Path, mirror: str | None, verify: bool) -> Path:
     """The corpus's folder, with everything in it that was asked for."""
     if any(Path(source).is_dir() or _is_list(source) for source in sources):
         if len(sources) > 1:
@@ -135,14 +133,14 @@ def _have(
     missing = [archive for archive in archives if not (corpus / archive.name).is_dir()]
     for archive in archives:
         if archive not in missing:
-            say(f"{corpus / archive.name}: already there")
+            logger.info(f"{corpus / archive.name}: already there")
     _refuse_a_full_disk(missing, home, mirror)
     for unfinished in corpus.glob("*.part"):  # of an extraction that was interrupted: no part of the corpus
         shutil.rmtree(unfinished)
     # All before the first is unpacked: what is missing is known early.
-    paths = [fetch(archive, home / "archives", mirror, verify, say) for archive in missing]
+    paths = [fetch(archive, home / "archives", mirror, verify) for archive in missing]
     for archive, path in zip(missing, paths, strict=True):
-        say(f"unpacking {path}")
+        logger.info(f"unpacking {path}")
         unpack(path, corpus / archive.name)
     return corpus
 

@@ -111,7 +111,7 @@ def _train(config: Config, processes: Processes, say: Say) -> str:
         f"{run}: another training is running in it; wait for it, or choose another run folder"
         " (run=DIR, or RUN=DIR before a recipe's command)"
     )
-    with folder_lock(run, busy, say) if processes.first else nullcontext():
+    with folder_lock(run, busy) if processes.first else nullcontext():
         if processes.first:
             as_begun(config)  # once more: another training may have begun and stopped meanwhile
             if not (run / "config.yaml").exists():

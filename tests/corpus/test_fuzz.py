@@ -113,10 +113,6 @@ class Outcomes:
         assert "\n" not in str(error), repr(error)[:200]
 
 
-def ignore(*_) -> None:
-    pass
-
-
 def read_corpus(kind: str, place: Path, outcomes: Outcomes) -> None:
     """The readers of a corpus, its recipe, and all that is done with the manifest."""
     corpus, target = place / "corpus", place / "target"
@@ -132,7 +128,7 @@ def read_corpus(kind: str, place: Path, outcomes: Outcomes) -> None:
         if found is not None:
             outcomes.of(write_manifest, target / "all.jsonl", checked(found))
     recipe = RECIPES / RECIPE.get(kind, "custom")
-    outcomes.of(prepare, recipe, target / "data", None, True, ignore, sources=[str(corpus)])
+    outcomes.of(prepare, recipe, target / "data", None, True, sources=[str(corpus)])
     if (target / "all.jsonl").exists():
         use_manifest(target / "all.jsonl", target, outcomes)
 
@@ -150,7 +146,7 @@ def use_manifest(path: Path, target: Path, outcomes: Outcomes) -> None:
     if manifest is not None:
         assert len(list(manifest)) == len(manifest)
         for to in EXPORTS:
-            outcomes.of(export_manifest, manifest, to, target / to, True, ignore, outcomes.refused)
+            outcomes.of(export_manifest, manifest, to, target / to, True, outcomes.refused)
     report = outcomes.of(run.check, [path], CheckSettings.of_config(Config()), workers=1)
     if report is not None:
         outcomes.of(run.fix, [path], report.dropped, target / "fixed.jsonl")

@@ -1,5 +1,5 @@
-"""Corpora as others lay them out -> utterances. Each reader takes a path, `say` for what people should know, and
-`failed` for what is wrong with an utterance that is left out; without `failed` the first such error is raised."""
+"""Corpora as others lay them out -> utterances. Each reader takes a path and `failed`, which is told what is wrong with
+an utterance that is left out; without it the first such error is raised."""
 
 from asr.corpus.layouts.common import checked, text_lines
 from asr.corpus.layouts.detect import LAYOUTS, detect_layout

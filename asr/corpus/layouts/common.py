@@ -19,16 +19,11 @@ from asr.data.manifest import Utterance, default_id
 from asr.errors import AsrError, AudioError, AudioFault, ManifestError, error_context
 from asr.util.files import require_file
 
-Say = Callable[[str], None]  # takes what people should know about how a corpus was read
 Failed = Callable[[AsrError], None]  # takes what is wrong with an utterance that is left out
 
 UNKNOWN = math.nan  # a duration to be read from the audio: from the utterance's start to the end of the file
 THREADS = min(4, os.cpu_count() or 1)  # header reads wait for disks
 CHUNK = 256
-
-
-def ignore(_: str) -> None:
-    """The Say of callers that have nobody to tell."""
 
 
 def refuse(error: AsrError) -> NoReturn:

@@ -14,7 +14,7 @@ from asr.data.manifest import Utterance
 from asr.errors import ManifestError
 from asr.util.files import walk
 
-Reader = Callable[..., Iterator[Utterance]]  # reader(path, say=…, failed=…)
+Reader = Callable[..., Iterator[Utterance]]  # reader(path, failed=…)
 
 # Name -> reader and what marks the layout.
 LAYOUTS: dict[str, tuple[Reader, str]] = {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 from collections.abc import Iterator
 from dataclasses import fields
@@ -13,8 +14,6 @@ from asr.corpus.layouts.common import (
     UNKNOWN,
     AudioFinder,
     Failed,
-    Say,
-    ignore,
     made,
     path_id,
     refuse,
@@ -23,6 +22,8 @@ from asr.corpus.layouts.common import (
 )
 from asr.data.manifest import Utterance
 from asr.errors import ManifestError, error_context
+
+logger = logging.getLogger(__name__)
 
 OURS = {field.name for field in fields(Utterance)}  # keys that mean something else in a manifest
 # Other names that lines give to what a manifest calls so.
@@ -33,7 +34,7 @@ NEMO = {
 }
 
 
-def read_nemo(path: Path, say: Say = ignore, failed: Failed = refuse) -> Iterator[Utterance]:
+def read_nemo(path: Path, failed: Failed = refuse) -> Iterator[Utterance]:
     """A NeMo manifest, or any JSON Lines with `audio_filepath` or `audio`, `text` and perhaps `offset`, `duration`,
     `speaker`, `lang`, `id`. Paths are relative to the manifest. A duration that is not there is read from the audio.
 
@@ -69,7 +70,7 @@ def _nemo_utterance(line: dict[str, Any], find: AudioFinder, root: Path) -> Utte
     )
 
 
-def read_lhotse(path: Path, say: Say = ignore, failed: Failed = refuse) -> Iterator[Utterance]:
+def read_lhotse(path: Path, failed: Failed = refuse) -> Iterator[Utterance]:
     """lhotse's `recordings.jsonl.gz` and `supervisions.jsonl.gz`, gzipped or not: one utterance a supervision.
 
     path: the folder that holds both, or one of the two if their names differ by that word alone. Paths of audio are
@@ -95,7 +96,7 @@ def read_lhotse(path: Path, say: Say = ignore, failed: Failed = refuse) -> Itera
 
     yield from made(_objects(supervisions), make, failed)
     if unused := [name for name in known if name not in used]:
-        say(f"recordings without supervision: {len(unused)}, such as {unused[0]}")
+        logger.info(f"recordings without supervision: {len(unused)}, such as {unused[0]}")
 
 
 def lhotse_pairs(folder: Path) -> list[tuple[Path, Path]]:

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from asr.corpus.layouts.common import UNKNOWN, AudioFinder, Failed, Say, ignore, made, refuse, seconds, text_lines
+from asr.corpus.layouts.common import UNKNOWN, AudioFinder, Failed, made, refuse, seconds, text_lines
 from asr.data.manifest import Utterance
 from asr.errors import ManifestError, error_context
 from asr.util.format import plural
 
+logger = logging.getLogger(__name__)
 
-def read_kaldi(folder: Path, say: Say = ignore, failed: Failed = refuse) -> Iterator[Utterance]:
+
+def read_kaldi(folder: Path, failed: Failed = refuse) -> Iterator[Utterance]:
     """The utterances of a Kaldi data folder. Needed: wav.scp; read if there: text, segments, utt2spk, utt2lang,
     reco2file_and_channel (channels A and B, or 1, 2 …).
 
@@ -31,7 +34,7 @@ def read_kaldi(folder: Path, say: Say = ignore, failed: Failed = refuse) -> Iter
     find = AudioFinder(home, *home.parents)
     missing = [name for name in segments or recordings if name not in texts] if texts else []
     if missing:
-        say(f"{home / 'text'}: no line for {plural(len(missing), 'utterance')}, such as {missing[0]}; left out")
+        logger.info(f"{home / 'text'}: no line for {plural(len(missing), 'utterance')}, such as {missing[0]}; left out")
 
     def make(name: str) -> Utterance:
         recording, start, duration = segments.get(name, (name, 0.0, UNKNOWN))

@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Iterator
 from pathlib import Path
 
 from asr.audio import find_audio
-from asr.corpus.layouts.common import UNKNOWN, AudioFinder, Failed, Say, ignore, made, path_id, refuse, text_lines
+from asr.corpus.layouts.common import UNKNOWN, AudioFinder, Failed, made, path_id, refuse, text_lines
 from asr.data.manifest import Utterance
 from asr.errors import ManifestError
 from asr.util.files import walk
 
+logger = logging.getLogger(__name__)
 
-def read_folder(folder: Path, say: Say = ignore, failed: Failed = refuse) -> Iterator[Utterance]:
+
+def read_folder(folder: Path, failed: Failed = refuse) -> Iterator[Utterance]:
     """Audio files and, beside each, a text file of the same name: `anna/1.wav`, `anna/1.txt`; searched recursively.
 
-    Where the audio lies in several sub-folders, these are the speakers. The id is the path: `anna-1`. say is told of
-    audio without text and of text without audio. Raises ManifestError when nothing belongs together.
+    Where the audio lies in several sub-folders, these are the speakers. The id is the path: `anna-1`. Audio
+    without text and text without audio are logged. Raises ManifestError when nothing belongs together.
     """
     folder = Path(folder)
     audio: dict[Path, Path] = {}
@@ -30,13 +33,13 @@ def read_folder(folder: Path, say: Say = ignore, failed: Failed = refuse) -> Ite
     if not pairs:
         first = next(iter(audio.values()))
         raise ManifestError(f"{folder}: no audio has a text beside it; {first.name} needs {first.stem}.txt")
-    _tell(say, [audio[stem] for stem in audio if stem not in texts], "audio without a text beside it")
-    _tell(say, [texts[stem] for stem in texts if stem not in audio], "text without audio beside it")
-    _tell(say, doubled, "left out, as the same name is there with another extension")
+    _tell([audio[stem] for stem in audio if stem not in texts], "audio without a text beside it")
+    _tell([texts[stem] for stem in texts if stem not in audio], "text without audio beside it")
+    _tell(doubled, "left out, as the same name is there with another extension")
     root = Path(os.path.commonpath([path.parent for path, _ in pairs]))
     speakers = {_speaker(path, root) for path, _ in pairs} - {None}
     if speakers:
-        say(f"speakers are the {len(speakers)} sub-folders of {root}, such as {min(speakers)}")
+        logger.info(f"speakers are the {len(speakers)} sub-folders of {root}, such as {min(speakers)}")
 
     def make(pair: tuple[Path, Path]) -> Utterance:
         recording, text = pair
@@ -52,7 +55,7 @@ def _speaker(audio: Path, root: Path) -> str | None:
     return below[0] if len(below) > 1 else None
 
 
-def read_audio_alone(folder: Path, say: Say = ignore, failed: Failed = refuse) -> Iterator[Utterance]:
+def read_audio_alone(folder: Path, failed: Failed = refuse) -> Iterator[Utterance]:
     """Every audio file below a folder, without texts: recordings to be transcribed, or noise. The id is the path, as of
     `read_folder`. Raises AudioError when there is none.
     """
@@ -61,12 +64,12 @@ def read_audio_alone(folder: Path, say: Say = ignore, failed: Failed = refuse) -
     return made(recordings, lambda audio: Utterance(path_id(audio, folder), audio, UNKNOWN), failed)
 
 
-def _tell(say: Say, paths: list[Path], what: str) -> None:
+def _tell(paths: list[Path], what: str) -> None:
     if paths:
-        say(f"{what}: {len(paths)}, such as {paths[0]}")
+        logger.info(f"{what}: {len(paths)}, such as {paths[0]}")
 
 
-def read_librispeech(folder: Path, say: Say = ignore, failed: Failed = refuse) -> Iterator[Utterance]:
+def read_librispeech(folder: Path, failed: Failed = refuse) -> Iterator[Utterance]:
     """LibriSpeech and what is laid out like it: `1272/128104/1272-128104.trans.txt`, each line an id and its text, the
     audio beside it in any format (Panayotov et al. 2015). Texts are as they stand there: upper case.
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import logging
 from collections.abc import Iterator, Sequence
 from itertools import islice
 from pathlib import Path
@@ -11,9 +12,7 @@ from asr.corpus.layouts.common import (
     UNKNOWN,
     AudioFinder,
     Failed,
-    Say,
     all_lines,
-    ignore,
     made,
     path_id,
     refuse,
@@ -22,6 +21,8 @@ from asr.corpus.layouts.common import (
 )
 from asr.data.manifest import Utterance
 from asr.errors import AudioError, ManifestError
+
+logger = logging.getLogger(__name__)
 
 Column = str | int | None  # a name in the header, a number from 1, or to be guessed
 
@@ -48,7 +49,6 @@ Row = tuple[int, list[str]]  # number of its last line, cells
 
 def read_table(
     path: Path,
-    say: Say = ignore,
     failed: Failed = refuse,
     *,
     delimiter: str | None = None,
@@ -57,7 +57,7 @@ def read_table(
     **columns: Column,
 ) -> Iterator[Utterance]:
     """The rows of a table. columns: audio, text, speaker, id, start, end, duration and lang, named as in the header or
-    numbered from 1; those not given (None) are guessed by NAMES, and say is told. A table without header: audio first,
+    numbered from 1; those not given (None) are guessed by NAMES, and logged. A table without header: audio first,
     text last, as in LJSpeech, if there are two columns or the delimiter is `|`.
 
     delimiter: found in the first row if not given (tab, |, ; or comma). quotes: whether cells may be in double quotes;
@@ -77,8 +77,8 @@ def read_table(
     if not first:
         raise ManifestError(f"{path}: the table has no rows")
     places = _columns(path, top, header, given, delimiter)
-    say(", ".join(f"{key} from column {top[at].strip() if header else at + 1}" for key, at in places.items()))
-    root = Path(audio_folder) if audio_folder is not None else _audio_folder(path, first, places["audio"], say)
+    logger.info(", ".join(f"{key} from column {top[at].strip() if header else at + 1}" for key, at in places.items()))
+    root = Path(audio_folder) if audio_folder is not None else _audio_folder(path, first, places["audio"])
     find = AudioFinder(root)
 
     def make(cells: list[str]) -> Utterance:
@@ -176,7 +176,7 @@ def _index(path: Path, cells: Sequence[str], header: bool, key: str, column: str
     return int(column) - 1
 
 
-def _audio_folder(path: Path, row: Sequence[str], column: int, say: Say) -> Path:
+def _audio_folder(path: Path, row: Sequence[str], column: int) -> Path:
     """The table's folder or, where a row's audio is not there, the folder in it that has it."""
     inside = sorted(folder for folder in path.parent.iterdir() if folder.is_dir())
     for folder in (path.parent, *inside) if column < len(row) else ():
@@ -185,6 +185,6 @@ def _audio_folder(path: Path, row: Sequence[str], column: int, say: Say) -> Path
         except AudioError:
             continue
         if folder != path.parent:
-            say(f"audio is in {folder}")
+            logger.info(f"audio is in {folder}")
         return folder
     return path.parent
