@@ -19,6 +19,7 @@ import soxr
 
 from asr.errors import AudioError, AudioFault
 from asr.util.files import require_file, walk
+from asr.util.format import printable
 
 # Extensions looked for in folders. Reading goes by content, so any other name may be given explicitly.
 AUDIO_SUFFIXES = frozenset(
@@ -207,8 +208,8 @@ def _read_part(
         first, skip = 0, first
     blocks, count = [], 0
     while count < end - first:
-        most = max(1, BLOCK // file.channels)
-        block = file.read(min(most, end - first - count), dtype="float32", always_2d=True)
+        limit = max(1, BLOCK // file.channels)
+        block = file.read(min(limit, end - first - count), dtype="float32", always_2d=True)
         if len(block) == 0:
             break
         blocks.append(_mono(block, channel))
@@ -306,7 +307,7 @@ def _decode_with_ffmpeg(path: Path) -> bytes:
 def _name(source: Source) -> str:
     if not isinstance(source, (str, Path)):
         return "audio data"
-    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in str(source))  # an error is one line
+    return printable(source)  # an error is one line
 
 
 def _reason(error: soundfile.LibsndfileError) -> str:

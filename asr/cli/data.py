@@ -128,17 +128,17 @@ def check(
         raise typer.BadParameter(f"'{overrides[0]}' changes a config: name it with --config", param_hint="KEY=VALUE")
     if fix is not None and (fix.is_dir() or os.path.realpath(fix) in map(os.path.realpath, manifests)):
         raise typer.BadParameter(f"{fix} is a folder, or what is checked: name another file", param_hint="--fix")
+    from asr.cli.data_tables import print_report
     from asr.corpus.check import report as run
-    from asr.corpus.check.printed import print_report
 
-    rules = checking_rules(config, model, overrides)
-    report = run.check(manifests, rules, audio=audio, against=against or (), watch=watch)
+    settings = check_settings(config, model, overrides)
+    report = run.check(manifests, settings, audio=audio, against=against or (), progress=watch)
     if form == "json":
         typer.echo(json.dumps(report.to_json()))
     else:
         print_report(report)
-    rate, wanted = max(report.rates, default=0), rules.features.sample_rate
-    if 0 < rate < wanted and not rules.named:
+    rate, wanted = max(report.rates, default=0), settings.features.sample_rate
+    if 0 < rate < wanted and not settings.named:
         say(
             f"no audio is above {rate} Hz: train with features.sample_rate={rate}, or check with the --config that does"
         )
@@ -150,8 +150,8 @@ def check(
         raise typer.Exit(1)
 
 
-def checking_rules(config: Path | None, model: str | None, overrides: list[str]) -> CheckSettings:
-    """The settings by which utterances are word_correctness: a model's, a config's, or the defaults."""
+def check_settings(config: Path | None, model: str | None, overrides: list[str]) -> CheckSettings:
+    """The settings by which utterances are judged: a model's, a config's, or the defaults."""
     from asr.config import Config, load_config
     from asr.corpus.check.lines import CheckSettings
 
@@ -174,14 +174,15 @@ def stats(
     png: Annotated[Path | None, typer.Option(help="Draw the histograms into this file as well.")] = None,
 ) -> None:
     """Hours, speakers, words, symbols, and histograms of durations and texts. Audio is not decoded."""
-    from asr.corpus import stats as corpus
+    from asr.cli.data_tables import format_stats
+    from asr.corpus.stats import collect, write_png
 
     if png is not None and png.is_dir():
         raise typer.BadParameter(f"{png} is a folder: name a file", param_hint="--png")
-    found = corpus.collect(manifests)
-    typer.echo(corpus.format_stats(found))
+    found = collect(manifests)
+    typer.echo(format_stats(found))
     if png is not None:
-        corpus.write_png(found, png)
+        write_png(found, png)
         say(f"{png}: written")
 
 
@@ -221,14 +222,14 @@ def import_corpus(
     force: Annotated[bool, typer.Option("--force", help="Overwrite the manifest.")] = False,
 ) -> None:
     """Write a manifest of audio and texts that you have: sidecar .txt files, tables, Kaldi, lhotse, NeMo."""
-    from asr.corpus.layouts import LAYOUTS, checked, detect_layout
+    from asr.corpus.layouts import LAYOUTS, detect_layout, require_unique_ids
     from asr.corpus.stats import collect
     from asr.data.manifest import write_manifest
 
     if layout is not None and layout not in LAYOUTS:
         raise typer.BadParameter(f"'{layout}' is none of {', '.join(LAYOUTS)}", param_hint="--layout")
     if output.exists() and not force:
-        raise AsrError(f"{output}: is there already; give another --output, or --force to overwrite")
+        raise AsrError(f"{output}: already exists; give another --output, or --force to overwrite")
     found, source = detect_layout(path, layout)
     options: dict[str, Any] = {"audio": audio, "text": text, "speaker": speaker, "id": id, "start": start, "end": end}
     options |= {"duration": duration, "lang": lang, "quotes": quotes, "audio_folder": audio_folder}
@@ -239,7 +240,7 @@ def import_corpus(
     say(f"reading {source} as {'a manifest' if found == 'nemo' else found}")
     failures = Failures()
     reader = LAYOUTS[found][0](source, failed=failures.add, **options)
-    write_manifest(output, checked(watch(reader, None, "importing")))
+    write_manifest(output, require_unique_ids(watch(reader, None, "importing")))
     made = collect([output])
     utterances, texts, speakers = len(made.durations), len(made.lengths), len(made.speaker_s)
     length = as_time(made.durations.sum())
@@ -312,18 +313,19 @@ def split(
 class Failures:
     """What is wrong with utterances that are left out: the first are told, all are counted."""
 
-    def __init__(self, most: int = 20) -> None:
-        self.most = most
+    max_shown = 20
+
+    def __init__(self) -> None:
         self.count = 0
 
     def add(self, error: AsrError) -> None:
         self.count += 1
-        if self.count <= self.most:
+        if self.count <= self.max_shown:
             say(f"error: {error}")
 
     def end(self) -> None:
         """Exit with status 1 if anything failed."""
         if self.count:
-            more = f", {self.count - self.most} of them not shown" if self.count > self.most else ""
+            more = f", {self.count - self.max_shown} of them not shown" if self.count > self.max_shown else ""
             say(f"left out: {self.count}{more}")
             raise typer.Exit(1)

@@ -17,8 +17,8 @@ from asr.audio import AudioInfo, audio_info
 from asr.corpus.layouts.common import CHUNK, THREADS, Failed
 from asr.data.manifest import Manifest, Utterance
 from asr.errors import AsrError, ManifestError
-from asr.util.files import written
-from asr.util.format import plural
+from asr.util.files import atomic_write
+from asr.util.format import plural, some
 from asr.util.threads import map_ahead
 
 Headers = dict[Path, AudioInfo]
@@ -108,7 +108,7 @@ def export_manifest(manifest: Manifest, to: str, folder: Path, force: bool, fail
     export, files = EXPORTS[to]
     there = [folder / name for name in files if (folder / name).exists()]
     if there and not force:
-        raise ManifestError(f"{there[0]}: is there already; choose another folder, or --force to overwrite")
+        raise ManifestError(f"{there[0]}: already exists; choose another folder, or --force to overwrite")
     folder.mkdir(parents=True, exist_ok=True)
     return export(manifest, folder, failed)
 
@@ -173,7 +173,7 @@ def _kaldi_ids(utterances: Sequence[Utterance]) -> list[tuple[str, str]]:
         ids = named(lambda speaker: re.sub(r"[^\w.]", "_", _word(speaker)))
         ids = [(name if name.startswith(f"{speaker}-") else f"{speaker}-{name}", speaker) for name, speaker in ids]
     if repeated := [name for name, times in Counter(name for name, _ in ids).items() if times > 1]:
-        raise ManifestError(f"ids given to more than one utterance: {len(repeated)}, such as {', '.join(repeated[:3])}")
+        raise ManifestError(f"ids given to more than one utterance: {some(repeated, 3)}")
     return ids
 
 
@@ -206,7 +206,7 @@ def _write_table(path: Path, table: dict[str, str]) -> None:
     if not table:
         path.unlink(missing_ok=True)
         return
-    with written(path) as file:
+    with atomic_write(path) as file:
         for key in sorted(table):  # by code point, which is the order of UTF-8's bytes
             try:
                 file.write(f"{key} {table[key]}".rstrip(" ").encode("utf-8", "surrogateescape") + b"\n")
@@ -248,7 +248,7 @@ def _lhotse_supervision(utterance: Utterance, recording: str, channels: int) -> 
 
 def _write_lines(path: Path, lines: Iterable[dict[str, Any]]) -> None:
     """Gzipped JSON Lines, the same for the same content."""
-    with written(path) as file, gzip.GzipFile("", "wb", fileobj=file, mtime=0) as packed:
+    with atomic_write(path) as file, gzip.GzipFile("", "wb", fileobj=file, mtime=0) as packed:
         for line in lines:
             packed.write(json.dumps(line).encode() + b"\n")
 

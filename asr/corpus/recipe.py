@@ -75,7 +75,7 @@ def prepare(
     recipe = recipe.resolve()
     module = load(recipe / "prepare.py")
     home = data / recipe.name
-    written = hashlib.sha256((recipe / "prepare.py").read_bytes()).hexdigest()
+    digest = hashlib.sha256((recipe / "prepare.py").read_bytes()).hexdigest()
     given = [_identity(source) for source in sources]
     chosen = [] if sources else _choose(module.ARCHIVES, parts)
     busy = DownloadError(f"{home}: another process is preparing it; wait for that one")
@@ -84,14 +84,14 @@ def prepare(
         if (
             manifests
             and not again
-            and stamp.get("prepare.py") == written
+            and stamp.get("prepare.py") == digest
             and stamp.get("from", []) == given
             and all(fnmatch.filter(stamp.get("archives", [archive.name]), archive.name) for archive in chosen)
             and all((home / f"{part}.jsonl").is_file() for part in stamp["parts"])
         ):
             logger.info(f"{home}: already prepared")
             return home
-        corpus = _have(chosen, sources, home, mirror, verify)
+        corpus = _obtain_corpus(chosen, sources, home, mirror, verify)
         if not manifests:
             return corpus
         (home / PREPARED).unlink(missing_ok=True)  # from here on the manifests are neither the old nor the new
@@ -106,12 +106,14 @@ def prepare(
             if not any(part.startswith(use) for part in found):
                 logger.warning(f"{home}: nothing for {use} in what is there")
         unpacked = sorted(folder.name for folder in corpus.glob("*")) if not sources else []
-        stamp = {"prepare.py": written, "parts": list(found), "archives": unpacked, "from": given}
+        stamp = {"prepare.py": digest, "parts": list(found), "archives": unpacked, "from": given}
         (home / PREPARED).write_text(json.dumps(stamp), encoding="utf-8")
     return home
 
 
-def _have(archives: list[Archive], sources: Sequence[str], home: Path, mirror: str | None, verify: bool) -> Path:
+def _obtain_corpus(
+    archives: list[Archive], sources: Sequence[str], home: Path, mirror: str | None, verify: bool
+) -> Path:
     """The corpus's folder, with everything in it that was asked for."""
     if any(Path(source).is_dir() or _is_list(source) for source in sources):
         if len(sources) > 1:
@@ -153,7 +155,7 @@ def new_recipe(name: str, recipes: Path) -> Path:
     if not (template / "prepare.py").is_file():
         raise AsrError(f"{template}: the template is not there; run this in a clone of the project, or give --recipes")
     if folder.exists():
-        raise AsrError(f"{folder}: is there already; choose another name")
+        raise AsrError(f"{folder}: already exists; choose another name")
     part = folder.with_name(folder.name + ".part")
     shutil.rmtree(part, ignore_errors=True)
     part.mkdir()

@@ -16,8 +16,8 @@ from asr.audio import audio_info
 from asr.data.manifest import Manifest
 from asr.errors import AudioError, ManifestError
 from asr.text import normalize
-from asr.util.files import written
-from asr.util.format import as_time, plural
+from asr.util.files import atomic_write
+from asr.util.format import as_time, plural, printable, some
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -25,7 +25,6 @@ if TYPE_CHECKING:
 HEADERS = 100  # audio headers read, of files spread evenly over the manifests
 MAX_BINS = 14
 SHOWN = 0.995  # quantile up to which bins go; the rest is one more
-WIDTH = 50  # of the longest bar
 
 
 @dataclass
@@ -95,7 +94,7 @@ def collect(manifests: Sequence[Path]) -> Stats:
     corpora = [Manifest(path, visit=see) for path in manifests]
     stats.durations = np.concatenate([corpus.durations for corpus in corpora])
     if not len(stats.durations):
-        raise ManifestError(f"{', '.join(map(str, manifests))}: no utterances in it")
+        raise ManifestError(f"{some(manifests)}: no utterances in it")
     stats.lengths, stats.paces, stats.speaker_s = np.array(lengths), np.array(paces), dict(speakers)
     step = len(stats.durations) // HEADERS + 1
     stats.rates = Counter(_header(corpus[row].audio) for corpus in corpora for row in range(0, len(corpus), step))
@@ -124,20 +123,6 @@ def bins(values: np.ndarray) -> list[tuple[str, int]]:
     return shown[first:] if counts[-1] else shown[first:-1]
 
 
-def format_stats(stats: Stats) -> str:
-    """Everything as text of several lines."""
-    lines = [f"{name:24} {value}" for name, value in stats.rows()]
-    for name, values in stats.histograms():
-        shown = bins(values)
-        most = max(count for _, count in shown)
-        wide = max(len(label) for label, _ in shown)
-        lines += ["", name]
-        for label, count in shown:
-            bar = "#" * max(round(WIDTH * count / most), int(count > 0))
-            lines.append(f"  {label:>{wide}}  {count:>9,}  {bar}".rstrip())
-    return "\n".join(lines)
-
-
 def write_png(stats: Stats, path: Path) -> None:
     """Draw the histograms. The file appears only when it is whole."""
     from matplotlib.figure import Figure  # half a second: only where something is drawn
@@ -147,7 +132,7 @@ def write_png(stats: Stats, path: Path) -> None:
     for axes, (name, values) in zip(figure.subplots(1, len(named), squeeze=False)[0], named, strict=True):
         _draw(axes, name, values)
     figure.suptitle(f"{plural(len(stats.durations), 'utterance')}, {as_time(stats.durations.sum())}")
-    with written(path) as file:
+    with atomic_write(path) as file:
         figure.savefig(file, format="png", dpi=150)
 
 
@@ -166,5 +151,4 @@ def _spread(values: np.ndarray, unit: str, digits: int = 1) -> str:
 
 
 def _counts(counts: Counter[str]) -> str:
-    line = ", ".join(f"{name} × {count:,}" for name, count in counts.most_common(8))
-    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in line)  # what a file's name may end with
+    return printable(some((f"{name} × {count:,}" for name, count in counts.most_common()), 8))

@@ -43,7 +43,7 @@ def walk(folder: str | Path, pattern: str = "*") -> Iterator[Path]:
 
 
 @contextmanager
-def written(path: Path) -> Iterator[BinaryIO]:
+def atomic_write(path: Path) -> Iterator[BinaryIO]:
     """A file to write to, called `path.part` until the block ends, and nothing is left of it where the block fails.
     The folders above it are made."""
     part = path.with_name(path.name + ".part")
@@ -58,7 +58,7 @@ def written(path: Path) -> Iterator[BinaryIO]:
 
 def write_atomic(path: Path, contents: str | bytes) -> None:
     """Write a file: all of it or nothing."""
-    with written(path) as file:
+    with atomic_write(path) as file:
         file.write(contents.encode() if isinstance(contents, str) else contents)
 
 

@@ -40,7 +40,7 @@ def test_kaldi_with_nothing_but_wav_scp(tmp_path, record, write):
         ({"wav.scp": "a a.wav\nb sox b.mp3 -t wav - |\n"}, r"wav.scp, line 2: 'sox b\.mp3 -t wav - \|' is a command"),
         ({"wav.scp": "a\n"}, "wav.scp, line 1: no path after the recording's id"),
         ({"wav.scp": "a a.wav\na a.wav\n"}, "wav.scp, line 2: 'a' was there before"),
-        ({"wav.scp": "a b.wav\n"}, r"utterance a: 'b\.wav': no such audio file in .* or \d+ folders more"),
+        ({"wav.scp": "a b.wav\n"}, r"utterance a: 'b\.wav': no such audio file in .* and \d+ more"),
         ({"segments": "u a 1\n"}, "segments, line 1: not UTTERANCE RECORDING START END"),
         ({"segments": "u a 1 nan\n"}, "segments, line 1: end is 'nan', not seconds"),
         ({"segments": "u a 1 1\n"}, "segments, line 1: ends at 1 s, which is not after its start at 1 s"),

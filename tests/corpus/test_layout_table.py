@@ -68,7 +68,7 @@ def test_csv_with_quotes_columns_by_name_and_parts_of_files(tmp_path, record, wr
         ('audio,text\na.wav,"x\ny\n', {}, r"line 3: unexpected end of data; .*--no-quotes"),
         ("audio,text\n\na.wav,x\nb.wav,x\n", {}, r"line 4: 'b\.wav': no such audio file"),
         ("audio,text,start\na.wav,x,soon\n", {}, "line 2: start is 'soon', not seconds"),
-        ("audio,text,start,end\na.wav,x,2,1\n", {}, "line 2: starts at 2 s and lasts -1 s"),
+        ("audio,text,start,end\na.wav,x,2,1\n", {}, "line 2: ends at 1 s, which is not after its start at 2 s"),
         ("audio,text,start\na.wav,x,7\n", {}, r"a\.wav: utterance a-0007000 starts at 7 s, but the file ends at 0\.5"),
         (b"audio,text\na.wav,\xff\n", {}, "line 2: not UTF-8"),
     ],

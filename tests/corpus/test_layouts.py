@@ -11,7 +11,14 @@ import soundfile
 from hypothesis import given
 from hypothesis import strategies as st
 
-from asr.corpus.layouts import LAYOUTS, checked, detect_layout, read_audio_alone, read_folder, read_librispeech
+from asr.corpus.layouts import (
+    LAYOUTS,
+    detect_layout,
+    read_audio_alone,
+    read_folder,
+    read_librispeech,
+    require_unique_ids,
+)
 from asr.corpus.layouts.common import AudioFinder
 from asr.data.manifest import Manifest, Utterance
 from asr.errors import AsrError, AudioError, ManifestError
@@ -168,11 +175,11 @@ def test_repeated_ids_and_nothing_at_all_are_refused():
         Utterance("b", Path("b.wav"), 1.0),
         Utterance("a", Path("y/a.wav"), 1),
     ]
-    with pytest.raises(ManifestError, match=r"given to more than one utterance: 1, such as 'a' \(y/a\.wav\)"):
-        list(checked(twice))
-    assert list(checked(twice[:2])) == twice[:2]
+    with pytest.raises(ManifestError, match=r"given to more than one utterance: 'a' \(y/a\.wav\)"):
+        list(require_unique_ids(twice))
+    assert list(require_unique_ids(twice[:2])) == twice[:2]
     with pytest.raises(ManifestError, match="no utterance"):
-        list(checked([]))
+        list(require_unique_ids([]))
 
 
 def test_detection(tmp_path, record, write):

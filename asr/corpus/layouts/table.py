@@ -4,27 +4,24 @@ from __future__ import annotations
 
 import csv
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
 
 from asr.corpus.layouts.common import (
-    UNKNOWN,
     AudioFinder,
     Failed,
     all_lines,
-    made,
-    path_id,
+    build_utterances,
+    make_utterance,
     refuse,
-    seconds,
+    span,
     text_lines,
 )
-from asr.data.manifest import Utterance
+from asr.data.manifest import Record, Utterance
 from asr.errors import AudioError, ManifestError
 
 logger = logging.getLogger(__name__)
-
-Column = str | int | None  # a name in the header, a number from 1, or to be guessed
 
 # What columns are called in corpora at large, the likeliest first; compared in lower case, with _ for spaces.
 NAMES = {
@@ -54,7 +51,7 @@ def read_table(
     delimiter: str | None = None,
     quotes: bool | None = None,
     audio_folder: Path | None = None,
-    **columns: Column,
+    **columns: str | int | None,
 ) -> Iterator[Utterance]:
     """The rows of a table. columns: audio, text, speaker, id, start, end, duration and lang, named as in the header or
     numbered from 1; those not given (None) are guessed by NAMES, and logged. A table without header: audio first,
@@ -87,27 +84,14 @@ def read_table(
                 f"{len(cells)} columns where the first line has {len(top)}; see --delimiter and --no-quotes"
             )
         values = {key: cells[at].strip() for key, at in places.items()}
-        return _utterance(values, find(values["audio"]), root)
+        record: Record = {key: value or None for key, value in values.items()} | {"text": values["text"]}
+        end = record.pop("end", None)
+        if end is not None and record.get("duration") is None:
+            record["start"], record["duration"] = span(record.get("start") or 0.0, end)
+        return make_utterance(record, find, root)
 
     rows = islice(_rows(path, delimiter, quotes), header, None)
-    return made(((f"{path}, line {number}", cells) for number, cells in rows), make, failed)
-
-
-def _utterance(values: dict[str, str], audio: Path, root: Path) -> Utterance:
-    times = {key: seconds(values[key], key) for key in ("start", "end", "duration") if values.get(key)}
-    start = times.get("start", 0.0)
-    duration = times.get("duration", times["end"] - start if "end" in times else UNKNOWN)
-    if duration <= 0:
-        raise ManifestError(f"starts at {start:g} s and lasts {duration:g} s")
-    return Utterance(
-        id=values.get("id") or path_id(audio, root, start),
-        audio=audio,
-        duration=round(duration, 6),
-        text=values["text"],
-        speaker=values.get("speaker") or None,
-        start=start,
-        lang=values.get("lang") or None,
-    )
+    return build_utterances(((f"{path}, line {number}", cells) for number, cells in rows), make, failed)
 
 
 def _rows(path: Path, delimiter: str, quotes: bool | None) -> Iterator[Row]:
@@ -139,14 +123,14 @@ def _plain(cell: str) -> str:
     return "_".join(cell.lower().split())
 
 
-def _is_header(cells: Sequence[str], given: dict[str, Column]) -> bool:
+def _is_header(cells: Sequence[str], given: Mapping[str, str | int]) -> bool:
     named = {column for column in given.values() if isinstance(column, str)}
     known = {*NAMES["audio"], *NAMES["text"]}  # others, such as "start" and "stop", are what short utterances say
     return any(cell.strip() in named or _plain(cell) in known for cell in cells)
 
 
 def _columns(
-    path: Path, cells: Sequence[str], header: bool, given: dict[str, Column], delimiter: str
+    path: Path, cells: Sequence[str], header: bool, given: Mapping[str, str | int], delimiter: str
 ) -> dict[str, int]:
     """What is read from which column, counted from 0."""
     columns = {key: _index(path, cells, header, key, column) for key, column in given.items()}

@@ -8,8 +8,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from asr.audio import find_audio
-from asr.corpus.layouts.common import UNKNOWN, AudioFinder, Failed, made, path_id, refuse, text_lines
-from asr.data.manifest import Utterance
+from asr.corpus.layouts.common import AudioFinder, Failed, build_utterances, path_id, refuse, text_lines
+from asr.data.manifest import UNKNOWN, Utterance
 from asr.errors import ManifestError
 from asr.util.files import walk
 
@@ -24,20 +24,20 @@ def read_folder(folder: Path, failed: Failed = refuse) -> Iterator[Utterance]:
     """
     folder = Path(folder)
     audio: dict[Path, Path] = {}
-    doubled = []
+    duplicates = []
     for path in find_audio(folder):
         if audio.setdefault(path.with_suffix(""), path) != path:
-            doubled.append(path)
+            duplicates.append(path)
     texts = {path.with_suffix(""): path for path in sorted(walk(folder)) if path.suffix.lower() == ".txt"}
     pairs = [(audio[stem], texts[stem]) for stem in audio if stem in texts]
     if not pairs:
         first = next(iter(audio.values()))
         raise ManifestError(f"{folder}: no audio has a text beside it; {first.name} needs {first.stem}.txt")
-    _tell([audio[stem] for stem in audio if stem not in texts], "audio without a text beside it")
-    _tell([texts[stem] for stem in texts if stem not in audio], "text without audio beside it")
-    _tell(doubled, "left out, as the same name is there with another extension")
+    _log([audio[stem] for stem in audio if stem not in texts], "audio without a text beside it")
+    _log([texts[stem] for stem in texts if stem not in audio], "text without audio beside it")
+    _log(duplicates, "left out, as the same name is there with another extension")
     root = Path(os.path.commonpath([path.parent for path, _ in pairs]))
-    speakers = {_speaker(path, root) for path, _ in pairs} - {None}
+    speakers = {speaker for path, _ in pairs if (speaker := _speaker(path, root)) is not None}
     if speakers:
         logger.info(f"speakers are the {len(speakers)} sub-folders of {root}, such as {min(speakers)}")
 
@@ -46,7 +46,7 @@ def read_folder(folder: Path, failed: Failed = refuse) -> Iterator[Utterance]:
         words = " ".join(" ".join(line.split()) for _, line in text_lines(text))
         return Utterance(path_id(recording, folder), recording, UNKNOWN, words, _speaker(recording, root))
 
-    return made((("", pair) for pair in pairs), make, failed)
+    return build_utterances((("", pair) for pair in pairs), make, failed)
 
 
 def _speaker(audio: Path, root: Path) -> str | None:
@@ -61,10 +61,10 @@ def read_audio_alone(folder: Path, failed: Failed = refuse) -> Iterator[Utteranc
     """
     folder = Path(folder)
     recordings = (("", audio) for audio in find_audio(folder))
-    return made(recordings, lambda audio: Utterance(path_id(audio, folder), audio, UNKNOWN), failed)
+    return build_utterances(recordings, lambda audio: Utterance(path_id(audio, folder), audio, UNKNOWN), failed)
 
 
-def _tell(paths: list[Path], what: str) -> None:
+def _log(paths: list[Path], what: str) -> None:
     if paths:
         logger.info(f"{what}: {len(paths)}, such as {paths[0]}")
 
@@ -79,7 +79,7 @@ def read_librispeech(folder: Path, failed: Failed = refuse) -> Iterator[Utteranc
     lists = sorted(walk(folder, "*.trans.txt"))
     if not lists:
         raise ManifestError(f"{folder}: no transcripts (looked for SPEAKER/CHAPTER/SPEAKER-CHAPTER.trans.txt)")
-    return made(_transcripts(lists), _read_aloud, failed)
+    return build_utterances(_transcripts(lists), _librispeech_utterance, failed)
 
 
 def _transcripts(lists: list[Path]) -> Iterator[tuple[str, tuple[AudioFinder, str]]]:
@@ -89,7 +89,7 @@ def _transcripts(lists: list[Path]) -> Iterator[tuple[str, tuple[AudioFinder, st
             yield f"{path}, line {number}", (find, line)
 
 
-def _read_aloud(row: tuple[AudioFinder, str]) -> Utterance:
+def _librispeech_utterance(row: tuple[AudioFinder, str]) -> Utterance:
     find, line = row
     name, *text = line.split(maxsplit=1)
     return Utterance(name, find(name), UNKNOWN, "".join(text).strip(), name.partition("-")[0])
