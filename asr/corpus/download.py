@@ -61,9 +61,9 @@ class Archive:
         return archive_name(self.path)
 
 
-def openslr(path: str, **facts: Any) -> Archive:
-    """A file of openslr.org, `12/dev-clean.tar.gz`, with its mirrors; facts: the other fields of an Archive."""
-    return Archive(f"openslr/{path}", tuple(f"{home}/resources/{path}" for home in OPENSLR), **facts)
+def openslr(path: str, **fields: Any) -> Archive:
+    """A file of openslr.org, `12/dev-clean.tar.gz`, with its mirrors; fields: the other fields of an Archive."""
+    return Archive(f"openslr/{path}", tuple(f"{home}/resources/{path}" for home in OPENSLR), **fields)
 
 
 def archive_name(path: str) -> str:
@@ -178,7 +178,7 @@ def _is_page(path: Path) -> bool:
 def _download(url: str, part: Path) -> str | None:
     """Fetch to `part`, going on where an earlier transfer broke off; retried with growing pauses. Returns what is wrong
     with it on the face of it."""
-    shown = url.partition("?")[0]  # what follows may be a signature that is nobody's business
+    shown = url.partition("?")[0]  # what follows may be a signature that is secret
     have = _size(part)
     logger.info(f"downloading {shown}" + (f", going on after {have / 1e6:.1f} MB" if have else ""))
     failures = 0

@@ -9,11 +9,10 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from hashlib import blake2b
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
-from asr.data.manifest import Manifest, encode_record, read_lines, record_id
+from asr.data.manifest import encode_record, read_lines, record_id
 from asr.errors import ManifestError
 from asr.util.files import atomic_write
 
@@ -63,17 +62,18 @@ def split_manifest(
     names = ["train", *(name for name, share in shares.items() if share > 0)]
     files = [folder / f"{name}.jsonl" for name in names]
     _check_files(path, files, force)
-    speakers, texts = _Names(), array("q")
-    units = speakers if by == "speaker" else _Names()  # what is not divided
-
-    def see(_: int, line: dict[str, Any]) -> None:
-        speakers.add(str(line["speaker"]) if "speaker" in line else None)
+    speakers, ids = _Names(), _Names()
+    seconds, hashes = array("d"), array("q")
+    for line in read_lines(path):
+        record = line.parse()
+        speakers.add(str(record["speaker"]) if "speaker" in record else None)
         if by == "utterance":
             # The start, as parts of one file may share an id; one utterance in the list twice goes to one part.
-            units.add(f"{record_id(line)} {float(line.get('start', 0.0))}")
-        texts.append(hash(line.get("text") or None))
-
-    durations = Manifest(path, visit=see).durations
+            ids.add(f"{record_id(record)} {float(record.get('start', 0.0))}")
+        seconds.append(record["duration"])
+        hashes.append(hash(record.get("text") or None))
+    durations = np.array(seconds)
+    units = speakers if by == "speaker" else ids  # what is not divided
     if by == "speaker" and -1 in speakers.numbers:
         raise ManifestError(
             f"{path}: {speakers.numbers.count(-1)} of {len(durations)} utterances have no speaker; add them, or split"
@@ -88,7 +88,7 @@ def split_manifest(
     part_of_unit = assign(list(units.known), lengths.tolist(), [shares[name] for name in names[1:]], seed)
     parts = np.array(part_of_unit)[rows]
     _write_parts(path, files, parts.tolist())
-    columns = durations, np.array(speakers.numbers), np.array(texts)
+    columns = durations, np.array(speakers.numbers), np.array(hashes)
     training = columns[2][parts == 0]
     return [
         _summary(file, training, *(column[parts == number] for column in columns)) for number, file in enumerate(files)

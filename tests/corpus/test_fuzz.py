@@ -24,7 +24,8 @@ from asr.config import Config
 from asr.corpus.check import report as run
 from asr.corpus.check.lines import CheckSettings
 from asr.corpus.export import EXPORTS, export_manifest
-from asr.corpus.layouts import LAYOUTS, detect_layout, read_nemo, require_unique_ids
+from asr.corpus.layouts import LAYOUTS, detect_layout, read_nemo
+from asr.corpus.layouts.common import require_unique_ids
 from asr.corpus.recipe import prepare
 from asr.corpus.split import split_manifest
 from asr.corpus.stats import collect

@@ -4,6 +4,7 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 import pytest
@@ -11,15 +12,9 @@ import soundfile
 from hypothesis import given
 from hypothesis import strategies as st
 
-from asr.corpus.layouts import (
-    LAYOUTS,
-    detect_layout,
-    read_audio_alone,
-    read_folder,
-    read_librispeech,
-    require_unique_ids,
-)
-from asr.corpus.layouts.common import AudioFinder
+from asr.cli.data import Layout
+from asr.corpus.layouts import LAYOUTS, detect_layout, read_audio_alone, read_folder, read_librispeech
+from asr.corpus.layouts.common import AudioFinder, require_unique_ids
 from asr.data.manifest import Manifest, Utterance
 from asr.errors import AsrError, AudioError, ManifestError
 
@@ -180,6 +175,10 @@ def test_repeated_ids_and_nothing_at_all_are_refused():
     assert list(require_unique_ids(twice[:2])) == twice[:2]
     with pytest.raises(ManifestError, match="no utterance"):
         list(require_unique_ids([]))
+
+
+def test_the_command_offers_every_layout():
+    assert get_args(Layout) == tuple(LAYOUTS)
 
 
 def test_detection(tmp_path, record, write):

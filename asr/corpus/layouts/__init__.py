@@ -10,7 +10,6 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from asr.audio import AUDIO_SUFFIXES
-from asr.corpus.layouts.common import require_unique_ids, text_lines
 from asr.corpus.layouts.folders import read_audio_alone, read_folder, read_librispeech
 from asr.corpus.layouts.table import read_table
 from asr.corpus.layouts.toolkits import lhotse_pairs, read_kaldi, read_lhotse, read_nemo
@@ -18,20 +17,6 @@ from asr.data.manifest import Utterance
 from asr.errors import ManifestError
 from asr.util.files import walk
 from asr.util.format import some
-
-__all__ = [
-    "LAYOUTS",
-    "detect_layout",
-    "read_audio_alone",
-    "read_folder",
-    "read_kaldi",
-    "read_lhotse",
-    "read_librispeech",
-    "read_nemo",
-    "read_table",
-    "require_unique_ids",
-    "text_lines",
-]
 
 Reader = Callable[..., Iterator[Utterance]]  # reader(path, failed=…)
 
