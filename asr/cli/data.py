@@ -48,7 +48,7 @@ def download(
     source: SourceOption = None,
     verify: VerifyOption = True,
 ) -> None:
-    """Fetch a recipe's archives and unpack them. An interrupted transfer goes on where it was."""
+    """Download a recipe's archives and unpack them. An interrupted download resumes."""
     from asr.corpus.recipe import find_recipe
     from asr.corpus.recipe import prepare as run
 
@@ -71,9 +71,9 @@ def prepare(
     mirror: MirrorOption = None,
     source: SourceOption = None,
     verify: VerifyOption = True,
-    again: Annotated[bool, typer.Option("--again", help="Write the manifests anew: the corpus changed.")] = False,
+    again: Annotated[bool, typer.Option("--again", help="Rewrite the manifests, when the corpus has changed.")] = False,
 ) -> None:
-    """Download a recipe's corpus and write its manifests. What is already done is not done again."""
+    """Download a recipe's corpus and write its manifests. Finished steps are skipped."""
     from asr.corpus.recipe import find_recipe
     from asr.corpus.recipe import prepare as run
 
@@ -112,7 +112,7 @@ def check(
     ] = None,
     form: Annotated[Literal["txt", "json"], typer.Option("--format", help="A table, or one JSON object.")] = "txt",
 ) -> None:
-    """Will this train? Errors (exit 1) break training or the test's honesty; warnings (exit 0) are to be looked at.
+    """Will this train? Errors (exit 1) break training or the test's honesty; warnings (exit 0) deserve a look.
 
     Without --config or --model: characters, 16 kHz, a hop of 10 ms, subsampling 4.
     """
@@ -238,9 +238,9 @@ def import_corpus(
     failures = Failures()
     reader = LAYOUTS[found][0](source, failed=failures.add, **options)
     write_manifest(output, require_unique_ids(watch(reader, None, "importing")))
-    made = collect([output])
-    utterances, texts, speakers = len(made.durations), len(made.lengths), len(made.speaker_s)
-    length = as_time(made.durations.sum())
+    stats = collect([output])
+    utterances, texts, speakers = len(stats.durations), len(stats.lengths), len(stats.speaker_s)
+    length = as_time(stats.durations.sum())
     typer.echo(f"{output}: {plural(utterances, 'utterance')}, {length}, {plural(speakers, 'speaker')}")
     if texts < utterances:
         say(f"without text, to be transcribed but not trained on: {utterances - texts}")
@@ -282,7 +282,7 @@ def split(
     manifest: Annotated[Path, typer.Argument(metavar="MANIFEST")],
     dev: Annotated[float, typer.Option(min=0, max=1, help="Share of the audio for dev.jsonl; 0: none.")] = 0.1,
     test: Annotated[float, typer.Option(min=0, max=1, help="Share of the audio for test.jsonl; 0: none.")] = 0.1,
-    seed: Annotated[int, typer.Option(help="Another seed, other speakers.")] = 0,
+    seed: Annotated[int, typer.Option(help="Another seed draws other speakers.")] = 0,
     by: Annotated[
         Literal["speaker", "utterance"], typer.Option(help="speaker: no speaker is in two parts.")
     ] = "speaker",
@@ -306,7 +306,7 @@ def split(
 
 
 class Failures:
-    """What is wrong with utterances that are left out: the first are told, all are counted."""
+    """Utterances that are left out: the first errors are shown, all are counted."""
 
     max_shown = 20
 

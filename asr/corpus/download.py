@@ -1,4 +1,4 @@
-"""Archives from their public homes or a mirror: resumed, verified, whole or not at all."""
+"""Archives from their public homes or a mirror: resumed, verified, complete or not at all."""
 
 from __future__ import annotations
 
@@ -98,7 +98,7 @@ def find_in_mirror(archive: Archive, mirror: str | None) -> Archive:
 
 
 def gigabytes(archive: Archive, mirror: str | None) -> float:
-    """The archive's size where it will come from, as people pack corpora anew; else as published, 0 where unknown."""
+    """The archive's size where it will come from, as people re-pack corpora; else as published, 0 where unknown."""
     published = archive.gigabytes or 0.0
     home = mirror_folder(mirror)
     if home is not None:
@@ -115,11 +115,11 @@ def gigabytes(archive: Archive, mirror: str | None) -> float:
 
 
 def fetch(archive: Archive, folder: Path, mirror: str | None, verify: bool) -> Path:
-    """Have the archive in `folder` and return its path; what is there and right is not fetched again. One whose path is
+    """Download the archive to `folder` and return its path; a correct one is not downloaded again. One whose path is
     absolute stays where it is.
 
     mirror: a local folder (a published checksum that differs gives a warning: people re-pack corpora) or a URL.
-    Raises DownloadError when nothing that passes the checksum can be had.
+    Raises DownloadError when no source has a file that passes the checksum.
     """
     target = folder / Path(archive.path).name
     if Path(archive.path).is_absolute():
@@ -134,7 +134,7 @@ def fetch(archive: Archive, folder: Path, mirror: str | None, verify: bool) -> P
         return local
     if target.is_file():
         if difference := _difference(target, archive, verify):
-            raise DownloadError(f"{target}: {difference}; delete it to have it fetched again")
+            raise DownloadError(f"{target}: {difference}; delete it to download it again")
         return target
     folder.mkdir(parents=True, exist_ok=True)
     urls = [_in_mirror(archive, mirror)] if mirror is not None else list(archive.urls)
@@ -170,17 +170,17 @@ def _difference(path: Path, archive: Archive, verify: bool) -> str | None:
 
 
 def _is_page(path: Path) -> bool:
-    """Log-in pages and polite excuses come under any type."""
+    """Whether it is a web page: log-in and error pages come with any content type."""
     with path.open("rb") as file:
         return file.read(512).lstrip().lower().startswith((b"<!doctype html", b"<html"))
 
 
 def _download(url: str, part: Path) -> str | None:
-    """Fetch to `part`, going on where an earlier transfer broke off; retried with growing pauses. Returns what is wrong
-    with it on the face of it."""
+    """Download to `part`, resuming an earlier transfer; retry with growing pauses. Returns what is obviously wrong with
+    the file, if anything."""
     shown = url.partition("?")[0]  # what follows may be a signature that is secret
     have = _size(part)
-    logger.info(f"downloading {shown}" + (f", going on after {have / 1e6:.1f} MB" if have else ""))
+    logger.info(f"downloading {shown}" + (f", resuming after {have / 1e6:.1f} MB" if have else ""))
     failures = 0
     while True:
         before, asked_to_wait = _size(part), 0.0
@@ -209,7 +209,7 @@ def _download(url: str, part: Path) -> str | None:
             break
         logger.info(f"{shown}: {reason}; trying again")
         time.sleep(max(PAUSE_S * 2 ** (failures - 1), asked_to_wait))
-    kept = "; what was received is kept, the same command goes on from there" if _size(part) else ""
+    kept = "; what was received is kept, rerun to resume" if _size(part) else ""
     raise DownloadError(f"{shown}: {reason} ({TRIES} tries){kept}")
 
 

@@ -20,7 +20,7 @@ from asr.corpus.download import SUFFIXES, Archive, fetch, find_in_mirror, gigaby
 from asr.corpus.unpack import unpack
 from asr.data.manifest import write_manifests
 from asr.errors import AsrError, DownloadError, ManifestError
-from asr.util.files import folder_lock
+from asr.util.files import folder_lock, write_atomic
 from asr.util.format import as_time, plural
 
 logger = logging.getLogger(__name__)
@@ -49,7 +49,7 @@ def find_recipe(name: str) -> Path:
             return folder
     there = ", ".join(sorted(path.parent.name for path in Path("recipes").glob("*/prepare.py")))
     hint = f"./recipes has {there}" if there else "there is no ./recipes here; recipes live in the project's repository"
-    raise AsrError(f"{name}: no recipe (a folder with prepare.py); {hint}")
+    raise AsrError(f"{name}: no such recipe (a folder with prepare.py); {hint}")
 
 
 def prepare(
@@ -62,9 +62,9 @@ def prepare(
     again: bool = False,
     manifests: bool = True,
 ) -> Path:
-    """Have a recipe's archives unpacked in `data/<recipe>/corpus`, each in a folder of its name, and write manifests to
-    `data/<recipe>`; returns that folder, or the corpus's where no manifests are wanted. Done work is not done again:
-    what was unpacked once is not fetched even where the archive is gone; `again` writes the manifests anew.
+    """Download and unpack a recipe's archives to `data/<recipe>/corpus`, each to a folder of its name, and write
+    manifests to `data/<recipe>`; returns that folder, or the corpus's where no manifests are wanted. Finished steps are
+    skipped: what is unpacked is not downloaded again, even where the archive is gone. `again` rewrites the manifests.
 
     parts: the archives' names; none: all that are not optional. sources: the corpus from somewhere else, as one folder
     in which it lies unpacked (it is used in place), as archives, or as their URLs. Raises AsrError.
@@ -78,7 +78,7 @@ def prepare(
     digest = hashlib.sha256((recipe / "prepare.py").read_bytes()).hexdigest()
     given = [_identity(source) for source in sources]
     chosen = [] if sources else _choose(module.ARCHIVES, parts)
-    busy = DownloadError(f"{home}: another process is preparing it; wait for that one")
+    busy = DownloadError(f"{home}: another process is preparing it; wait for it to finish")
     with folder_lock(home, busy):
         stamp = _stamp(home)
         if (
@@ -107,14 +107,14 @@ def prepare(
                 logger.warning(f"{home}: nothing for {use} in what is there")
         unpacked = sorted(folder.name for folder in corpus.glob("*")) if not sources else []
         stamp = {"prepare.py": digest, "parts": list(found), "archives": unpacked, "from": given}
-        (home / PREPARED).write_text(json.dumps(stamp), encoding="utf-8")
+        write_atomic(home / PREPARED, json.dumps(stamp))
     return home
 
 
 def _obtain_corpus(
     archives: list[Archive], sources: Sequence[str], home: Path, mirror: str | None, verify: bool
 ) -> Path:
-    """The corpus's folder, with everything in it that was asked for."""
+    """The folder of the unpacked corpus, after downloading what is missing."""
     if any(Path(source).is_dir() or _is_list(source) for source in sources):
         if len(sources) > 1:
             raise DownloadError(f"--from {' '.join(sources)}: give one folder that holds the whole corpus, or archives")
@@ -183,7 +183,7 @@ def _is_list(source: str) -> bool:
 
 
 def _identity(source: str) -> str:
-    """What a source is known by: its full path, or its address without the signature, which is another every time."""
+    """How a source is recognized: its full path, or its address without the signature, which changes."""
     return source.partition("?")[0] if "://" in source else str(Path(source).resolve())
 
 

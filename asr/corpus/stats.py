@@ -121,7 +121,7 @@ def bins(values: np.ndarray) -> list[tuple[str, int]]:
 
 
 def write_png(stats: Stats, path: Path) -> None:
-    """Draw the histograms. The file appears only when it is whole."""
+    """Draw the histograms. The file appears only when it is complete."""
     from matplotlib.figure import Figure  # half a second: only where something is drawn
 
     named = stats.histograms()
@@ -144,7 +144,7 @@ def _spread(values: np.ndarray, unit: str, digits: int = 1) -> str:
     if not len(values):
         return "–"
     parts = (f"{value:.{digits}f}" for value in (values.min(), np.median(values), values.max()))
-    return "least {}, median {}, most {} ".format(*parts).rstrip() + (f" {unit}" if unit else "")
+    return "min {}, median {}, max {} ".format(*parts).rstrip() + (f" {unit}" if unit else "")
 
 
 def _counts(counts: Counter[str]) -> str:

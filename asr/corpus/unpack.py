@@ -1,4 +1,4 @@
-"""Archives to folders: what would leave the folder or fill the disk is refused, what is interrupted never counts."""
+"""Archives to folders: what would leave the folder or fill the disk is refused; a folder is complete or not there."""
 
 from __future__ import annotations
 

@@ -15,12 +15,12 @@ import numpy as np
 from asr.corpus.check.lines import CheckSettings, LineInfo
 from asr.corpus.check.rules import ERROR, MAX_EXAMPLES, WARNING, Finding
 
-NONE = -1  # the hash of nothing: Python's hashes are other numbers
+NONE = -1  # stands for no value: no hash of Python's is -1
 LEFT_OVER_S = 0.25  # seconds, the shortest words: what a whole file may hold beyond its line's duration
 OVERLAP_S = 0.1  # seconds that parts of one file may share: less than a word
 # Seconds. Below, no word; above, memory: LibriSpeech's longest has 35.2 s.
 DURATION_S = (0.1, 40.0)
-# Deviations of log duration, shorter and longer: titles are short on purpose, one recording among words is a mistake.
+# Deviations of log duration, below and above: titles are short on purpose, a long recording among words is a mistake.
 DURATION_DEVIATIONS = (float("inf"), 7.0)
 # Characters a second. The slowest and fastest speech in any script; one word in a second of silence has 3.
 CHARACTERS_PER_S = (0.3, 40.0)
@@ -29,9 +29,9 @@ PACE_DEVIATIONS = (8.0, 4.5)
 MIN_VALUES = 20  # values, below which there is no median to speak of
 # Of logarithms: read speech of one kind differs by less, and its stray values are no mistakes.
 MIN_DEVIATION = 0.25
-# A symbol is rare that makes up less than this share of the characters and is seen less often than this.
+# A symbol is rare when it makes up less than this share of the characters and occurs less often than this.
 RARE_FRACTION, RARE_TIMES = 1e-4, 100
-# With more symbols than this (Chinese, Korean) most are rare, and meant.
+# With more symbols than this (Chinese, Korean) most are rare, and that is fine.
 ALPHABET = 300
 # A script that holds less than this share of the letters is not the corpus's own.
 SCRIPT_FRACTION = 5e-3
@@ -95,14 +95,14 @@ def compare(corpus: Corpus, others: Corpus, settings: CheckSettings) -> Iterator
     against = "shared with --against"
     yield _repeated(Finding("duplicate id", ERROR, "give each utterance an id of its own"), corpus, corpus.ids)
     same_audio = _known_to(others.sounds, corpus.sounds) | _overlapping(corpus, others)
-    yield _shared(Finding(f"audio {against}", ERROR, "leave it out of one: the test is not honest"), corpus, same_audio)
-    finding = Finding(f"id {against}", ERROR, "leave it out of one, or rename it if it is another")
+    yield _shared(Finding(f"audio {against}", ERROR, "remove it from one: the test is not honest"), corpus, same_audio)
+    finding = Finding(f"id {against}", ERROR, "remove it from one, or rename it if it is another")
     yield _shared(finding, corpus, _known_to(others.ids, corpus.ids))
     yield _counted(
         Finding(
             f"speaker {against}",
             WARNING,
-            "keep speakers apart, or the test tells how well the model knows these",
+            "keep speakers apart: the test should be about new voices",
             "speaker",
         ),
         ((name, count) for name, count in corpus.speakers.most_common() if name in others.speakers),
@@ -117,16 +117,16 @@ def compare(corpus: Corpus, others: Corpus, settings: CheckSettings) -> Iterator
         Finding("rare symbol", WARNING, "correct or replace it: a model cannot learn it", "symbol"),
         _rare_symbols(corpus.symbols, settings.kind),
     )
-    finding = Finding("odd duration", WARNING, "cut it, or correct it")
+    finding = Finding("odd duration", WARNING, "split it, or correct the line")
     yield _odd(finding, corpus, corpus.durations, "s", DURATION_S, DURATION_DEVIATIONS)
-    finding = Finding("odd pace", WARNING, "listen whether it says its text")
+    finding = Finding("odd pace", WARNING, "listen: does it say its text?")
     yield _odd(finding, corpus, corpus.paces, "characters/s", CHARACTERS_PER_S, PACE_DEVIATIONS)
     finding = Finding("sentence repeated", WARNING, "keep fewer of them")
     yield _repeated(finding, corpus, corpus.sentences, MAX_REPEATS + 1)
     finding = Finding("duplicate audio", WARNING, "keep one of each: sometimes their texts differ")
     yield _repeated(finding, corpus, corpus.sounds)
     yield _cut_short(
-        Finding("audio longer than its line says", WARNING, "correct duration: words may be cut away"), corpus
+        Finding("audio longer than its line says", WARNING, "correct duration: words may be cut off"), corpus
     )
     yield _counted(
         Finding("sample rates differ", WARNING, "all are converted; is any mislabeled?", "rate"),
@@ -230,7 +230,7 @@ def _overlapping(corpus: Corpus, others: Corpus) -> np.ndarray:
 
 
 def _rare_symbols(counts: Counter[str], kind: str) -> list[tuple[str, int]]:
-    """Characters that make a tokenizer odd: seen too seldom to be learned, or letters of another script."""
+    """Characters too rare to be learned, or letters of another script."""
     letters: Counter[str] = Counter()
     for symbol, count in counts.items():
         letters[_script(symbol)] += count

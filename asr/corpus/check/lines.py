@@ -22,7 +22,7 @@ from asr.util.threads import map_ahead
 TOLERANCE_S = 0.01
 # Seconds. By how much the header of an mp3 overestimates: a frame or two that only prime the decoder (0.04 seen).
 MP3_TOLERANCE_S = 0.1
-# Seconds of an utterance that are decoded. A longer one is too long to train on whatever it sounds like.
+# Seconds of an utterance that are decoded. A longer one is too long to train on anyway.
 MAX_READ_S = 600.0
 # Of full scale, ±1: decoders of mp3 and opus round the flat tops of clipped audio a little.
 FULL_SCALE = 0.999
@@ -30,7 +30,7 @@ FULL_SCALE = 0.999
 
 @dataclass(frozen=True)
 class CheckSettings:
-    """What utterances are to be used for: the settings by which training would judge them.
+    """The settings by which training judges utterances.
 
     fastest: the highest factor of speed perturbation; named: whether someone chose these settings.
     """
@@ -100,21 +100,22 @@ class LineInfo:
 
 def read_line_infos(manifests: Sequence[Path], normalizer: str) -> Iterator[LineInfo]:
     """Every line of the manifests, malformed ones too, without audio."""
-    for row, line in enumerate(line for manifest in manifests for line in read_lines(manifest)):
+    folders = {path: Path(os.path.abspath(path.parent)) for path in manifests}
+    for row, line in enumerate(line for path in manifests for line in read_lines(path)):
         info = LineInfo(row, line)
         try:
             record = line.parse()
         except ManifestError as error:
             info.error = str(error).removeprefix(f"{line.place}: ")
         else:
-            info.utterance = Utterance.from_record(record, Path(os.path.abspath(line.path.parent)))
+            info.utterance = Utterance.from_record(record, folders[line.path])
             info.named = "id" in record
             info.text = normalize(record["text"], normalizer) if "text" in record else None
         yield info
 
 
 def with_audio(infos: Iterable[LineInfo], workers: int) -> Iterator[LineInfo]:
-    """The same in the same order, each with its audio decoded. Threads do: decoders leave Python's lock alone."""
+    """The same lines in the same order, each with its audio decoded, in threads: decoders release Python's lock."""
 
     def decode(info: LineInfo) -> LineInfo:
         info.audio = None if info.utterance is None else audio_stats(info.utterance)
@@ -124,7 +125,7 @@ def with_audio(infos: Iterable[LineInfo], workers: int) -> Iterator[LineInfo]:
 
 
 def audio_stats(utterance: Utterance) -> AudioStats:
-    """Read an utterance's audio at its own rate. What is wrong with it is told, not raised."""
+    """Read an utterance's audio at its own rate. Faults are returned, not raised."""
     path, start = utterance.audio, utterance.start
     if not os.path.exists(path):  # nor is a link to nothing a file
         return AudioStats(AudioFault.MISSING, str(path))

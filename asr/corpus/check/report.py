@@ -17,7 +17,7 @@ from asr.errors import ManifestError
 from asr.util.files import atomic_write
 from asr.util.format import some
 
-# What is shown while it takes long: (items, how many, of what) -> the items.
+# Shows progress: (items, how many, of what) -> the items.
 Progress = Callable[[Iterable[LineInfo], int, str], Iterable[LineInfo]]
 
 

@@ -18,7 +18,7 @@ from asr.errors import AudioFault
 ERROR, WARNING = "error", "warning"
 MAX_EXAMPLES = 5  # shown of each finding; twice as many symbols and the like
 
-# Of full scale. Soft but usable speech reaches 0.01; below 0.0056 (-45 dB) are recordings of nothing.
+# Of full scale. Soft but usable speech reaches 0.01; below 0.0056 (-45 dB) nothing is recorded.
 QUIET_PEAK = 0.0056
 # Share of samples in flat tops at full scale. 1 ms a second; good recordings have none.
 CLIPPED_FRACTION = 0.001
@@ -40,7 +40,7 @@ class Example:
 
 
 class Finding:
-    """Something wrong. level: "error" breaks training, "warning" is to be looked at; rows: all utterances it concerns;
+    """Something wrong. level: "error" breaks training, "warning" deserves a look; rows: all utterances it concerns;
     unit: what is counted, utterances or symbols, speakers …"""
 
     def __init__(self, name: str, level: str, remedy: str, unit: str = "utterance") -> None:
@@ -55,7 +55,7 @@ class Finding:
         self.show(row, value, badness)
 
     def show(self, what: int | str, value: str, badness: float) -> None:
-        """Offer an example that is no utterance of its own."""
+        """Offer an example without counting an utterance."""
         limit = MAX_EXAMPLES if self.unit == "utterance" else 2 * MAX_EXAMPLES
         push = heapq.heappush if len(self._worst) < limit else heapq.heappushpop
         push(self._worst, (badness, -self._shown, Example(what, value)))  # of equals, the first
@@ -151,18 +151,18 @@ def low_rate(info: LineInfo, settings: CheckSettings) -> Value:
 # Name, level, remedy, check; in the order in which they are reported.
 LINE_CHECKS: tuple[tuple[str, str, str, LineCheck], ...] = (
     ("malformed line", ERROR, "correct the line, or write the manifest again", malformed),
-    ("missing text", ERROR, "add the text; training cannot use an utterance without", missing_text),
-    ("empty text", ERROR, "nothing is left of it after text.normalizer={settings.normalizer}", empty_text),
+    ("missing text", ERROR, "add the text; training needs it", missing_text),
+    ("empty text", ERROR, "it is empty after text.normalizer={settings.normalizer}", empty_text),
     (
         "too few frames for CTC",
         ERROR,
-        "a lower model.subsampling keeps them; or the text is not theirs",
+        "lower model.subsampling; or text and audio do not belong together",
         too_few_frames,
     ),
     (
         "too few frames at the fastest speed",
         WARNING,
-        "training leaves them out when they are made so fast; a lower augment.speed keeps them",
+        "training skips them when they are sped up that much; a lower augment.speed keeps them",
         too_few_at_the_fastest,
     ),
     ("unknown symbol", ERROR, "spell it with the model's tokens", unknown),
@@ -176,8 +176,8 @@ LINE_CHECKS: tuple[tuple[str, str, str, LineCheck], ...] = (
             AudioFault.NOT_FINITE: "write the file again from its source",
         }.items()
     ),
-    ("missing speaker", WARNING, "without, parts cannot be kept apart by speaker", missing_speaker),
-    ("near silence", WARNING, "listen whether anything is said", quiet),
+    ("missing speaker", WARNING, "without it, parts cannot be kept apart by speaker", missing_speaker),
+    ("near silence", WARNING, "listen: is anything said?", quiet),
     ("clipping", WARNING, "record at a lower level, or get the original", clipped),
     ("offset", WARNING, "filter it out below 20 Hz, or repair the recorder", offset),
     ("low sample rate", WARNING, "set features.sample_rate to what most files have", low_rate),

@@ -22,12 +22,12 @@ from asr.util.format import some
 
 Failed = Callable[[AsrError], None]  # takes what is wrong with an utterance that is left out
 
-THREADS = min(4, os.cpu_count() or 1)  # header reads wait for disks
+THREADS = min(4, os.cpu_count() or 1)  # reading headers means waiting for disks
 CHUNK = 256
 
 
 def refuse(error: AsrError) -> NoReturn:
-    """The Failed of callers that want every utterance: the first that cannot be had is raised."""
+    """The Failed of callers that need every utterance: raise the first error."""
     raise error
 
 
