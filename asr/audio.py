@@ -17,8 +17,9 @@ import numpy as np
 import soundfile
 import soxr
 
-from asr.errors import AudioError
+from asr.errors import AudioError, AudioFault
 from asr.util.files import require_file, walk
+from asr.util.format import printable
 
 # Extensions looked for in folders. Reading goes by content, so any other name may be given explicitly.
 AUDIO_SUFFIXES = frozenset(
@@ -142,10 +143,13 @@ def write_wav(path: Path, samples: np.ndarray, sample_rate: int) -> None:
 def _finish(mono: np.ndarray, rate: int, name: str, target_rate: int | None, channels: int) -> Audio:
     """(samples,) of any rate, made of so many channels -> checked Audio at the target rate."""
     if len(mono) == 0:
-        raise AudioError(f"{name}: holds no samples")
+        raise AudioError(f"{name}: holds no samples", AudioFault.EMPTY)
     if not np.isfinite(mono).all():
         first = int(np.flatnonzero(~np.isfinite(mono))[0])
-        raise AudioError(f"{name}: sample {first} (at {first / rate:.3f} s) is NaN or infinite; write the file again")
+        raise AudioError(
+            f"{name}: sample {first} (at {first / rate:.3f} s) is NaN or infinite; write the file again",
+            AudioFault.NOT_FINITE,
+        )
     notes = []
     if channels > 1:
         notes.append(f"{channels} channels averaged to one")
@@ -153,7 +157,7 @@ def _finish(mono: np.ndarray, rate: int, name: str, target_rate: int | None, cha
         mono = resample(mono, rate, target_rate)
         rate = target_rate
         if len(mono) == 0:
-            raise AudioError(f"{name}: too short to resample")
+            raise AudioError(f"{name}: too short to resample", AudioFault.EMPTY)
     return Audio(mono, rate, tuple(notes))
 
 
@@ -190,7 +194,8 @@ def _read_part(
     end = max(first, frames) if duration is None else first + round(duration * rate)
     if end > frames + rate // 100:  # 10 ms of grace: durations are written rounded
         raise AudioError(
-            f"{name}: asked for {first / rate:.3f} to {end / rate:.3f} s, but it ends at {frames / rate:.3f} s"
+            f"{name}: asked for {first / rate:.3f} to {end / rate:.3f} s, but it ends at {frames / rate:.3f} s",
+            AudioFault.TOO_SHORT,
         )
     end = min(end, frames)
     first = min(first, end)
@@ -203,8 +208,8 @@ def _read_part(
         first, skip = 0, first
     blocks, count = [], 0
     while count < end - first:
-        most = max(1, BLOCK // file.channels)
-        block = file.read(min(most, end - first - count), dtype="float32", always_2d=True)
+        limit = max(1, BLOCK // file.channels)
+        block = file.read(min(limit, end - first - count), dtype="float32", always_2d=True)
         if len(block) == 0:
             break
         blocks.append(_mono(block, channel))
@@ -242,7 +247,8 @@ def _open(source: Source) -> soundfile.SoundFile:
         with path.open("rb"):
             pass
     except (OSError, ValueError) as error:
-        raise AudioError(f"{name}: {getattr(error, 'strerror', None) or error}") from None
+        fault = AudioFault.UNREADABLE if os.path.exists(path) else AudioFault.MISSING
+        raise AudioError(f"{name}: {getattr(error, 'strerror', None) or error}", fault) from None
     try:
         # By descriptor, where that is portable: given a name, libsndfile takes any .vox or .gsm to be speech at 8 kHz.
         return soundfile.SoundFile(os.open(path, os.O_RDONLY) if os.name == "posix" else path)
@@ -301,7 +307,7 @@ def _decode_with_ffmpeg(path: Path) -> bytes:
 def _name(source: Source) -> str:
     if not isinstance(source, (str, Path)):
         return "audio data"
-    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in str(source))  # an error is one line
+    return printable(source)  # an error is one line
 
 
 def _reason(error: soundfile.LibsndfileError) -> str:

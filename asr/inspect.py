@@ -13,7 +13,7 @@ from asr.audio import Audio
 from asr.errors import AudioError
 from asr.model.recognizer import Recognizer
 from asr.transcribe import Transcriber, Transcript
-from asr.util.files import written
+from asr.util.files import atomic_write
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -102,7 +102,7 @@ def draw(inspection: Inspection, recognizer: Recognizer, path: Path) -> None:
     spectrogram.set(ylabel="Hz" if mel else "coefficient", xlabel="")
     draw_probabilities(probabilities, inspection, recognizer)
     probabilities.set(xlim=(0, audio.duration), xlabel="seconds")
-    with written(path) as file:
+    with atomic_write(path) as file:
         figure.savefig(file, format="png", dpi=110)
 
 

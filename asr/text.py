@@ -1,4 +1,4 @@
-"""Text -> tokens and back: named normalizers, tokenizers, and the report of symbols nobody can spell."""
+"""Text -> tokens and back: named normalizers, tokenizers, and the report of characters without a token."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 
 from asr.errors import TextError
+from asr.util.format import some
 
 BLANK = "<blank>"  # token 0 of every model: CTC's "no symbol here" (Graves et al. 2006, section 3.1)
 
@@ -98,16 +99,16 @@ class Tokenizer:
         return len(self.tokens)
 
     def encode(self, text: str) -> list[int]:
-        """Token numbers of a normalized text. Raises TextError naming a symbol that has none."""
+        """Token ids of a normalized text. Raises TextError naming a symbol that has none."""
         try:
             return [self._index[symbol] for symbol in symbols_of(self.kind, text)]
         except KeyError as error:
             raise TextError(f"no token for {error.args[0]!r} in {text!r}") from None
 
-    def decode(self, numbers: Iterable[int]) -> str:
-        """Text of token numbers; blanks are left out, spaces are made single."""
+    def decode(self, token_ids: Iterable[int]) -> str:
+        """Text of token ids; blanks are left out, spaces are made single."""
         separator = " " if self.kind == "words" else ""
-        return " ".join(separator.join(self.tokens[n] for n in numbers if n != 0).split())
+        return " ".join(separator.join(self.tokens[n] for n in token_ids if n != 0).split())
 
     @property
     def space(self) -> int:
@@ -136,11 +137,16 @@ class SymbolReport:
         return not missing
 
     def lines(self) -> list[str]:
+        """What there is to report, for people."""
+
+        def counted(symbols: Counter[str]) -> str:
+            return some((f"{symbol!r} × {count}" for symbol, count in symbols.most_common()), 20)
+
         out = []
         if self.unknown:
-            out.append("symbols without a token: " + _counts(self.unknown))
+            out.append("symbols without a token: " + counted(self.unknown))
         if self.numerals:
-            out.append("numerals in the text, to be spelled out as they are spoken: " + _counts(self.numerals))
+            out.append("numerals in the text, to be spelled out as they are spoken: " + counted(self.numerals))
         return out
 
 
@@ -149,12 +155,6 @@ def symbols_of(kind: str, text: str) -> Sequence[str]:
     return text.split() if kind == "words" else text
 
 
-def _counts(counter: Counter[str], most: int = 20) -> str:
-    shown = ", ".join(f"{symbol!r} × {count}" for symbol, count in counter.most_common(most))
-    return shown + (f" and {len(counter) - most} more" if len(counter) > most else "")
-
-
-def listed(names: Iterable[str], most: int = 12) -> str:
+def listed(names: Iterable[str], max_shown: int = 12) -> str:
     """Names for people: quoted, each once, the first few of many."""
-    kept = list(dict.fromkeys(names))
-    return ", ".join(map(repr, kept[:most])) + (f" and {len(kept) - most} more" if len(kept) > most else "")
+    return some(map(repr, dict.fromkeys(names)), max_shown)

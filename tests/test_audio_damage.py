@@ -7,13 +7,14 @@ import numpy as np
 import pytest
 
 from asr.audio import read_audio
-from asr.errors import AudioError
+from asr.errors import AudioError, AudioFault
 
 
-def refused(source, problem, **part):
-    """read_audio raises AudioError with the file's name and one line."""
+def refused(source, problem, fault=AudioFault.UNREADABLE, **part):
+    """read_audio raises AudioError of this kind, with the file's name and one line."""
     with pytest.raises(AudioError, match=problem) as caught:
         read_audio(source, **part)
+    assert caught.value.fault is fault
     message = str(caught.value)
     name = str(source).replace("\n", "\\n").replace("\0", "\\x00")
     assert message.startswith(("audio data: ", "the audio data ") if isinstance(source, bytes) else f"{name}: ")
@@ -35,10 +36,10 @@ def test_contents_that_are_no_audio(tmp_path):
 
 
 def test_files_that_are_not_there_or_not_files(tmp_path):
-    refused(tmp_path / "missing.wav", "No such file")
+    refused(tmp_path / "missing.wav", "No such file", AudioFault.MISSING)
     refused(tmp_path, "is a folder")
-    refused(str(tmp_path / "nul") + "\0.wav", "null")
-    refused(tmp_path / ("x" * 300 + ".wav"), "name too long")
+    refused(str(tmp_path / "nul") + "\0.wav", "null", AudioFault.MISSING)
+    refused(tmp_path / ("x" * 300 + ".wav"), "name too long", AudioFault.MISSING)
     (tmp_path / "two\nlines.wav").write_bytes(b"x")
     refused(tmp_path / "two\nlines.wav", r"two\\nlines\.wav: not readable")
     with pytest.raises(AudioError, match="audio data"):
@@ -58,7 +59,8 @@ def test_files_cut_short_are_refused(name, form, tone, write_audio):
     content = path.read_bytes()
     for share in (0.02, 0.5, 0.95):
         path.write_bytes(content[: int(len(content) * share)])
-        refused(path, "cut short|not readable|holds no samples|damaged")
+        with pytest.raises(AudioError, match=r"cut short|not readable|holds no samples|damaged"):
+            read_audio(path)
 
 
 def test_a_wav_from_a_pipe_which_did_not_know_its_length_is_whole(tone, write_audio):
@@ -72,12 +74,12 @@ def test_a_wav_from_a_pipe_which_did_not_know_its_length_is_whole(tone, write_au
 
 def test_headers_without_samples(write_audio):
     path = write_audio("a.wav", np.zeros(0))
-    refused(path, "holds no samples")
+    refused(path, "holds no samples", AudioFault.EMPTY)
     path.write_bytes(path.read_bytes()[:44])
-    refused(path, "holds no samples")
+    refused(path, "holds no samples", AudioFault.EMPTY)
     path.write_bytes(path.read_bytes()[:30])
     refused(path, "not readable audio")
-    refused(write_audio("a.aiff", np.zeros(0)), "holds no samples")
+    refused(write_audio("a.aiff", np.zeros(0)), "holds no samples", AudioFault.EMPTY)
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
@@ -85,8 +87,8 @@ def test_samples_that_are_not_numbers(value, tone, write_audio):
     x = tone()
     x[8000] = value
     path = write_audio("a.wav", x, subtype="FLOAT")
-    refused(path, r"a\.wav: sample 8000 \(at 0\.500 s\) is NaN or infinite")
-    refused(write_audio("b.wav", np.stack([x, tone()], 1), subtype="DOUBLE"), "sample 8000")
+    refused(path, r"a\.wav: sample 8000 \(at 0\.500 s\) is NaN or infinite", AudioFault.NOT_FINITE)
+    refused(write_audio("b.wav", np.stack([x, tone()], 1), subtype="DOUBLE"), "sample 8000", AudioFault.NOT_FINITE)
     assert len(read_audio(path, duration=0.5).samples) == 8000
 
 
@@ -97,19 +99,19 @@ def test_sample_rates_nobody_records_speech_at(tone, write_audio):
 
 def test_parts_that_are_not_there(tone, write_audio):
     path = write_audio("a.wav", tone(seconds=1.0))
-    for start, duration, problem in [
-        (-0.1, None, "seconds from 0 on, not -0.1"),
-        (0.0, -1.0, "seconds from 0 on, not -1.0"),
-        (float("nan"), None, "not nan"),
-        (0.0, float("inf"), "not inf"),
-        (1e300, None, "from 0 on"),
-        (0.5, 0.6, "asked for 0.500 to 1.100 s, but it ends at 1.000 s"),
-        (2.0, None, "but it ends at 1.000 s"),
-        (2.0, 0.5, "asked for 2.000 to 2.500 s"),
-        (1.005, None, "holds no samples"),
-        (0.5, 0.0, "holds no samples"),
+    for start, duration, fault, problem in [
+        (-0.1, None, AudioFault.UNREADABLE, "seconds from 0 on, not -0.1"),
+        (0.0, -1.0, AudioFault.UNREADABLE, "seconds from 0 on, not -1.0"),
+        (float("nan"), None, AudioFault.UNREADABLE, "not nan"),
+        (0.0, float("inf"), AudioFault.UNREADABLE, "not inf"),
+        (1e300, None, AudioFault.UNREADABLE, "from 0 on"),
+        (0.5, 0.6, AudioFault.TOO_SHORT, "asked for 0.500 to 1.100 s, but it ends at 1.000 s"),
+        (2.0, None, AudioFault.TOO_SHORT, "but it ends at 1.000 s"),
+        (2.0, 0.5, AudioFault.TOO_SHORT, "asked for 2.000 to 2.500 s"),
+        (1.005, None, AudioFault.EMPTY, "holds no samples"),
+        (0.5, 0.0, AudioFault.EMPTY, "holds no samples"),
     ]:
-        refused(path, problem, start=start, duration=duration)
+        refused(path, problem, fault, start=start, duration=duration)
 
 
 FORMATS = [

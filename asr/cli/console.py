@@ -96,7 +96,7 @@ def commands(**options: Any) -> typer.Typer:
 
 def examples(*lines: str) -> str:
     """The end of a command's help."""
-    return "EpochDataset:\n\n" + "\n\n".join(f"`{line}`" for line in lines)
+    return "Examples:\n\n" + "\n\n".join(f"`{line}`" for line in lines)
 
 
 def describe_model(name: str, record: dict[str, Any]) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -48,12 +48,12 @@ def download(
     source: SourceOption = None,
     verify: VerifyOption = True,
 ) -> None:
-    """Fetch a recipe's archives and unpack them. An interrupted transfer goes on where it was."""
+    """Download a recipe's archives and unpack them. An interrupted download resumes."""
     from asr.corpus.recipe import find_recipe
     from asr.corpus.recipe import prepare as run
 
     folder = find_recipe(recipe)
-    typer.echo(run(folder, data, mirror, verify, say, split_names(parts), source or (), manifests=False))
+    typer.echo(run(folder, data, mirror, verify, split_names(parts), source or (), manifests=False))
 
 
 @app.command(
@@ -71,13 +71,13 @@ def prepare(
     mirror: MirrorOption = None,
     source: SourceOption = None,
     verify: VerifyOption = True,
-    again: Annotated[bool, typer.Option("--again", help="Write the manifests anew: the corpus changed.")] = False,
+    again: Annotated[bool, typer.Option("--again", help="Rewrite the manifests, when the corpus has changed.")] = False,
 ) -> None:
-    """Download a recipe's corpus and write its manifests. What is already done is not done again."""
+    """Download a recipe's corpus and write its manifests. Finished steps are skipped."""
     from asr.corpus.recipe import find_recipe
     from asr.corpus.recipe import prepare as run
 
-    run(find_recipe(recipe), data, mirror, verify, say, split_names(parts), source or (), again)
+    run(find_recipe(recipe), data, mirror, verify, split_names(parts), source or (), again)
 
 
 def split_names(text: str) -> list[str]:
@@ -110,14 +110,12 @@ def check(
     fix: Annotated[
         Path | None, typer.Option(help="Write what does not break training here, the rest to *.dropped.tsv; exit 0.")
     ] = None,
-    form: Annotated[str, typer.Option("--format", help="txt or json.")] = "txt",
+    form: Annotated[Literal["txt", "json"], typer.Option("--format", help="A table, or one JSON object.")] = "txt",
 ) -> None:
-    """Will this train? Errors (exit 1) break training or the test's honesty; warnings (exit 0) are to be looked at.
+    """Will this train? Errors (exit 1) break training or the test's honesty; warnings (exit 0) deserve a look.
 
     Without --config or --model: characters, 16 kHz, a hop of 10 ms, subsampling 4.
     """
-    if form not in ("txt", "json"):
-        raise typer.BadParameter(f"'{form}' is neither txt nor json", param_hint="--format")
     overrides = [argument for argument in arguments if "=" in argument and not os.path.exists(argument)]
     manifests = [Path(argument) for argument in arguments if argument not in overrides]
     if not manifests:
@@ -128,17 +126,17 @@ def check(
         raise typer.BadParameter(f"'{overrides[0]}' changes a config: name it with --config", param_hint="KEY=VALUE")
     if fix is not None and (fix.is_dir() or os.path.realpath(fix) in map(os.path.realpath, manifests)):
         raise typer.BadParameter(f"{fix} is a folder, or what is checked: name another file", param_hint="--fix")
+    from asr.cli.data_tables import print_report
     from asr.corpus.check import report as run
-    from asr.corpus.check.printed import print_report
 
-    rules = checking_rules(config, model, overrides)
-    report = run.check(manifests, rules, audio=audio, against=against or (), watch=watch)
+    settings = check_settings(config, model, overrides)
+    report = run.check(manifests, settings, audio=audio, against=against or (), progress=watch)
     if form == "json":
         typer.echo(json.dumps(report.to_json()))
     else:
         print_report(report)
-    rate, wanted = max(report.rates, default=0), rules.features.sample_rate
-    if 0 < rate < wanted and not rules.named:
+    rate, wanted = max(report.rates, default=0), settings.features.sample_rate
+    if 0 < rate < wanted and not settings.named:
         say(
             f"no audio is above {rate} Hz: train with features.sample_rate={rate}, or check with the --config that does"
         )
@@ -150,8 +148,8 @@ def check(
         raise typer.Exit(1)
 
 
-def checking_rules(config: Path | None, model: str | None, overrides: list[str]) -> CheckSettings:
-    """The settings by which utterances are word_correctness: a model's, a config's, or the defaults."""
+def check_settings(config: Path | None, model: str | None, overrides: list[str]) -> CheckSettings:
+    """The settings by which utterances are judged: a model's, a config's, or the defaults."""
     from asr.config import Config, load_config
     from asr.corpus.check.lines import CheckSettings
 
@@ -174,17 +172,19 @@ def stats(
     png: Annotated[Path | None, typer.Option(help="Draw the histograms into this file as well.")] = None,
 ) -> None:
     """Hours, speakers, words, symbols, and histograms of durations and texts. Audio is not decoded."""
-    from asr.corpus import stats as corpus
+    from asr.cli.data_tables import format_stats
+    from asr.corpus.stats import collect, write_png
 
     if png is not None and png.is_dir():
         raise typer.BadParameter(f"{png} is a folder: name a file", param_hint="--png")
-    found = corpus.collect(manifests)
-    typer.echo(corpus.format_stats(found))
+    found = collect(manifests)
+    typer.echo(format_stats(found))
     if png is not None:
-        corpus.write_png(found, png)
+        write_png(found, png)
         say(f"{png}: written")
 
 
+Layout = Literal["kaldi", "lhotse", "librispeech", "table", "nemo", "folder", "audio"]
 Column = Annotated[str | None, typer.Option(help="Of a table: the column's name, or its number from 1.")]
 
 
@@ -202,8 +202,7 @@ def import_corpus(
     path: Annotated[Path, typer.Argument(metavar="PATH", help="A folder, a table or a list that describes audio.")],
     output: Annotated[Path, typer.Option(help="The manifest to write (.jsonl).")],
     layout: Annotated[
-        str | None,
-        typer.Option(help="folder, table, kaldi, lhotse, nemo, librispeech; audio: no texts; default: what is there."),
+        Layout | None, typer.Option(help="audio: recordings without texts; default: what is there.")
     ] = None,
     audio: Column = None,
     text: Column = None,
@@ -221,14 +220,13 @@ def import_corpus(
     force: Annotated[bool, typer.Option("--force", help="Overwrite the manifest.")] = False,
 ) -> None:
     """Write a manifest of audio and texts that you have: sidecar .txt files, tables, Kaldi, lhotse, NeMo."""
-    from asr.corpus.layouts import LAYOUTS, checked, detect_layout
+    from asr.corpus.layouts import LAYOUTS, detect_layout
+    from asr.corpus.layouts.common import require_unique_ids
     from asr.corpus.stats import collect
     from asr.data.manifest import write_manifest
 
-    if layout is not None and layout not in LAYOUTS:
-        raise typer.BadParameter(f"'{layout}' is none of {', '.join(LAYOUTS)}", param_hint="--layout")
     if output.exists() and not force:
-        raise AsrError(f"{output}: is there already; give another --output, or --force to overwrite")
+        raise AsrError(f"{output}: already exists; give another --output, or --force to overwrite")
     found, source = detect_layout(path, layout)
     options: dict[str, Any] = {"audio": audio, "text": text, "speaker": speaker, "id": id, "start": start, "end": end}
     options |= {"duration": duration, "lang": lang, "quotes": quotes, "audio_folder": audio_folder}
@@ -238,11 +236,11 @@ def import_corpus(
         raise typer.BadParameter(f"only for tables; {source} is read as {found}", param_hint=f"--{next(iter(options))}")
     say(f"reading {source} as {'a manifest' if found == 'nemo' else found}")
     failures = Failures()
-    reader = LAYOUTS[found][0](source, say=say, failed=failures.add, **options)
-    write_manifest(output, checked(watch(reader, None, "importing")))
-    made = collect([output])
-    utterances, texts, speakers = len(made.durations), len(made.lengths), len(made.speaker_s)
-    length = as_time(made.durations.sum())
+    reader = LAYOUTS[found][0](source, failed=failures.add, **options)
+    write_manifest(output, require_unique_ids(watch(reader, None, "importing")))
+    stats = collect([output])
+    utterances, texts, speakers = len(stats.durations), len(stats.lengths), len(stats.speaker_s)
+    length = as_time(stats.durations.sum())
     typer.echo(f"{output}: {plural(utterances, 'utterance')}, {length}, {plural(speakers, 'speaker')}")
     if texts < utterances:
         say(f"without text, to be transcribed but not trained on: {utterances - texts}")
@@ -259,18 +257,16 @@ def import_corpus(
 )
 def export(
     manifest: Annotated[Path, typer.Argument(metavar="MANIFEST")],
-    to: Annotated[str, typer.Option(help="kaldi or lhotse.")],
+    to: Annotated[Literal["kaldi", "lhotse"], typer.Option(help="The toolkit that is to read it.")],
     output: Annotated[Path, typer.Option(help="The folder to write.")],
     force: Annotated[bool, typer.Option("--force", help="Overwrite files of an earlier export.")] = False,
 ) -> None:
     """Write a manifest as a Kaldi data folder, or as lhotse's recordings and supervisions. Audio stays where it is."""
-    from asr.corpus.export import EXPORTS, export_manifest
+    from asr.corpus.export import export_manifest
     from asr.data.manifest import Manifest
 
-    if to not in EXPORTS:
-        raise typer.BadParameter(f"'{to}' is none of {', '.join(EXPORTS)}", param_hint="--to")
     failures = Failures()
-    count = export_manifest(Manifest(manifest), to, output, force, say, failures.add)
+    count = export_manifest(Manifest(manifest), to, output, force, failures.add)
     typer.echo(f"{output}: {plural(count, 'utterance')}")
     failures.end()
 
@@ -286,16 +282,16 @@ def split(
     manifest: Annotated[Path, typer.Argument(metavar="MANIFEST")],
     dev: Annotated[float, typer.Option(min=0, max=1, help="Share of the audio for dev.jsonl; 0: none.")] = 0.1,
     test: Annotated[float, typer.Option(min=0, max=1, help="Share of the audio for test.jsonl; 0: none.")] = 0.1,
-    seed: Annotated[int, typer.Option(help="Another seed, other speakers.")] = 0,
-    by: Annotated[str, typer.Option(help="speaker: none in two parts; or utterance.")] = "speaker",
+    seed: Annotated[int, typer.Option(help="Another seed draws other speakers.")] = 0,
+    by: Annotated[
+        Literal["speaker", "utterance"], typer.Option(help="speaker: no speaker is in two parts.")
+    ] = "speaker",
     output_dir: Annotated[Path | None, typer.Option(help="Where to write; default: beside the manifest.")] = None,
     force: Annotated[bool, typer.Option("--force", help="Overwrite files of an earlier split.")] = False,
 ) -> None:
     """Divide a manifest into train.jsonl, dev.jsonl and test.jsonl, with no speaker in two of them."""
     from asr.corpus.split import split_manifest
 
-    if by not in ("speaker", "utterance"):
-        raise typer.BadParameter(f"'{by}' is neither speaker nor utterance", param_hint="--by")
     if not dev + test < 1:
         raise typer.BadParameter(f"--dev {dev:g} and --test {test:g} leave nothing to train on", param_hint="--dev")
     parts = split_manifest(manifest, {"dev": dev, "test": test}, output_dir, by=by, seed=seed, force=force)
@@ -310,20 +306,21 @@ def split(
 
 
 class Failures:
-    """What is wrong with utterances that are left out: the first are told, all are counted."""
+    """Utterances that are left out: the first errors are shown, all are counted."""
 
-    def __init__(self, most: int = 20) -> None:
-        self.most = most
+    max_shown = 20
+
+    def __init__(self) -> None:
         self.count = 0
 
     def add(self, error: AsrError) -> None:
         self.count += 1
-        if self.count <= self.most:
+        if self.count <= self.max_shown:
             say(f"error: {error}")
 
     def end(self) -> None:
         """Exit with status 1 if anything failed."""
         if self.count:
-            more = f", {self.count - self.most} of them not shown" if self.count > self.most else ""
+            more = f", {self.count - self.max_shown} of them not shown" if self.count > self.max_shown else ""
             say(f"left out: {self.count}{more}")
             raise typer.Exit(1)

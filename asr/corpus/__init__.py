@@ -1,1 +1,1 @@
-"""Corpora offline: download, read in, check, split, describe, hand on. What `asr data` does."""
+"""What `asr data` does with corpora: download, import, check, split, describe, export."""

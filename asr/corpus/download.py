@@ -1,8 +1,9 @@
-"""Archives from their public homes or a mirror: resumed, verified, whole or not at all."""
+"""Archives from their public homes or a mirror: resumed, verified, complete or not at all."""
 
 from __future__ import annotations
 
 import http.client
+import logging
 import re
 import shutil
 import socket
@@ -10,7 +11,6 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -38,7 +38,7 @@ OPENSLR = (
 )
 SUFFIXES = (".tar.gz", ".tar.bz2", ".tar.xz", ".tgz", ".tar")
 
-Say = Callable[[str], None]
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -61,9 +61,9 @@ class Archive:
         return archive_name(self.path)
 
 
-def openslr(path: str, **facts: Any) -> Archive:
-    """A file of openslr.org, `12/dev-clean.tar.gz`, with its mirrors; facts: the other fields of an Archive."""
-    return Archive(f"openslr/{path}", tuple(f"{home}/resources/{path}" for home in OPENSLR), **facts)
+def openslr(path: str, **fields: Any) -> Archive:
+    """A file of openslr.org, `12/dev-clean.tar.gz`, with its mirrors; fields: the other fields of an Archive."""
+    return Archive(f"openslr/{path}", tuple(f"{home}/resources/{path}" for home in OPENSLR), **fields)
 
 
 def archive_name(path: str) -> str:
@@ -98,7 +98,7 @@ def find_in_mirror(archive: Archive, mirror: str | None) -> Archive:
 
 
 def gigabytes(archive: Archive, mirror: str | None) -> float:
-    """The archive's size where it will come from, as people pack corpora anew; else as published, 0 where unknown."""
+    """The archive's size where it will come from, as people re-pack corpora; else as published, 0 where unknown."""
     published = archive.gigabytes or 0.0
     home = mirror_folder(mirror)
     if home is not None:
@@ -114,12 +114,12 @@ def gigabytes(archive: Archive, mirror: str | None) -> float:
         return published
 
 
-def fetch(archive: Archive, folder: Path, mirror: str | None, verify: bool, say: Say) -> Path:
-    """Have the archive in `folder` and return its path; what is there and right is not fetched again. One whose path is
+def fetch(archive: Archive, folder: Path, mirror: str | None, verify: bool) -> Path:
+    """Download the archive to `folder` and return its path; a correct one is not downloaded again. One whose path is
     absolute stays where it is.
 
     mirror: a local folder (a published checksum that differs gives a warning: people re-pack corpora) or a URL.
-    Raises DownloadError when nothing that passes the checksum can be had.
+    Raises DownloadError when no source has a file that passes the checksum.
     """
     target = folder / Path(archive.path).name
     if Path(archive.path).is_absolute():
@@ -130,11 +130,11 @@ def fetch(archive: Archive, folder: Path, mirror: str | None, verify: bool, say:
         if not local.is_file():
             raise DownloadError(f"{local}: not in the mirror folder; MIRROR must hold {archive.path}")
         if difference := _difference(local, archive, verify):
-            say(f"warning: {local}: {difference}; used as the mirror is a local folder")
+            logger.warning(f"{local}: {difference}; used as the mirror is a local folder")
         return local
     if target.is_file():
         if difference := _difference(target, archive, verify):
-            raise DownloadError(f"{target}: {difference}; delete it to have it fetched again")
+            raise DownloadError(f"{target}: {difference}; delete it to download it again")
         return target
     folder.mkdir(parents=True, exist_ok=True)
     urls = [_in_mirror(archive, mirror)] if mirror is not None else list(archive.urls)
@@ -143,10 +143,10 @@ def fetch(archive: Archive, folder: Path, mirror: str | None, verify: bool, say:
     for url in urls:
         try:
             resumed = part.exists()
-            difference = _download(url, part, say) or _difference(part, archive, verify)
+            difference = _download(url, part) or _difference(part, archive, verify)
             if difference and resumed:  # the beginning may be of another file: once more, all of it
                 part.unlink()
-                difference = _download(url, part, say) or _difference(part, archive, verify)
+                difference = _download(url, part) or _difference(part, archive, verify)
             if difference:
                 part.unlink()
                 raise DownloadError(f"{url.partition('?')[0]}: {difference}; not used and deleted")
@@ -170,17 +170,17 @@ def _difference(path: Path, archive: Archive, verify: bool) -> str | None:
 
 
 def _is_page(path: Path) -> bool:
-    """Log-in pages and polite excuses come under any type."""
+    """Whether it is a web page: log-in and error pages come with any content type."""
     with path.open("rb") as file:
         return file.read(512).lstrip().lower().startswith((b"<!doctype html", b"<html"))
 
 
-def _download(url: str, part: Path, say: Say) -> str | None:
-    """Fetch to `part`, going on where an earlier transfer broke off; retried with growing pauses. Returns what is wrong
-    with it on the face of it."""
-    shown = url.partition("?")[0]  # what follows may be a signature that is nobody's business
+def _download(url: str, part: Path) -> str | None:
+    """Download to `part`, resuming an earlier transfer; retry with growing pauses. Returns what is obviously wrong with
+    the file, if anything."""
+    shown = url.partition("?")[0]  # what follows may be a signature that is secret
     have = _size(part)
-    say(f"downloading {shown}" + (f", going on after {have / 1e6:.1f} MB" if have else ""))
+    logger.info(f"downloading {shown}" + (f", resuming after {have / 1e6:.1f} MB" if have else ""))
     failures = 0
     while True:
         before, asked_to_wait = _size(part), 0.0
@@ -207,9 +207,9 @@ def _download(url: str, part: Path, say: Say) -> str | None:
         failures = 1 if _size(part) > before else failures + 1
         if failures == TRIES:
             break
-        say(f"{shown}: {reason}; trying again")
+        logger.info(f"{shown}: {reason}; trying again")
         time.sleep(max(PAUSE_S * 2 ** (failures - 1), asked_to_wait))
-    kept = "; what was received is kept, the same command goes on from there" if _size(part) else ""
+    kept = "; what was received is kept, rerun to resume" if _size(part) else ""
     raise DownloadError(f"{shown}: {reason} ({TRIES} tries){kept}")
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import logging
 import os
 import re
 from collections import Counter
@@ -13,21 +14,23 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from asr.audio import AudioInfo, audio_info
-from asr.corpus.layouts.common import CHUNK, THREADS, Failed, Say
+from asr.corpus.layouts.common import CHUNK, THREADS, Failed
 from asr.data.manifest import Manifest, Utterance
 from asr.errors import AsrError, ManifestError
-from asr.util.files import written
-from asr.util.format import plural
+from asr.util.files import atomic_write
+from asr.util.format import plural, some
 from asr.util.threads import map_ahead
 
 Headers = dict[Path, AudioInfo]
 Thing = TypeVar("Thing")
 
+logger = logging.getLogger(__name__)
+
 KALDI_FILES = ("wav.scp", "text", "utt2spk", "spk2utt", "utt2lang", "segments", "reco2dur", "reco2file_and_channel")
 LHOTSE_FILES = ("recordings.jsonl.gz", "supervisions.jsonl.gz")
 
 
-def export_kaldi(manifest: Manifest, folder: Path, say: Say, failed: Failed) -> int:
+def export_kaldi(manifest: Manifest, folder: Path, failed: Failed) -> int:
     """Write wav.scp, text, utt2spk, spk2utt and utt2lang; segments, reco2dur and reco2file_and_channel where lines are
     parts of files or single channels. Returns the number of utterances.
 
@@ -55,8 +58,8 @@ def export_kaldi(manifest: Manifest, folder: Path, say: Say, failed: Failed) -> 
         tables |= _kaldi_segments(names, utterances, headers)
     for name, table in tables.items():
         _write_table(folder / name, table)
-    _tell_kaldi(tables, headers, say)
-    _tell_renamed(utterances, ids, say)
+    _tell_kaldi(tables, headers)
+    _tell_renamed(utterances, ids)
     return len(utterances)
 
 
@@ -76,7 +79,7 @@ def _kaldi_segments(names: list[str], utterances: list[Utterance], headers: Head
     return {"wav.scp": scp, "segments": segments, "reco2dur": durations, "reco2file_and_channel": channels}
 
 
-def export_lhotse(manifest: Manifest, folder: Path, say: Say, failed: Failed) -> int:
+def export_lhotse(manifest: Manifest, folder: Path, failed: Failed) -> int:
     """Write recordings.jsonl.gz, one a file, and supervisions.jsonl.gz, one an utterance. Returns the number of these.
 
     Paths are absolute. Keys that lhotse does not know become its `custom`.
@@ -90,14 +93,14 @@ def export_lhotse(manifest: Manifest, folder: Path, say: Say, failed: Failed) ->
     return len(utterances)
 
 
-Export = Callable[[Manifest, Path, Say, Failed], int]
+Export = Callable[[Manifest, Path, Failed], int]
 EXPORTS: dict[str, tuple[Export, tuple[str, ...]]] = {
     "kaldi": (export_kaldi, KALDI_FILES),
     "lhotse": (export_lhotse, LHOTSE_FILES),
 }
 
 
-def export_manifest(manifest: Manifest, to: str, folder: Path, force: bool, say: Say, failed: Failed) -> int:
+def export_manifest(manifest: Manifest, to: str, folder: Path, force: bool, failed: Failed) -> int:
     """Write a manifest as one of EXPORTS. Raises ManifestError where files would be overwritten; with force they are.
     Returns the number of utterances."""
     if to not in EXPORTS:
@@ -105,9 +108,9 @@ def export_manifest(manifest: Manifest, to: str, folder: Path, force: bool, say:
     export, files = EXPORTS[to]
     there = [folder / name for name in files if (folder / name).exists()]
     if there and not force:
-        raise ManifestError(f"{there[0]}: is there already; choose another folder, or --force to overwrite")
+        raise ManifestError(f"{there[0]}: already exists; choose another folder, or --force to overwrite")
     folder.mkdir(parents=True, exist_ok=True)
-    return export(manifest, folder, say, failed)
+    return export(manifest, folder, failed)
 
 
 def _headers(manifest: Manifest, failed: Failed) -> Headers:
@@ -170,30 +173,32 @@ def _kaldi_ids(utterances: Sequence[Utterance]) -> list[tuple[str, str]]:
         ids = named(lambda speaker: re.sub(r"[^\w.]", "_", _word(speaker)))
         ids = [(name if name.startswith(f"{speaker}-") else f"{speaker}-{name}", speaker) for name, speaker in ids]
     if repeated := [name for name, times in Counter(name for name, _ in ids).items() if times > 1]:
-        raise ManifestError(f"ids given to more than one utterance: {len(repeated)}, such as {', '.join(repeated[:3])}")
+        raise ManifestError(f"ids given to more than one utterance: {some(repeated, 3)}")
     return ids
 
 
-def _tell_kaldi(tables: dict[str, dict[str, str]], headers: Headers, say: Say) -> None:
+def _tell_kaldi(tables: dict[str, dict[str, str]], headers: Headers) -> None:
     untold = len(tables["utt2spk"]) - len(tables["text"])
     if untold:
-        say(f"without text: {plural(untold, 'utterance')}, in wav.scp but not in text")
+        logger.info(f"without text: {plural(untold, 'utterance')}, in wav.scp but not in text")
     encoded = sorted(str(path) for path, header in headers.items() if not header.format.startswith("WAV"))
     if encoded:
-        say(
+        logger.info(
             f"not wav: {plural(len(encoded), 'file')}, such as {encoded[0]}; Kaldi's own programs, unlike lhotse and"
             " ESPnet, want a command there: ffmpeg -i FILE -f wav - |"
         )
     if tables["reco2file_and_channel"]:
-        say("single channels: Kaldi's own programs want a command in wav.scp there: sox FILE -t wav - remix CHANNEL |")
+        logger.info(
+            "single channels: Kaldi's own programs want a command in wav.scp there: sox FILE -t wav - remix CHANNEL |"
+        )
 
 
-def _tell_renamed(utterances: Iterable[Utterance], ids: Iterable[tuple[str, str]], say: Say) -> None:
+def _tell_renamed(utterances: Iterable[Utterance], ids: Iterable[tuple[str, str]]) -> None:
     pairs = ((utterance.speaker, speaker) for utterance, (_, speaker) in zip(utterances, ids, strict=True))
     renamed = {old: new for old, new in pairs if old not in (None, new)}
     if renamed:
         old, new = next(iter(renamed.items()))
-        say(f"speakers with names that Kaldi cannot have: {len(renamed)}, such as '{old}', now {new}")
+        logger.info(f"speakers with names that Kaldi cannot have: {len(renamed)}, such as '{old}', now {new}")
 
 
 def _write_table(path: Path, table: dict[str, str]) -> None:
@@ -201,7 +206,7 @@ def _write_table(path: Path, table: dict[str, str]) -> None:
     if not table:
         path.unlink(missing_ok=True)
         return
-    with written(path) as file:
+    with atomic_write(path) as file:
         for key in sorted(table):  # by code point, which is the order of UTF-8's bytes
             try:
                 file.write(f"{key} {table[key]}".rstrip(" ").encode("utf-8", "surrogateescape") + b"\n")
@@ -243,7 +248,7 @@ def _lhotse_supervision(utterance: Utterance, recording: str, channels: int) -> 
 
 def _write_lines(path: Path, lines: Iterable[dict[str, Any]]) -> None:
     """Gzipped JSON Lines, the same for the same content."""
-    with written(path) as file, gzip.GzipFile("", "wb", fileobj=file, mtime=0) as packed:
+    with atomic_write(path) as file, gzip.GzipFile("", "wb", fileobj=file, mtime=0) as packed:
         for line in lines:
             packed.write(json.dumps(line).encode() + b"\n")
 

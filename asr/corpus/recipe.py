@@ -6,10 +6,11 @@ import fnmatch
 import hashlib
 import importlib.util
 import json
+import logging
 import re
 import shutil
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -19,10 +20,10 @@ from asr.corpus.download import SUFFIXES, Archive, fetch, find_in_mirror, gigaby
 from asr.corpus.unpack import unpack
 from asr.data.manifest import write_manifests
 from asr.errors import AsrError, DownloadError, ManifestError
-from asr.util.files import folder_lock
+from asr.util.files import folder_lock, write_atomic
 from asr.util.format import as_time, plural
 
-Say = Callable[[str], None]
+logger = logging.getLogger(__name__)
 
 PREPARED = "prepared.json"
 TEMPLATE = "custom"
@@ -50,7 +51,7 @@ def find_recipe(name: str) -> Path:
             return folder
     there = ", ".join(sorted(path.parent.name for path in Path("recipes").glob("*/prepare.py")))
     hint = f"./recipes has {there}" if there else "there is no ./recipes here; recipes live in the project's repository"
-    raise AsrError(f"{name}: no recipe (a folder with prepare.py); {hint}")
+    raise AsrError(f"{name}: no such recipe (a folder with prepare.py); {hint}")
 
 
 def prepare(
@@ -58,15 +59,14 @@ def prepare(
     data: Path,
     mirror: str | None,
     verify: bool,
-    say: Say,
     parts: Sequence[str] = (),
     sources: Sequence[str] = (),
     again: bool = False,
     manifests: bool = True,
 ) -> Path:
-    """Have a recipe's archives unpacked in `data/<recipe>/corpus`, each in a folder of its name, and write manifests to
-    `data/<recipe>`; returns that folder, or the corpus's where no manifests are wanted. Done work is not done again:
-    what was unpacked once is not fetched even where the archive is gone; `again` writes the manifests anew.
+    """Download and unpack a recipe's archives to `data/<recipe>/corpus`, each to a folder of its name, and write
+    manifests to `data/<recipe>`; returns that folder, or the corpus's where no manifests are wanted. Finished steps are
+    skipped: what is unpacked is not downloaded again, even where the archive is gone. `again` rewrites the manifests.
 
     parts: the archives' names; none: all that are not optional. sources: the corpus from somewhere else, as one folder
     in which it lies unpacked (it is used in place), as archives, or as their URLs. Raises AsrError.
@@ -77,23 +77,23 @@ def prepare(
     recipe = recipe.resolve()
     module = load(recipe / "prepare.py")
     home = data / recipe.name
-    written = hashlib.sha256((recipe / "prepare.py").read_bytes()).hexdigest()
+    digest = hashlib.sha256((recipe / "prepare.py").read_bytes()).hexdigest()
     given = [_identity(source) for source in sources]
     chosen = [] if sources else _choose(module.ARCHIVES, parts)
-    busy = DownloadError(f"{home}: another process is preparing it; wait for that one")
-    with folder_lock(home, busy, say):
+    busy = DownloadError(f"{home}: another process is preparing it; wait for it to finish")
+    with folder_lock(home, busy):
         stamp = _stamp(home)
         if (
             manifests
             and not again
-            and stamp.get("prepare.py") == written
+            and stamp.get("prepare.py") == digest
             and stamp.get("from", []) == given
             and all(fnmatch.filter(stamp.get("archives", [archive.name]), archive.name) for archive in chosen)
             and all((home / f"{part}.jsonl").is_file() for part in stamp["parts"])
         ):
-            say(f"{home}: already prepared")
+            logger.info(f"{home}: already prepared")
             return home
-        corpus = _have(chosen, sources, home, mirror, verify, say)
+        corpus = _obtain_corpus(chosen, sources, home, mirror, verify)
         if not manifests:
             return corpus
         (home / PREPARED).unlink(missing_ok=True)  # from here on the manifests are neither the old nor the new
@@ -103,20 +103,20 @@ def prepare(
         for part in set(stamp.get("parts", [])) - set(found):
             (home / f"{part}.jsonl").unlink(missing_ok=True)
         for part, (count, seconds) in found.items():
-            say(f"{home / part}.jsonl: {plural(count, 'utterance')}, {as_time(seconds)}")
+            logger.info(f"{home / part}.jsonl: {plural(count, 'utterance')}, {as_time(seconds)}")
         for use in ("train", "dev", "test"):
             if not any(part.startswith(use) for part in found):
-                say(f"warning: {home}: nothing for {use} in what is there")
+                logger.warning(f"{home}: nothing for {use} in what is there")
         unpacked = sorted(folder.name for folder in corpus.glob("*")) if not sources else []
-        stamp = {"prepare.py": written, "parts": list(found), "archives": unpacked, "from": given}
-        (home / PREPARED).write_text(json.dumps(stamp), encoding="utf-8")
+        stamp = {"prepare.py": digest, "parts": list(found), "archives": unpacked, "from": given}
+        write_atomic(home / PREPARED, json.dumps(stamp))
     return home
 
 
-def _have(
-    archives: list[Archive], sources: Sequence[str], home: Path, mirror: str | None, verify: bool, say: Say
+def _obtain_corpus(
+    archives: list[Archive], sources: Sequence[str], home: Path, mirror: str | None, verify: bool
 ) -> Path:
-    """The corpus's folder, with everything in it that was asked for."""
+    """The folder of the unpacked corpus, after downloading what is missing."""
     if any(Path(source).is_dir() or _is_list(source) for source in sources):
         if len(sources) > 1:
             raise DownloadError(f"--from {' '.join(sources)}: give one folder that holds the whole corpus, or archives")
@@ -137,14 +137,14 @@ def _have(
     missing = [archive for archive in archives if not (corpus / archive.name).is_dir()]
     for archive in archives:
         if archive not in missing:
-            say(f"{corpus / archive.name}: already there")
+            logger.info(f"{corpus / archive.name}: already there")
     _refuse_a_full_disk(missing, home, mirror)
     for unfinished in corpus.glob("*.part"):  # of an extraction that was interrupted: no part of the corpus
         shutil.rmtree(unfinished)
     # All before the first is unpacked: what is missing is known early.
-    paths = [fetch(archive, home / "archives", mirror, verify, say) for archive in missing]
+    paths = [fetch(archive, home / "archives", mirror, verify) for archive in missing]
     for archive, path in zip(missing, paths, strict=True):
-        say(f"unpacking {path}")
+        logger.info(f"unpacking {path}")
         unpack(path, corpus / archive.name)
     return corpus
 
@@ -157,7 +157,7 @@ def new_recipe(name: str, recipes: Path) -> Path:
     if not (template / "prepare.py").is_file():
         raise AsrError(f"{template}: the template is not there; run this in a clone of the project, or give --recipes")
     if folder.exists():
-        raise AsrError(f"{folder}: is there already; choose another name")
+        raise AsrError(f"{folder}: already exists; choose another name")
     part = folder.with_name(folder.name + ".part")
     shutil.rmtree(part, ignore_errors=True)
     part.mkdir()
@@ -185,7 +185,7 @@ def _is_list(source: str) -> bool:
 
 
 def _identity(source: str) -> str:
-    """What a source is known by: its full path, or its address without the signature, which is another every time."""
+    """How a source is recognized: its full path, or its address without the signature, which changes."""
     return source.partition("?")[0] if "://" in source else str(Path(source).resolve())
 
 

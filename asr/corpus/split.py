@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from array import array
 from collections.abc import Sequence
@@ -10,19 +9,18 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from hashlib import blake2b
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
-from asr.data.manifest import Manifest, line_id, read_lines
+from asr.data.manifest import encode_record, read_lines, record_id
 from asr.errors import ManifestError
-from asr.util.files import written
+from asr.util.files import atomic_write
 
 ALIKE = 1.25  # times the shortest: units among which the draw chooses, where each is longer than a part's share
 
 
 @dataclass(frozen=True)
-class Part:
+class SplitPart:
     """A part that was written. speakers: their number, None when lines have none; shared: how many of its different
     texts the training part has too, of how many."""
 
@@ -52,29 +50,30 @@ def split_manifest(
     by: str = "speaker",
     seed: int = 0,
     force: bool = False,
-) -> list[Part]:
+) -> list[SplitPart]:
     """Write train.jsonl and one file for each of `shares` (name -> share of the audio, 0 to 1) to a folder, by default
     the manifest's own. Returns the parts, train first.
 
     by: "speaker" keeps each speaker in one part, "utterance" does not mind. The same seed gives the same parts, in
     whatever order the lines are. Lines keep their order and keys. Raises ManifestError when lines have no speaker,
-    when there are fewer speakers than parts, and, unless forced, when a file is there already.
+    when there are fewer speakers than parts, and, unless forced, when a file already exists.
     """
     folder = path.parent if folder is None else folder
     names = ["train", *(name for name, share in shares.items() if share > 0)]
     files = [folder / f"{name}.jsonl" for name in names]
     _check_files(path, files, force)
-    speakers, texts = _Names(), array("q")
-    units = speakers if by == "speaker" else _Names()  # what is not divided
-
-    def see(_: int, line: dict[str, Any]) -> None:
-        speakers.add(str(line["speaker"]) if "speaker" in line else None)
+    speakers, ids = _Names(), _Names()
+    seconds, hashes = array("d"), array("q")
+    for line in read_lines(path):
+        record = line.parse()
+        speakers.add(str(record["speaker"]) if "speaker" in record else None)
         if by == "utterance":
             # The start, as parts of one file may share an id; one utterance in the list twice goes to one part.
-            units.add(f"{line_id(line)} {float(line.get('start', 0.0))}")
-        texts.append(hash(line.get("text") or None))
-
-    durations = Manifest(path, visit=see).durations
+            ids.add(f"{record_id(record)} {float(record.get('start', 0.0))}")
+        seconds.append(record["duration"])
+        hashes.append(hash(record.get("text") or None))
+    durations = np.array(seconds)
+    units = speakers if by == "speaker" else ids  # what is not divided
     if by == "speaker" and -1 in speakers.numbers:
         raise ManifestError(
             f"{path}: {speakers.numbers.count(-1)} of {len(durations)} utterances have no speaker; add them, or split"
@@ -89,7 +88,7 @@ def split_manifest(
     part_of_unit = assign(list(units.known), lengths.tolist(), [shares[name] for name in names[1:]], seed)
     parts = np.array(part_of_unit)[rows]
     _write_parts(path, files, parts.tolist())
-    columns = durations, np.array(speakers.numbers), np.array(texts)
+    columns = durations, np.array(speakers.numbers), np.array(hashes)
     training = columns[2][parts == 0]
     return [
         _summary(file, training, *(column[parts == number] for column in columns)) for number, file in enumerate(files)
@@ -109,16 +108,16 @@ def assign(units: Sequence[str], lengths: Sequence[float], shares: Sequence[floa
     total = sum(lengths)
     part_of = [0] * len(units)
     for part, share in reversed(list(enumerate(shares, 1))):
-        room, most = share * total, len(free) - part  # one each for the parts still to come, and for training
+        room, limit = share * total, len(free) - part  # one each for the parts still to come, and for training
         taken: list[int] = []
         for unit in free:
-            if len(taken) < most and lengths[unit] <= room:
+            if len(taken) < limit and lengths[unit] <= room:
                 taken.append(unit)
                 room -= lengths[unit]
         if not taken:
-            longest = ALIKE * min(lengths[unit] for unit in free)
-            taken = [next(unit for unit in free if lengths[unit] <= longest)]
-        elif len(taken) < most:
+            max_length = ALIKE * min(lengths[unit] for unit in free)
+            taken = [next(unit for unit in free if lengths[unit] <= max_length)]
+        elif len(taken) < limit:
             kept = set(taken)
             closest = min((unit for unit in free if unit not in kept), key=lambda unit: abs(room - lengths[unit]))
             if abs(room - lengths[closest]) < room:
@@ -138,23 +137,20 @@ def _check_files(path: Path, files: Sequence[Path], force: bool) -> None:
         if file.exists() and path.exists() and file.samefile(path):
             raise ManifestError(f"{path}: is one of the files to be written; give another --output-dir")
         if file.exists() and not force:
-            raise ManifestError(f"{file}: is there already; give another --output-dir, or --force to overwrite")
+            raise ManifestError(f"{file}: already exists; give another --output-dir, or --force to overwrite")
 
 
 def _write_parts(path: Path, files: Sequence[Path], parts: Sequence[int]) -> None:
     """All parts or none. Lines stay as they are but for where audio is."""
     home, folder = os.path.abspath(path.parent), os.path.abspath(files[0].parent)
-    encode = json.JSONEncoder(ensure_ascii=False).encode
     with ExitStack() as stack:
-        writers = [stack.enter_context(written(file)) for file in files]
-        for part, (_, line) in zip(parts, read_lines(path), strict=False):
-            if isinstance(line, ManifestError):
-                raise line
+        writers = [stack.enter_context(atomic_write(file)) for file in files]
+        for part, line in zip(parts, read_lines(path), strict=False):
+            record = line.parse()
             if home != folder:
-                line = {"id": line_id(line)} | line  # as it was, whatever becomes of the path
-                line["audio"] = _moved(line["audio"], home, folder)
-            # What UTF-8 lacks, of file names that are not in it, is written as JSON's escape.
-            writers[part].write(encode(line).encode("utf-8", "backslashreplace") + b"\n")
+                record = {"id": record_id(record)} | record  # as it was, whatever becomes of the path
+                record["audio"] = _moved(record["audio"], home, folder)
+            writers[part].write(encode_record(record))
         for writer in writers:  # a full disk is noticed before the first has its name
             writer.flush()
 
@@ -166,11 +162,13 @@ def _moved(audio: str, home: str, folder: str) -> str:
     return inside.replace(os.sep, "/")
 
 
-def _summary(file: Path, training: np.ndarray, durations: np.ndarray, speakers: np.ndarray, texts: np.ndarray) -> Part:
+def _summary(
+    file: Path, training: np.ndarray, durations: np.ndarray, speakers: np.ndarray, texts: np.ndarray
+) -> SplitPart:
     """training: hashes of the training part's texts; the others are of this part's utterances."""
     own = np.unique(texts[texts != hash(None)])
     different = np.unique(speakers)
-    return Part(
+    return SplitPart(
         path=file,
         utterances=len(durations),
         seconds=float(durations.sum()),

@@ -4,28 +4,27 @@ from __future__ import annotations
 
 import math
 from array import array
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from pathlib import Path, PurePath
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from asr.audio import audio_info
-from asr.data.manifest import Manifest
+from asr.data.manifest import Utterance, read_lines
 from asr.errors import AudioError, ManifestError
 from asr.text import normalize
-from asr.util.files import written
-from asr.util.format import as_time, plural
+from asr.util.files import atomic_write
+from asr.util.format import as_time, plural, printable, some
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-HEADERS = 100  # audio headers read, of files spread evenly over the manifests
+MAX_HEADERS = 100  # audio headers read, of files spread evenly over the manifests
 MAX_BINS = 14
 SHOWN = 0.995  # quantile up to which bins go; the rest is one more
-WIDTH = 50  # of the longest bar
 
 
 @dataclass
@@ -33,9 +32,9 @@ class Stats:
     """durations: seconds of each utterance; lengths: characters of each text (white space made single);
     speaker_s: seconds by speaker; suffixes and rates count files, rates of a sample of them."""
 
-    durations: np.ndarray
-    lengths: np.ndarray
-    paces: np.ndarray
+    durations: np.ndarray = field(default_factory=lambda: np.empty(0))
+    lengths: np.ndarray = field(default_factory=lambda: np.empty(0, np.int64))
+    paces: np.ndarray = field(default_factory=lambda: np.empty(0))
     words: int = 0
     symbols: Counter[str] = field(default_factory=Counter)
     speaker_s: dict[str, float] = field(default_factory=dict)
@@ -75,30 +74,27 @@ def collect(manifests: Sequence[Path]) -> Stats:
 
     Memory is a few bytes an utterance; of audio only some headers are read.
     """
-    lengths, paces = array("q"), array("d")
-    stats = Stats(np.empty(0), np.empty(0), np.empty(0))
-    speakers: defaultdict[str, float] = defaultdict(float)
-
-    def see(_: int, line: dict[str, Any]) -> None:
-        duration, text = line["duration"], line.get("text")
-        if "speaker" in line:
-            speakers[str(line["speaker"])] += duration
-        if text is not None:
-            text = normalize(text, "none")
+    total = sum(1 for path in manifests for _ in read_lines(path))
+    if not total:
+        raise ManifestError(f"{some(manifests)}: no utterances in it")
+    stats = Stats()
+    durations, lengths, paces = array("d"), array("q"), array("d")
+    for row, line in enumerate(line for path in manifests for line in read_lines(path)):
+        utterance = Utterance.from_record(line.parse(), line.path.parent)
+        durations.append(utterance.duration)
+        if utterance.speaker is not None:
+            stats.speaker_s[utterance.speaker] = stats.speaker_s.get(utterance.speaker, 0.0) + utterance.duration
+        if utterance.text is not None:
+            text = normalize(utterance.text, "none")
             lengths.append(len(text))
             stats.words += len(text.split())
             stats.symbols.update(text)
-            if duration > 0:
-                paces.append(len(text) / max(duration, 1e-3))  # of a mistake: not infinite
-        stats.suffixes[PurePath(line["audio"]).suffix.lower().lstrip(".") or "no suffix"] += 1
-
-    corpora = [Manifest(path, visit=see) for path in manifests]
-    stats.durations = np.concatenate([corpus.durations for corpus in corpora])
-    if not len(stats.durations):
-        raise ManifestError(f"{', '.join(map(str, manifests))}: no utterances in it")
-    stats.lengths, stats.paces, stats.speaker_s = np.array(lengths), np.array(paces), dict(speakers)
-    step = len(stats.durations) // HEADERS + 1
-    stats.rates = Counter(_header(corpus[row].audio) for corpus in corpora for row in range(0, len(corpus), step))
+            if utterance.duration > 0:
+                paces.append(len(text) / max(utterance.duration, 1e-3))  # of a mistake: not infinite
+        stats.suffixes[utterance.audio.suffix.lower().lstrip(".") or "no suffix"] += 1
+        if row % (total // MAX_HEADERS + 1) == 0:
+            stats.rates[_header(utterance.audio)] += 1
+    stats.durations, stats.lengths, stats.paces = np.array(durations), np.array(lengths), np.array(paces)
     return stats
 
 
@@ -124,22 +120,8 @@ def bins(values: np.ndarray) -> list[tuple[str, int]]:
     return shown[first:] if counts[-1] else shown[first:-1]
 
 
-def format_stats(stats: Stats) -> str:
-    """Everything as text of several lines."""
-    lines = [f"{name:24} {value}" for name, value in stats.rows()]
-    for name, values in stats.histograms():
-        shown = bins(values)
-        most = max(count for _, count in shown)
-        wide = max(len(label) for label, _ in shown)
-        lines += ["", name]
-        for label, count in shown:
-            bar = "#" * max(round(WIDTH * count / most), int(count > 0))
-            lines.append(f"  {label:>{wide}}  {count:>9,}  {bar}".rstrip())
-    return "\n".join(lines)
-
-
 def write_png(stats: Stats, path: Path) -> None:
-    """Draw the histograms. The file appears only when it is whole."""
+    """Draw the histograms. The file appears only when it is complete."""
     from matplotlib.figure import Figure  # half a second: only where something is drawn
 
     named = stats.histograms()
@@ -147,7 +129,7 @@ def write_png(stats: Stats, path: Path) -> None:
     for axes, (name, values) in zip(figure.subplots(1, len(named), squeeze=False)[0], named, strict=True):
         _draw(axes, name, values)
     figure.suptitle(f"{plural(len(stats.durations), 'utterance')}, {as_time(stats.durations.sum())}")
-    with written(path) as file:
+    with atomic_write(path) as file:
         figure.savefig(file, format="png", dpi=150)
 
 
@@ -162,9 +144,8 @@ def _spread(values: np.ndarray, unit: str, digits: int = 1) -> str:
     if not len(values):
         return "–"
     parts = (f"{value:.{digits}f}" for value in (values.min(), np.median(values), values.max()))
-    return "least {}, median {}, most {} ".format(*parts).rstrip() + (f" {unit}" if unit else "")
+    return "min {}, median {}, max {} ".format(*parts).rstrip() + (f" {unit}" if unit else "")
 
 
 def _counts(counts: Counter[str]) -> str:
-    line = ", ".join(f"{name} × {count:,}" for name, count in counts.most_common(8))
-    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in line)  # what a file's name may end with
+    return printable(some((f"{name} × {count:,}" for name, count in counts.most_common()), 8))

@@ -1,4 +1,4 @@
-"""Archives to folders: what would leave the folder or fill the disk is refused, what is interrupted never counts."""
+"""Archives to folders: what would leave the folder or fill the disk is refused; a folder is complete or not there."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import shutil
 import tarfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from asr.errors import DownloadError
 from asr.util.files import require_file
@@ -14,8 +15,8 @@ from asr.util.files import require_file
 BLOCK = 2**20
 HEADER = 512  # bytes that any member takes in a tar archive
 # Sound and text shrink to a tenth at most, silence further; archives made to fill disks shrink to a thousandth.
-LARGEST_RATIO = 200
-LEAST = 100 * 2**20  # bytes that any archive may unpack to
+MAX_RATIO = 200
+MAX_SMALL_BYTES = 100 * 2**20  # bytes that any archive may unpack to
 # Bytes of a header that only describes the next member. Those of long names have a few thousand; all is read at once.
 MAX_HEADER_BYTES = 2**14
 DESCRIPTIONS = (
@@ -50,17 +51,18 @@ def unpack(archive: Path, folder: Path) -> None:
 
 def _bounded(tar: tarfile.TarFile, size: int) -> Iterator[tarfile.TarInfo]:
     """The members, as long as they add up to what `size` bytes of archive can honestly hold."""
-    most = max(LARGEST_RATIO * size, LEAST)
+    limit = max(MAX_RATIO * size, MAX_SMALL_BYTES)
     total = 0
     links: set[Parts] = set()
     for member in tar:
         _refuse_ways_out(member, links)
         if member.size < 0:  # tarfile would go back and find the same member again, for ever
             raise tarfile.ExtractError(f"{member.name}: a size of {member.size} bytes")
-        holes_filled = sum(length for _, length in member.sparse or ())
+        segments: Any = member.sparse or ()  # (offset, length) of a file with holes
+        holes_filled = sum(length for _, length in segments)
         total += HEADER + max(member.size, holes_filled)
-        if total > most:
-            raise tarfile.ExtractError(f"an archive bomb: over {most / 1e9:.1f} GB come out of {size / 1e6:.1f} MB")
+        if total > limit:
+            raise tarfile.ExtractError(f"an archive bomb: over {limit / 1e9:.1f} GB come out of {size / 1e6:.1f} MB")
         yield member
 
 
@@ -100,10 +102,10 @@ class _Member(tarfile.TarInfo):
     """A damaged or missing header is an error. By itself tarfile takes it for the end, and the rest goes missing."""
 
     @classmethod
-    def frombuf(cls, buf: bytes, encoding: str, errors: str) -> tarfile.TarInfo:
+    def frombuf(cls, buf: bytes | bytearray, encoding: str, errors: str) -> _Member:
         try:
             member = super().frombuf(buf, encoding, errors)
-        except tarfile.EOFHeaderError:
+        except tarfile.EOFHeaderError:  # type: ignore[attr-defined]  # typeshed lacks it
             raise
         except tarfile.HeaderError as error:
             raise tarfile.ReadError(f"damaged or cut short: {error}") from None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import unicodedata
 from array import array
@@ -10,12 +11,15 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path, PurePath
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
 
 from asr.errors import ManifestError
-from asr.util.files import require_file, written
+from asr.util.files import atomic_write, require_file
+
+UNKNOWN = math.nan  # a duration that only the audio can tell
+Record = dict[str, Any]  # a line's keys and values
 
 
 @dataclass(frozen=True)
@@ -33,56 +37,92 @@ class Utterance:
     start: float = 0.0
     channel: int | None = None
     lang: str | None = None
-    other: dict[str, Any] = field(default_factory=dict)
+    other: Record = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if self.speaker is not None:
             object.__setattr__(self, "speaker", speaker_name(self.speaker))
 
-    def to_json(self, folder: Path) -> dict[str, Any]:
-        """The line's object; audio below the manifest's folder is written relative to it."""
+    @classmethod
+    def from_record(cls, record: Record, folder: Path) -> Utterance:
+        """The utterance of a record that `check_record` accepts; its audio, unless absolute, lies below the folder."""
+        return cls(
+            id=record_id(record),
+            audio=folder / record["audio"],
+            duration=float(record.get("duration", UNKNOWN)),
+            text=record.get("text"),
+            speaker=str(record["speaker"]) if "speaker" in record else None,
+            start=float(record.get("start", 0.0)),
+            channel=record.get("channel"),
+            lang=record.get("lang"),
+            other={key: value for key, value in record.items() if key not in RULES},
+        )
+
+    def to_record(self, folder: Path) -> Record:
+        """What is written to a manifest in the folder; audio below it is written relative to it."""
         audio, home = Path(os.path.abspath(self.audio)), os.path.abspath(folder)  # a link keeps the name it has here
-        written = audio.relative_to(home) if audio.is_relative_to(home) else audio
-        line: dict[str, Any] = {"id": self.id, "audio": written.as_posix(), "duration": round(self.duration, 6)}
+        inside = audio.relative_to(home) if audio.is_relative_to(home) else audio
+        record: Record = {"id": self.id, "audio": inside.as_posix(), "duration": round(self.duration, 6)}
         if self.start:
-            line["start"] = round(self.start, 6)
+            record["start"] = round(self.start, 6)
         for key in ("channel", "text", "speaker", "lang"):
             if getattr(self, key) is not None:
-                line[key] = getattr(self, key)
-        return line | self.other
+                record[key] = getattr(self, key)
+        return record | self.other
 
 
-def read_lines(path: str | Path) -> Iterator[tuple[int, dict[str, Any] | ManifestError]]:
-    """Every line that is not blank, with its number from 1: its checked keys and values, or what is wrong with it.
+class ManifestLine(NamedTuple):
+    """A line as it stands in a file. number: from 1; offset: bytes before it."""
 
-    NeMo's names of keys have become this project's. Raises ManifestError for a file that cannot be read.
-    """
-    for number, _, line in numbered_lines(Path(path)):
+    path: Path
+    number: int
+    offset: int
+    content: bytes
+
+    @property
+    def place(self) -> str:
+        return f"{self.path}, line {self.number}"
+
+    def parse(self) -> Record:
+        """Its checked keys and values. Raises ManifestError naming the line."""
         try:
-            yield number, _parse(line, f"{path}, line {number}")
+            return parse_record(self.content)
         except ManifestError as error:
-            yield number, error
+            raise ManifestError(f"{self.place}: {error}") from None
+
+
+def read_lines(path: str | Path) -> Iterator[ManifestLine]:
+    """Every line that is not blank, not parsed yet. Raises ManifestError for a file that cannot be read."""
+    path, offset = Path(path), 0
+    require_file(path, ManifestError)
+    try:
+        with path.open("rb") as file:
+            for number, content in enumerate(file, 1):
+                if not content.isspace():
+                    yield ManifestLine(path, number, offset, content)
+                offset += len(content)
+    except (OSError, ValueError) as error:  # ValueError: no path can be like this
+        raise ManifestError(f"{path}: {getattr(error, 'strerror', None) or error}") from None
 
 
 class Manifest:
     """Random access to a manifest's utterances: `manifest[i]`, `len(manifest)`, `manifest.durations` (seconds).
 
     Reading the file checks every line: an object with audio, a duration, and values of the right kinds. Raises
-    ManifestError naming the line. `visit(row, line)` sees each line's keys and values then, and need not read again.
-    A line without id gets one, see `line_id`.
+    ManifestError naming the line. `visit(row, record)` sees each line's keys and values then, and need not read again.
+    A line without id gets one, see `record_id`.
     """
 
-    def __init__(self, path: str | Path, visit: Callable[[int, dict[str, Any]], None] | None = None) -> None:
+    def __init__(self, path: str | Path, visit: Callable[[int, Record], None] | None = None) -> None:
         self.path = Path(path)
         offsets, durations = array("q"), array("d")
-        for number, offset, line in numbered_lines(self.path):
-            parsed = _parse(line, f"{self.path}, line {number}")
+        for row, line in enumerate(read_lines(self.path)):
+            record = line.parse()
             if visit is not None:
-                visit(len(offsets), parsed)
-            offsets.append(offset)
-            durations.append(parsed["duration"])
-        self._offsets = np.frombuffer(offsets, dtype=np.int64) if offsets else np.empty(0, np.int64)
-        self.durations = np.frombuffer(durations, dtype=np.float64) if durations else np.empty(0)
+                visit(row, record)
+            offsets.append(line.offset)
+            durations.append(record["duration"])
+        self._offsets, self.durations = np.array(offsets), np.array(durations)
 
     def __len__(self) -> int:
         return len(self._offsets)
@@ -90,34 +130,19 @@ class Manifest:
     def __getitem__(self, index: int) -> Utterance:
         with self.path.open("rb") as file:
             file.seek(self._offsets[index])
-            return self._utterance(file.readline())
+            try:
+                record = parse_record(file.readline())
+            except ManifestError as error:
+                raise ManifestError(f"{self.path}, changed since it was first read: {error}") from None
+        return Utterance.from_record(record, self.path.parent)
 
     def __iter__(self) -> Iterator[Utterance]:
-        with self.path.open("rb") as file:
-            for offset in self._offsets:
-                file.seek(offset)
-                yield self._utterance(file.readline())
-
-    def _utterance(self, line: bytes) -> Utterance:
-        raw = _parse(line, f"{self.path}, changed since it was first read")
-        raw["id"] = line_id(raw)
-        audio = Path(raw.pop("audio"))
-        return Utterance(
-            id=raw.pop("id"),
-            audio=audio if audio.is_absolute() else self.path.parent / audio,
-            duration=float(raw.pop("duration")),
-            text=raw.pop("text", None),
-            speaker=_optional_str(raw.pop("speaker", None)),
-            start=float(raw.pop("start", 0.0)),
-            channel=raw.pop("channel", None),
-            lang=raw.pop("lang", None),
-            other=raw,
-        )
+        return (Utterance.from_record(line.parse(), self.path.parent) for line in read_lines(self.path))
 
 
-def line_id(line: dict[str, Any]) -> str:
+def record_id(record: Record) -> str:
     """A line's id; where it has none, one made of its audio's path as it stands there, and its start."""
-    return str(line["id"]) if "id" in line else default_id(line["audio"], line.get("start", 0.0))
+    return str(record["id"]) if "id" in record else default_id(record["audio"], record.get("start", 0.0))
 
 
 def default_id(audio: str, start: float = 0.0) -> str:
@@ -131,9 +156,9 @@ def default_id(audio: str, start: float = 0.0) -> str:
 def write_manifest(path: Path, utterances: Iterable[Utterance]) -> int:
     """Write utterances, whole or not at all. Returns how many."""
     count = 0
-    with written(path) as file:
+    with atomic_write(path) as file:
         for utterance in utterances:
-            file.write(_line(utterance, path.parent))
+            file.write(encode_record(utterance.to_record(path.parent)))
             count += 1
     return count
 
@@ -146,8 +171,8 @@ def write_manifests(folder: Path, utterances: Iterable[tuple[str, Utterance]]) -
     with ExitStack() as stack:
         for part, utterance in utterances:
             if part not in files:
-                files[part] = stack.enter_context(written(folder / f"{part}.jsonl"))
-            files[part].write(_line(utterance, folder))
+                files[part] = stack.enter_context(atomic_write(folder / f"{part}.jsonl"))
+            files[part].write(encode_record(utterance.to_record(folder)))
             count, seconds = found.get(part, (0, 0.0))
             found[part] = count + 1, seconds + utterance.duration
         for file in files.values():  # a full disk is noticed before the first has its name
@@ -155,35 +180,9 @@ def write_manifests(folder: Path, utterances: Iterable[tuple[str, Utterance]]) -
     return found
 
 
-def numbered_lines(path: Path) -> Iterator[tuple[int, int, bytes]]:
-    """Number from 1, offset in bytes and content of every line that is not blank."""
-    offset = 0
-    require_file(path, ManifestError)
-    try:
-        with path.open("rb") as file:
-            for number, line in enumerate(file, 1):
-                if not line.isspace():
-                    yield number, offset, line
-                offset += len(line)
-    except (OSError, ValueError) as error:  # ValueError: no path can be like this
-        raise ManifestError(f"{path}: {getattr(error, 'strerror', None) or error}") from None
-
-
-def _line(utterance: Utterance, folder: Path) -> bytes:
-    line = utterance.to_json(folder)
-    try:
-        return json.dumps(line, ensure_ascii=False).encode() + b"\n"
-    except UnicodeEncodeError:  # a file name that is not UTF-8: escaped, it finds its file again
-        return json.dumps(line).encode() + b"\n"
-
-
 def speaker_name(name: str) -> str:
     """One spelling of a name for all that look the same: `é` may be one character or two, white space is none."""
     return unicodedata.normalize("NFC", name).strip()
-
-
-def _optional_str(value: Any) -> str | None:
-    return None if value is None else str(value)
 
 
 def _is_number(value: Any) -> bool:
@@ -199,7 +198,7 @@ def _is_name(value: Any) -> bool:
 
 
 # What a key must hold when it is there, and how to say so.
-_RULES: dict[str, tuple[Callable[[Any], bool], str]] = {
+RULES: dict[str, tuple[Callable[[Any], bool], str]] = {
     "audio": (lambda v: isinstance(v, str) and bool(v) and "\0" not in v, "the path of an audio file"),
     "duration": (_is_seconds, "seconds"),
     "start": (_is_seconds, "seconds"),
@@ -209,29 +208,45 @@ _RULES: dict[str, tuple[Callable[[Any], bool], str]] = {
     "channel": (lambda v: isinstance(v, int) and not isinstance(v, bool) and v >= 0, "a channel number from 0"),
     "lang": (lambda v: isinstance(v, str), "a string"),
 }
+NEMO_KEYS = {"audio": "audio_filepath", "start": "offset"}  # ours -> NeMo's
 
 
-def _parse(line: bytes, place: str) -> dict[str, Any]:
-    """A line as a dictionary with this project's names for keys, checked; `place` is what errors call it."""
+def parse_record(content: bytes) -> Record:
+    """A line as a record with this project's names for keys, checked. Raises ManifestError without a place."""
     try:
-        raw = json.loads(line.rstrip())
+        record = json.loads(content.rstrip())
     except json.JSONDecodeError as error:
-        raise ManifestError(f"{place}: not JSON ({error.msg.lower()}, column {error.colno})") from None
+        raise ManifestError(f"not JSON ({error.msg.lower()}, column {error.colno})") from None
     except (ValueError, RecursionError) as error:
-        raise ManifestError(f"{place}: not JSON ({error})") from None
-    if not isinstance(raw, dict):
-        raise ManifestError(f"{place}: not a JSON object")
-    for ours, nemo in (("audio", "audio_filepath"), ("start", "offset")):
-        alias = raw.pop(nemo, None)
-        if raw.get(ours) is None:
-            raw[ours] = alias
-    raw = {key: value for key, value in raw.items() if value is not None or key not in _RULES}
+        raise ManifestError(f"not JSON ({error})") from None
+    if not isinstance(record, dict):
+        raise ManifestError("not a JSON object")
+    record = with_own_keys(record)
     for key in ("audio", "duration"):
-        if key not in raw:
-            raise ManifestError(f"{place}: no '{key}'")
-    for key, (holds, meaning) in _RULES.items():
-        if key in raw and not holds(raw[key]):
-            raise ManifestError(f"{place}: {key} is {raw[key]!r}, not {meaning}")
-    if isinstance(raw.get("speaker"), str):
-        raw["speaker"] = speaker_name(raw["speaker"])
-    return raw
+        if key not in record:
+            raise ManifestError(f"no '{key}'")
+    check_record(record)
+    return record
+
+
+def with_own_keys(record: Record) -> Record:
+    """The record with this project's names in place of NeMo's, and without those of its keys that hold null."""
+    for ours, nemo in NEMO_KEYS.items():
+        alias = record.pop(nemo, None)
+        if record.get(ours) is None:
+            record[ours] = alias
+    return {key: value for key, value in record.items() if value is not None or key not in RULES}
+
+
+def check_record(record: Record) -> None:
+    """Raise ManifestError for a value that is not of its key's kind. Spells the speaker as `speaker_name` does."""
+    for key, (holds, meaning) in RULES.items():
+        if key in record and not holds(record[key]):
+            raise ManifestError(f"{key} is {record[key]!r}, not {meaning}")
+    if isinstance(record.get("speaker"), str):
+        record["speaker"] = speaker_name(record["speaker"])
+
+
+def encode_record(record: Record) -> bytes:
+    """A line of a manifest. What UTF-8 lacks, of file names that are not in it, is written as JSON's escape."""
+    return json.dumps(record, ensure_ascii=False).encode("utf-8", "backslashreplace") + b"\n"

@@ -60,7 +60,7 @@ def train_one(config: Config, processes: Processes) -> Outcome:
         f"{run}: another training is running in it; wait for it, or choose another run folder"
         " (run=DIR, or RUN=DIR before a recipe's command)"
     )
-    with folder_lock(run, busy, logger.warning) if processes.first else nullcontext():
+    with folder_lock(run, busy) if processes.first else nullcontext():
         if processes.first:
             as_begun(config)  # once more: another training may have begun and stopped meanwhile
             if not (run / "config.yaml").exists():

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 import os
 import stat
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, BinaryIO
 
 from asr.errors import AsrError
+
+logger = logging.getLogger(__name__)
 
 BLOCK = 2**20
 
@@ -40,7 +43,7 @@ def walk(folder: str | Path, pattern: str = "*") -> Iterator[Path]:
 
 
 @contextmanager
-def written(path: Path) -> Iterator[BinaryIO]:
+def atomic_write(path: Path) -> Iterator[BinaryIO]:
     """A file to write to, called `path.part` until the block ends, and nothing is left of it where the block fails.
     The folders above it are made."""
     part = path.with_name(path.name + ".part")
@@ -55,7 +58,7 @@ def written(path: Path) -> Iterator[BinaryIO]:
 
 def write_atomic(path: Path, contents: str | bytes) -> None:
     """Write a file: all of it or nothing."""
-    with written(path) as file:
+    with atomic_write(path) as file:
         file.write(contents.encode() if isinstance(contents, str) else contents)
 
 
@@ -84,10 +87,10 @@ def file_digest(path: Path, algorithm: str) -> str:
 
 
 @contextmanager
-def folder_lock(folder: Path, busy: AsrError, say: Callable[[str], None]) -> Iterator[None]:
+def folder_lock(folder: Path, busy: AsrError) -> Iterator[None]:
     """Hold `folder/.lock` until the process and its workers end, however they do. Raises `busy` when another holds it.
 
-    Where the file system knows no locks, nothing is locked, and `say` is told so.
+    On a file system without locks nothing is locked, and a warning says so.
     """
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / ".lock").open("w") as file:
@@ -96,7 +99,7 @@ def folder_lock(folder: Path, busy: AsrError, say: Callable[[str], None]) -> Ite
         except (BlockingIOError, PermissionError):
             raise busy from None
         except OSError as error:
-            say(f"warning: {folder}: cannot be locked here ({error.strerror}); start no second command on it")
+            logger.warning(f"{folder}: cannot be locked here ({error.strerror}); start no second command on it")
         yield
 
 

@@ -1,6 +1,8 @@
-"""Numbers as people say them."""
+"""Numbers, lists and names as people read them."""
 
 from __future__ import annotations
+
+from collections.abc import Iterable
 
 
 def plural(count: int, noun: str) -> str:
@@ -13,3 +15,15 @@ def as_time(seconds: float) -> str:
     if seconds < 60:
         return f"{seconds:.1f} s"
     return f"{seconds / 60:.1f} min" if seconds < 3600 else f"{seconds / 3600:.2f} h"
+
+
+def some(items: Iterable[object], max_shown: int = 5) -> str:
+    """a, b, c and 4 more."""
+    shown = list(map(str, items))
+    more = f" and {len(shown) - max_shown:,} more" if len(shown) > max_shown else ""
+    return ", ".join(shown[:max_shown]) + more
+
+
+def printable(text: object) -> str:
+    """The text on one line: what a terminal would not print is escaped, a line break as \\n."""
+    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in str(text))

@@ -91,7 +91,9 @@ def explain(error: Exception) -> str | None:
     if library == "torchaudio" and "torch" in sys.modules:
         return explain_pair(error)
     remedy = f'pip install --force-reinstall "{library}=={installed(library)}"'
-    if library == "soundfile" and "library not found" in str(error):
+    if library == "soundfile" and not isinstance(
+        error, ImportError
+    ):  # its wheel carries libsndfile, its source does not
         remedy += " brings libsndfile along; so does your system's package manager"
     return f"{library} {installed(library)} does not load ({first_line(error)}): {remedy}"
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from asr.audio import AUDIO_SUFFIXES, audio_info
 from asr.corpus.download import openslr
-from asr.corpus.layouts import text_lines
+from asr.corpus.layouts.common import text_lines
 from asr.corpus.unpack import unpack
 from asr.data.manifest import Utterance
 from asr.util.files import walk

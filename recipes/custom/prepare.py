@@ -25,7 +25,7 @@ def utterances(corpus: Path, made: Path) -> Iterator[tuple[str, Utterance]]:
         [corpus] = inside
     layout, source = detect_layout(corpus)
     read, _ = LAYOUTS[layout]
-    found = list(read(source, say=say, failed=lambda error: say(f"left out: {error}")))
+    found = list(read(source, failed=lambda error: say(f"left out: {error}")))
     voices = [utterance.speaker or utterance.id for utterance in found]
     if len(set(voices)) < len(PARTS):
         say(f"only {len(set(voices))} speakers: they are in training and test, the WER says nothing about other voices")

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from asr.audio import audio_info
 from asr.corpus.download import Archive
-from asr.corpus.layouts import text_lines
+from asr.corpus.layouts.common import text_lines
 from asr.data.manifest import Utterance
 from asr.util.files import walk
 

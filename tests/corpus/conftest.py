@@ -1,5 +1,6 @@
 """Files of corpora, for the tests of several parts."""
 
+import logging
 from pathlib import Path
 
 import numpy as np
@@ -8,6 +9,11 @@ import soundfile
 from helpers.spoilt import Corpus, noise
 
 RATE = 8000
+
+
+@pytest.fixture(autouse=True)
+def _log_everything(caplog):
+    caplog.set_level(logging.INFO, "asr")
 
 
 @pytest.fixture

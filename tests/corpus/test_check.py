@@ -8,14 +8,14 @@ import sys
 import numpy as np
 import pytest
 import soundfile
-from helpers.spoilt import RATE, WORDS, Corpus, found, noise, rules
+from helpers.spoilt import RATE, WORDS, Corpus, found, noise, settings
 from typer.testing import CliRunner
 
 from asr.cli.main import app
 from asr.config import parse_config
-from asr.corpus.check.findings import WORST
 from asr.corpus.check.lines import CheckSettings
 from asr.corpus.check.report import check, fix
+from asr.corpus.check.rules import MAX_EXAMPLES
 from asr.data.manifest import Manifest
 from asr.errors import ManifestError
 from asr.model.recognizer import Recognizer
@@ -102,7 +102,7 @@ def test_every_defect_under_its_own_name_and_nothing_else(corpus, case):
     DEFECTS[case](corpus)
     name = case.partition(",")[0]
     tokenizer = Tokenizer.build("characters", [*WORDS, " "]) if name == "unknown symbol" else None
-    report = check([corpus.manifest()], rules(tokenizer))
+    report = check([corpus.manifest()], settings(tokenizer))
     assert list(found(report)) == [name]
     result = found(report)[name]
     if result.unit == "utterance":
@@ -112,14 +112,14 @@ def test_every_defect_under_its_own_name_and_nothing_else(corpus, case):
 
 
 def test_a_sound_corpus_gives_no_finding(corpus):
-    report = check([corpus.manifest()], rules())
-    assert report.results == []
+    report = check([corpus.manifest()], settings())
+    assert report.findings == []
     assert (report.utterances, report.failed) == (30, False)
     assert report.hours == pytest.approx(30 / 3600)
 
 
 def test_every_malformed_line_is_counted(corpus):
-    report = check([corpus.manifest(b"{", b"", b'{"audio": "caf\xe9"}', b"[1]", b'{"audio": "a\\u0000"}')], rules())
+    report = check([corpus.manifest(b"{", b"", b'{"audio": "caf\xe9"}', b"[1]", b'{"audio": "a\\u0000"}')], settings())
     assert list(found(report)) == ["malformed line"]
     result = found(report)["malformed line"]
     assert result.count == 4
@@ -139,10 +139,10 @@ def test_feasible_as_in_training(corpus):
         ("abcdefghijklmnopqrstuvwxyy", {"text": {"tokens": "words"}}, True),
     ]:
         corpus.lines[4]["text"] = text
-        report = check([corpus.manifest()], rules(**sections), audio=False)
+        report = check([corpus.manifest()], settings(**sections), audio=False)
         assert ({"too few frames for CTC", AT_THE_FASTEST}.isdisjoint(found(report))) == fits, (text, sections)
     corpus.lines[4]["text"] = "abcdefghijklmnopqrstuvwxyy"
-    [example] = found(check([corpus.manifest()], rules(), audio=False))["too few frames for CTC"].examples
+    [example] = found(check([corpus.manifest()], settings(), audio=False))["too few frames for CTC"].examples
     assert example.value == "27 needed, 26 there"
 
 
@@ -151,17 +151,17 @@ def test_frames_are_those_of_audio_that_ends_before_its_line_says(corpus):
     for i, line in enumerate(corpus.lines):
         line.update(duration=2.0, text=f"{'abc' * 17}")
         corpus.write(i, noise(15990 / RATE, seed=i))
-    assert check([corpus.manifest()], rules(), audio=False).results == []
-    result = found(check([corpus.manifest()], rules()))["too few frames for CTC"]
+    assert check([corpus.manifest()], settings(), audio=False).findings == []
+    result = found(check([corpus.manifest()], settings()))["too few frames for CTC"]
     assert (result.count, result.examples[0].value) == (30, "51 needed, 50 there")
     for line in corpus.lines:
         line["text"] = line["text"][1:]
-    assert check([corpus.manifest()], rules()).results == []
+    assert check([corpus.manifest()], settings()).findings == []
 
 
 def test_what_only_a_fast_voice_makes_too_short_does_not_break_training(corpus):
     corpus.lines[4]["text"] = "abcdefghijklmnopqrstuvwxyz"
-    report = check([corpus.manifest()], rules(augment={"speed": [0.9, 1.1]}), audio=False)
+    report = check([corpus.manifest()], settings(augment={"speed": [0.9, 1.1]}), audio=False)
     [example] = found(report)[AT_THE_FASTEST].examples
     assert (example.what, example.value) == ("u4", "26 needed, 23 there")
     assert not report.failed
@@ -194,7 +194,7 @@ def test_segments_of_a_long_file_are_not_too_short(corpus):
     soundfile.write(corpus.folder / "long.flac", noise(30, seed=9), RATE)
     for i, line in enumerate(corpus.lines):
         line.update(audio="long.flac", start=float(i))
-    assert check([corpus.manifest()], rules()).results == []
+    assert check([corpus.manifest()], settings()).findings == []
 
 
 @pytest.mark.parametrize("audio", [True, False])
@@ -204,19 +204,19 @@ def test_segments_without_ids_are_no_duplicates(corpus, test_part, audio):
         for i, line in enumerate(part.lines):
             line.update(audio_filepath="long.flac", offset=float(i))
             del line["id"], line["audio"]
-    report = check([corpus.manifest()], rules(), audio=audio, against=[test_part.manifest()])
-    assert report.results == []
+    report = check([corpus.manifest()], settings(), audio=audio, against=[test_part.manifest()])
+    assert report.findings == []
     corpus.lines[4]["text"] = "öffnen, bitte sofort öffnen!"
-    report = check([corpus.manifest()], rules(), audio=audio)
+    report = check([corpus.manifest()], settings(), audio=audio)
     assert found(report)["too few frames for CTC"].examples[0].what == "long-0004000"
 
 
 def test_the_worst_come_first_and_only_some_are_shown(corpus):
     for i in range(1, 9):
         corpus.write(i, noise(seed=i, level=0.001 / i))
-    result = found(check([corpus.manifest()], rules()))["near silence"]
+    result = found(check([corpus.manifest()], settings()))["near silence"]
     assert result.count == 8
-    assert [example.what for example in result.examples] == ["u8", "u7", "u6", "u5", "u4"][:WORST]
+    assert [example.what for example in result.examples] == ["u8", "u7", "u6", "u5", "u4"][:MAX_EXAMPLES]
 
 
 def test_a_rare_symbol_is_one_among_many(corpus):
@@ -224,7 +224,7 @@ def test_a_rare_symbol_is_one_among_many(corpus):
         line["text"] = "na " * 400 + "in"
         line["duration"] = 100.0
     corpus.lines[4]["text"] = "na " * 400 + "iñ"
-    result = found(check([corpus.manifest()], rules(), audio=False))["rare symbol"]
+    result = found(check([corpus.manifest()], settings(), audio=False))["rare symbol"]
     assert [(e.what, e.value) for e in result.examples] == [("'ñ' LATIN SMALL LETTER N WITH TILDE", "× 1")]
 
 
@@ -235,31 +235,31 @@ def test_a_rare_symbol_is_one_among_many(corpus):
 def test_any_script_is_the_corpus_s_own(corpus, text):
     for line in corpus.lines:
         line.update(text=text, duration=3.0)
-    assert check([corpus.manifest()], rules(), audio=False).results == []
+    assert check([corpus.manifest()], settings(), audio=False).findings == []
 
 
 def test_a_sentence_said_often_among_others_and_commands(corpus):
     many = Corpus(corpus.folder / "many", 100)
     for i, line in enumerate(many.lines):
         line["text"] = "thank you very much" if i < 30 else f"{chr(97 + i % 26)} {line['text']}"
-    result = found(check([many.manifest()], rules(), audio=False))["sentence repeated"]
+    result = found(check([many.manifest()], settings(), audio=False))["sentence repeated"]
     assert (result.count, result.examples[0].text, result.examples[0].value) == (29, "thank you very much", "× 30")
     for i, line in enumerate(many.lines):
         line["text"] = ["yes please", "no thanks"][i % 2]
-    assert check([many.manifest()], rules(), audio=False).results == []
+    assert check([many.manifest()], settings(), audio=False).findings == []
 
 
 def test_without_audio_no_audio_is_opened(corpus):
     for path in corpus.folder.glob("*.wav"):
         path.unlink()
         os.mkfifo(path)  # to open it would wait for ever
-    assert check([corpus.manifest()], rules(), audio=False).results == []
+    assert check([corpus.manifest()], settings(), audio=False).findings == []
 
 
 def test_a_low_rate_counts_only_where_a_rate_was_asked_for(corpus):
     manifest = corpus.manifest()
-    assert list(found(check([manifest], rules(features={"sample_rate": 16000})))) == ["low sample rate"]
-    assert check([manifest], CheckSettings.of_config(parse_config({}, "test"), named=False)).results == []
+    assert list(found(check([manifest], settings(features={"sample_rate": 16000})))) == ["low sample rate"]
+    assert check([manifest], CheckSettings.of_config(parse_config({}, "test"), named=False)).findings == []
 
 
 def test_what_is_fixed_checks_clean_wherever_it_lies(corpus, tmp_path):
@@ -270,11 +270,11 @@ def test_what_is_fixed_checks_clean_wherever_it_lies(corpus, tmp_path):
     corpus.lines[5]["id"] = "u3"
     corpus.lines[6]["duration"] = 2.0
     manifest = corpus.manifest(b"{")
-    report = check([manifest], rules())
+    report = check([manifest], settings())
     assert report.failed
     out = tmp_path / "elsewhere" / "clean.jsonl"
     assert fix([manifest], report.dropped, out) == 27
-    assert check([out], rules()).results == []
+    assert check([out], settings()).findings == []
     kept = list(Manifest(out))
     assert [u.id for u in kept[:4]] == ["u0", "u1", "2", "u3"]
     assert kept[0].other == {"note": {"kept": [1]}}
@@ -292,7 +292,7 @@ def test_what_is_fixed_checks_clean_wherever_it_lies(corpus, tmp_path):
 
 def test_several_manifests_are_one_corpus(corpus, test_part):
     test_part.lines[5]["id"] = "u4"
-    report = check([corpus.manifest(), test_part.manifest()], rules(), audio=False)
+    report = check([corpus.manifest(), test_part.manifest()], settings(), audio=False)
     [example] = found(report)["duplicate id"].examples
     assert example.place == f"{corpus.folder / 'm.jsonl'}, line 5"
     assert report.dropped == {35: "duplicate id"}
@@ -302,7 +302,7 @@ def test_files_that_are_no_manifest(tmp_path):
     (tmp_path / "empty.jsonl").write_text("\n\n")
     for name, problem in [("none.jsonl", "No such file"), (".", "directory"), ("empty.jsonl", "no utterances")]:
         with pytest.raises(ManifestError, match=problem):
-            check([tmp_path / name], rules())
+            check([tmp_path / name], settings())
 
 
 def asr(*arguments):
@@ -321,7 +321,12 @@ def test_the_command(corpus, tmp_path):
     assert (done.returncode, done.stderr) == (1, "")
     findings = {finding["name"]: finding for finding in json.loads(done.stdout)["findings"]}
     assert findings["missing audio"]["examples"] == [
-        {"what": "u4", "value": "nowhere.wav", "place": f"{manifest}, line 5", "text": "öx \ud800 [bold] 7"}
+        {
+            "what": "u4",
+            "value": f"{corpus.folder}/nowhere.wav",
+            "place": f"{manifest}, line 5",
+            "text": "öx \ud800 [bold] 7",
+        }
     ]
     assert findings["unknown symbol"]["count"] == 30
     done = asr(manifest, "--fix", tmp_path / "clean.jsonl")

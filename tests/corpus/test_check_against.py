@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import soundfile
-from helpers.spoilt import RATE, found, noise, rules
+from helpers.spoilt import RATE, found, noise, settings
 
 from asr.corpus.check.report import check
 from asr.errors import ManifestError
@@ -12,7 +12,7 @@ from asr.errors import ManifestError
 @pytest.mark.parametrize("audio", [True, False])
 def test_what_train_and_test_share(corpus, test_part, audio):
     manifest = corpus.manifest()
-    assert check([manifest], rules(), audio=audio, against=[test_part.manifest()]).results == []
+    assert check([manifest], settings(), audio=audio, against=[test_part.manifest()]).findings == []
     for key in ("id", "text", "speaker"):
         test_part.lines[5][key] = corpus.lines[4][key]
     if audio:
@@ -20,7 +20,7 @@ def test_what_train_and_test_share(corpus, test_part, audio):
         test_part.lines[6]["audio"] = "6.flac"
     else:
         test_part.lines[6]["audio"] = "../corpus/7.wav"
-    report = check([manifest], rules(), audio=audio, against=[test_part.manifest()])
+    report = check([manifest], settings(), audio=audio, against=[test_part.manifest()])
     assert {name.removesuffix(" shared with --against"): result.level for name, result in found(report).items()} == {
         "audio": "error",
         "id": "error",
@@ -43,14 +43,14 @@ def test_parts_of_one_file_that_overlap_are_shared(corpus, test_part, audio):
             part.lines[i].update(audio=name or ("link/long.wav", "alias.wav")[i % 2], start=start, channel=channel)
     for manifests in ((corpus, test_part), (test_part, corpus)):
         first, second = (part.manifest() for part in manifests)
-        report = check([first], rules(), audio=audio, against=[second])
+        report = check([first], settings(), audio=audio, against=[second])
         assert report.dropped == dict.fromkeys((0, 3, 4), "audio shared with --against")
 
 
 def test_short_parts_are_shared_by_half(corpus, test_part):
     for part, start in ((corpus, 0.02), (test_part, 0.0)):
         part.lines[0].update(audio=str(corpus.folder / "0.wav"), start=start, duration=0.06, text="a")
-    dropped = check([corpus.manifest()], rules(), audio=False, against=[test_part.manifest()]).dropped
+    dropped = check([corpus.manifest()], settings(), audio=False, against=[test_part.manifest()]).dropped
     assert dropped == {0: "audio shared with --against"}
 
 
@@ -58,15 +58,15 @@ def test_silence_is_not_shared(corpus, test_part):
     for part in (corpus, test_part):
         for i, level in ((4, 0.0), (5, 0.0), (6, 0.001), (7, 0.001)):
             part.write(i, np.full(RATE, level))
-    assert list(found(check([corpus.manifest()], rules(), against=[test_part.manifest()]))) == ["near silence"]
+    assert list(found(check([corpus.manifest()], settings(), against=[test_part.manifest()]))) == ["near silence"]
 
 
 def test_a_speaker_spelled_otherwise_is_shared(corpus, test_part):
     corpus.lines[4]["speaker"], test_part.lines[7]["speaker"] = "Jos\u00e9", "Jose\u0301 "
-    report = check([corpus.manifest()], rules(), audio=False, against=[test_part.manifest()])
+    report = check([corpus.manifest()], settings(), audio=False, against=[test_part.manifest()])
     assert found(report)["speaker shared with --against"].count == 1
 
 
 def test_the_test_part_must_be_well_formed(corpus, test_part):
     with pytest.raises(ManifestError, match=r"line 31: not JSON .* check it by itself"):
-        check([corpus.manifest()], rules(), against=[test_part.manifest(b"{")])
+        check([corpus.manifest()], settings(), against=[test_part.manifest(b"{")])

@@ -103,13 +103,12 @@ def server(monkeypatch):
 
 @pytest.fixture
 def get(server, tmp_path):
-    """get(sha256=…) -> the path that fetching the server's archive gives; what was said is in get.said."""
+    """get(sha256=…) -> the path that fetching the server's archive gives."""
 
     def fetch_archive(*urls, sha256=SHA256, md5=None, mirror=None, verify=True):
         archive = Archive("home/corpus.tar", urls or (server.url(),), sha256, md5)
-        return fetch(archive, tmp_path / "archives", mirror, verify, fetch_archive.said.append)
+        return fetch(archive, tmp_path / "archives", mirror, verify)
 
-    fetch_archive.said = []
     return fetch_archive
 
 
@@ -117,22 +116,22 @@ def left_over(tmp_path):
     return sorted(os.listdir(tmp_path / "archives"))
 
 
-def test_download_and_nothing_the_second_time(server, get, tmp_path):
+def test_download_and_nothing_the_second_time(server, get, tmp_path, caplog):
     path = get()
     assert path == tmp_path / "archives" / "corpus.tar"
     assert path.read_bytes() == CONTENT
     assert left_over(tmp_path) == ["corpus.tar"]
     assert get() == path
     assert server.ranges == [None]
-    assert get.said == [f"downloading {server.url()}"]
+    assert caplog.messages == [f"downloading {server.url()}"]
 
 
 @pytest.mark.parametrize("broken", [half, half_in_chunks])
-def test_a_broken_transfer_is_resumed_where_it_ended(broken, server, get):
+def test_a_broken_transfer_is_resumed_where_it_ended(broken, server, get, caplog):
     server.answers = [broken, fail(503), hang_up]
     assert get().read_bytes() == CONTENT
     assert server.ranges == [None, *[f"bytes={len(CONTENT) // 2}-"] * 3]
-    assert len([line for line in get.said if line.endswith("; trying again")]) == 3
+    assert len([line for line in caplog.messages if line.endswith("; trying again")]) == 3
 
 
 def test_the_same_command_later_goes_on_from_what_was_received(server, get, tmp_path):
@@ -272,12 +271,12 @@ def test_what_does_not_fit_on_the_disk_is_refused_before_it_comes(server, get, t
     assert len(server.ranges) == 1
 
 
-def test_a_signature_in_an_address_is_not_shown(server, get):
+def test_a_signature_in_an_address_is_not_shown(server, get, caplog):
     get(server.url("corpus.tar?key=secret"))
     server.answers = [fail(403)]
     with pytest.raises(DownloadError) as error:
-        fetch(Archive("b.tar", (server.url("b.tar?key=secret"),)), get().parent, None, True, get.said.append)
-    assert "secret" not in f"{get.said} {error.value}"
+        fetch(Archive("b.tar", (server.url("b.tar?key=secret"),)), get().parent, None, True)
+    assert "secret" not in f"{caplog.messages} {error.value}"
 
 
 def test_answers_that_will_not_change_are_not_asked_for_again(server, get):
@@ -315,9 +314,9 @@ def test_a_content_length_that_is_wrong(server, get, tmp_path):
         path.unlink()
 
 
-def test_mirrors(server, get, tmp_path):
+def test_mirrors(server, get, tmp_path, caplog):
     assert get(mirror=server.url("mirror/")).read_bytes() == CONTENT
-    assert get.said == [f"downloading {server.url('mirror/home/corpus.tar')}"]
+    assert caplog.messages == [f"downloading {server.url('mirror/home/corpus.tar')}"]
     local = tmp_path / "mirror" / "home" / "corpus.tar"
     with pytest.raises(DownloadError, match=r"MIRROR must hold home/corpus\.tar"):
         get(mirror=str(tmp_path / "mirror"))
@@ -326,14 +325,14 @@ def test_mirrors(server, get, tmp_path):
     repacked = file_sha256(local)
     assert get(mirror=(tmp_path / "mirror").as_uri()) == local
     for sha256, verify, warnings in [(SHA256, True, 1), (SHA256, False, 0), (None, True, 0), (repacked, True, 0)]:
-        get.said.clear()
+        caplog.clear()
         assert get(sha256=sha256, mirror=str(tmp_path / "mirror"), verify=verify) == local
-        assert len([line for line in get.said if line.startswith("warning: ")]) == warnings
+        assert len([record for record in caplog.records if record.levelname == "WARNING"]) == warnings
 
 
 def test_an_archive_without_a_public_address(tmp_path):
     with pytest.raises(DownloadError, match=r"ldc/timit\.tar: has no public address; .* MIRROR"):
-        fetch(Archive("ldc/timit.tar", ()), tmp_path, None, True, print)
+        fetch(Archive("ldc/timit.tar", ()), tmp_path, None, True)
 
 
 def test_a_pattern_names_the_one_archive_of_a_mirror_folder(tmp_path):
@@ -377,4 +376,4 @@ def test_a_mirror_that_is_no_address_is_one_line(mirror, tmp_path, monkeypatch):
     archive = Archive("home/corpus.tar", gigabytes=7.0)
     assert gigabytes(archive, mirror) == 7.0
     with pytest.raises(DownloadError):
-        fetch(archive, tmp_path, mirror, True, print)
+        fetch(archive, tmp_path, mirror, True)

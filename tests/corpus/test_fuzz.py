@@ -18,15 +18,17 @@ from helpers import ROOT
 from helpers.damage import JSON, KEYS, SOUND, Corpus, archive, damage, make_odd, odd_values, write
 from typer.testing import CliRunner
 
+from asr.cli.data_tables import format_stats
 from asr.cli.main import app
 from asr.config import Config
 from asr.corpus.check import report as run
 from asr.corpus.check.lines import CheckSettings
 from asr.corpus.export import EXPORTS, export_manifest
-from asr.corpus.layouts import LAYOUTS, checked, detect_layout, read_nemo
+from asr.corpus.layouts import LAYOUTS, detect_layout, read_nemo
+from asr.corpus.layouts.common import require_unique_ids
 from asr.corpus.recipe import prepare
 from asr.corpus.split import split_manifest
-from asr.corpus.stats import collect, format_stats
+from asr.corpus.stats import collect
 from asr.corpus.unpack import unpack
 from asr.data.manifest import Manifest, Utterance, read_lines, write_manifest
 from asr.errors import AsrError, DownloadError
@@ -113,10 +115,6 @@ class Outcomes:
         assert "\n" not in str(error), repr(error)[:200]
 
 
-def ignore(*_) -> None:
-    pass
-
-
 def read_corpus(kind: str, place: Path, outcomes: Outcomes) -> None:
     """The readers of a corpus, its recipe, and all that is done with the manifest."""
     corpus, target = place / "corpus", place / "target"
@@ -130,9 +128,9 @@ def read_corpus(kind: str, place: Path, outcomes: Outcomes) -> None:
         outcomes.of(everything, source)
         found = outcomes.of(everything, source, failed=outcomes.refused)
         if found is not None:
-            outcomes.of(write_manifest, target / "all.jsonl", checked(found))
+            outcomes.of(write_manifest, target / "all.jsonl", require_unique_ids(found))
     recipe = RECIPES / RECIPE.get(kind, "custom")
-    outcomes.of(prepare, recipe, target / "data", None, True, ignore, sources=[str(corpus)])
+    outcomes.of(prepare, recipe, target / "data", None, True, sources=[str(corpus)])
     if (target / "all.jsonl").exists():
         use_manifest(target / "all.jsonl", target, outcomes)
 
@@ -145,12 +143,12 @@ def sources(kind: str, corpus: Path) -> list[Path]:
 
 
 def use_manifest(path: Path, target: Path, outcomes: Outcomes) -> None:
-    outcomes.of(lambda: list(read_lines(path)))
+    outcomes.of(lambda: [line.parse() for line in read_lines(path)])
     manifest = outcomes.of(Manifest, path)
     if manifest is not None:
         assert len(list(manifest)) == len(manifest)
         for to in EXPORTS:
-            outcomes.of(export_manifest, manifest, to, target / to, True, ignore, outcomes.refused)
+            outcomes.of(export_manifest, manifest, to, target / to, True, outcomes.refused)
     report = outcomes.of(run.check, [path], CheckSettings.of_config(Config()), workers=1)
     if report is not None:
         outcomes.of(run.fix, [path], report.dropped, target / "fixed.jsonl")

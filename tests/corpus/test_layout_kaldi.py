@@ -7,7 +7,7 @@ from asr.data.manifest import Utterance
 from asr.errors import AsrError
 
 
-def test_kaldi(tmp_path, record, write):
+def test_kaldi(tmp_path, record, write, caplog):
     record("egs/WAVE/SPK 1/rec1.flac", 2)
     record("egs/data/train/rec2.wav", 3, channels=2)
     write("egs/data/train/wav.scp", "rec1 WAVE/SPK 1/rec1.WAV\nrec2-A rec2.wav\nrec2-B   rec2.wav\n")
@@ -18,14 +18,13 @@ def test_kaldi(tmp_path, record, write):
     write("egs/data/train/reco2file_and_channel", "rec2-A rec2 A\nrec2-B rec2 B\n")
     folder = tmp_path / "egs/data/train"
     first, second = tmp_path / "egs/WAVE/SPK 1/rec1.flac", folder / "rec2.wav"
-    said = []
-    assert list(read_kaldi(folder, said.append)) == [
+    assert list(read_kaldi(folder)) == [
         Utterance("u1", first, 0.75, "HELLO  WORLD", "anna", 0.5, lang="en"),
         Utterance("u2", first, 0.75, "я 一", None, 1.25),
         Utterance("u3", second, 1.0, "", "bob", channel=0),
         Utterance("u4", second, 3.0, "x", None, channel=1),
     ]
-    assert said == [f"{folder}/text: no line for 1 utterance, such as u5; left out"]
+    assert caplog.messages == [f"{folder}/text: no line for 1 utterance, such as u5; left out"]
 
 
 def test_kaldi_with_nothing_but_wav_scp(tmp_path, record, write):
@@ -41,7 +40,7 @@ def test_kaldi_with_nothing_but_wav_scp(tmp_path, record, write):
         ({"wav.scp": "a a.wav\nb sox b.mp3 -t wav - |\n"}, r"wav.scp, line 2: 'sox b\.mp3 -t wav - \|' is a command"),
         ({"wav.scp": "a\n"}, "wav.scp, line 1: no path after the recording's id"),
         ({"wav.scp": "a a.wav\na a.wav\n"}, "wav.scp, line 2: 'a' was there before"),
-        ({"wav.scp": "a b.wav\n"}, r"utterance a: 'b\.wav': no such audio file in .* or \d+ folders more"),
+        ({"wav.scp": "a b.wav\n"}, r"utterance a: 'b\.wav': no such audio file in .* and \d+ more"),
         ({"segments": "u a 1\n"}, "segments, line 1: not UTTERANCE RECORDING START END"),
         ({"segments": "u a 1 nan\n"}, "segments, line 1: end is 'nan', not seconds"),
         ({"segments": "u a 1 1\n"}, "segments, line 1: ends at 1 s, which is not after its start at 1 s"),

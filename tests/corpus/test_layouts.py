@@ -4,6 +4,7 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 import pytest
@@ -11,15 +12,16 @@ import soundfile
 from hypothesis import given
 from hypothesis import strategies as st
 
-from asr.corpus.layouts import LAYOUTS, checked, detect_layout, read_audio_alone, read_folder, read_librispeech
-from asr.corpus.layouts.common import AudioFinder
+from asr.cli.data import Layout
+from asr.corpus.layouts import LAYOUTS, detect_layout, read_audio_alone, read_folder, read_librispeech
+from asr.corpus.layouts.common import AudioFinder, require_unique_ids
 from asr.data.manifest import Manifest, Utterance
 from asr.errors import AsrError, AudioError, ManifestError
 
 RATE = 8000
 
 
-def test_folder_of_speakers(tmp_path, record, write):
+def test_folder_of_speakers(tmp_path, record, write, caplog):
     record("corpus/anna/1.flac", 0.25)
     record("corpus/bob/deep/1.wav", 0.5)
     record("corpus/bob/2.wav")
@@ -27,12 +29,11 @@ def test_folder_of_speakers(tmp_path, record, write):
     write("corpus/anna/1.txt", "\ufeff  Guten  Tag,\r\nHerr Müller \r\n")
     write("corpus/bob/deep/1.TXT", "")
     write("corpus/README.txt", "about")
-    said = []
-    assert list(read_folder(tmp_path, said.append)) == [
+    assert list(read_folder(tmp_path)) == [
         Utterance("corpus-anna-1", tmp_path / "corpus/anna/1.flac", 0.25, "Guten Tag, Herr Müller", "anna"),
         Utterance("corpus-bob-deep-1", tmp_path / "corpus/bob/deep/1.wav", 0.5, "", "bob"),
     ]
-    assert said == [
+    assert caplog.messages == [
         f"audio without a text beside it: 1, such as {tmp_path}/corpus/bob/2.ogg",
         f"text without audio beside it: 1, such as {tmp_path}/corpus/README.txt",
         f"left out, as the same name is there with another extension: 1, such as {tmp_path}/corpus/bob/2.wav",
@@ -169,11 +170,15 @@ def test_repeated_ids_and_nothing_at_all_are_refused():
         Utterance("b", Path("b.wav"), 1.0),
         Utterance("a", Path("y/a.wav"), 1),
     ]
-    with pytest.raises(ManifestError, match=r"given to more than one utterance: 1, such as 'a' \(y/a\.wav\)"):
-        list(checked(twice))
-    assert list(checked(twice[:2])) == twice[:2]
+    with pytest.raises(ManifestError, match=r"given to more than one utterance: 'a' \(y/a\.wav\)"):
+        list(require_unique_ids(twice))
+    assert list(require_unique_ids(twice[:2])) == twice[:2]
     with pytest.raises(ManifestError, match="no utterance"):
-        list(checked([]))
+        list(require_unique_ids([]))
+
+
+def test_the_command_offers_every_layout():
+    assert get_args(Layout) == tuple(LAYOUTS)
 
 
 def test_detection(tmp_path, record, write):

@@ -51,13 +51,12 @@ def corpus(tmp_path):
 
 @pytest.fixture
 def run(corpus):
-    """run(parts=…, sources=…) -> the ids by part; what was said is in run.said."""
+    """run(parts=…, sources=…) -> the ids by part; what was said is in caplog."""
 
     def call(mirror=str(corpus / "mirror"), **how):
-        home = prepare(corpus / "talk", corpus / "data", mirror, True, call.said.append, **how)
+        home = prepare(corpus / "talk", corpus / "data", mirror, True, **how)
         return {path.stem: "".join(u.id for u in Manifest(path)) for path in home.glob("*.jsonl")}
 
-    call.said = []
     return call
 
 
@@ -71,21 +70,21 @@ def served(folder):
         server.shutdown()
 
 
-def test_optional_archives_come_when_they_are_asked_for_and_stay(run):
+def test_optional_archives_come_when_they_are_asked_for_and_stay(run, caplog):
     assert run() == {"train": "ab", "test": "c"}
     assert run(parts=["two"]) == {"train": "ab", "test": "c", "more": "d"}
     assert run() == run(parts=["one", "two"]) == {"train": "ab", "test": "c", "more": "d"}
-    assert [line for line in run.said if line.endswith("already prepared")] == [run.said[-1]] * 2
+    assert [line for line in caplog.messages if line.endswith("already prepared")] == [caplog.messages[-1]] * 2
     with pytest.raises(DownloadError, match="--parts three: there is no such archive; there are one, two, huge"):
         run(parts=["three"])
 
 
-def test_what_was_unpacked_needs_no_archive_any_more(run, corpus):
+def test_what_was_unpacked_needs_no_archive_any_more(run, corpus, caplog):
     run()
     for path in (corpus / "mirror" / "home").iterdir():
         path.unlink()
     assert run(again=True) == {"train": "ab", "test": "c"}
-    assert not [line for line in run.said if line.endswith("already prepared")]
+    assert not [line for line in caplog.messages if line.endswith("already prepared")]
 
 
 def test_a_folder_is_used_in_place_and_read_again_on_demand(run, corpus):
@@ -153,7 +152,7 @@ def test_relative_sources_are_told_apart(run, corpus, monkeypatch):
         assert run(sources=["rec"]) == {"train": name}
 
 
-def test_a_preparation_that_fails_half_way_is_not_taken_for_done(run, corpus):
+def test_a_preparation_that_fails_half_way_is_not_taken_for_done(run, corpus, caplog):
     before = run()
     (corpus / "talk" / "prepare.py").write_text(
         PREPARE + "\nwhole = utterances\n\n\ndef utterances(corpus, made):\n"
@@ -165,28 +164,27 @@ def test_a_preparation_that_fails_half_way_is_not_taken_for_done(run, corpus):
     assert not list((corpus / "data").rglob("*.part"))
     (corpus / "talk" / "prepare.py").write_text(PREPARE)
     assert run() == before
-    assert not run.said[-1].endswith("already prepared")
+    assert not caplog.messages[-1].endswith("already prepared")
 
 
 def test_one_process_at_a_time(run, corpus):
-    with folder_lock(corpus / "data" / "talk", AsrError("busy"), print), pytest.raises(DownloadError, match="another"):
+    with folder_lock(corpus / "data" / "talk", AsrError("busy")), pytest.raises(DownloadError, match="another"):
         run()
     assert run() == {"train": "ab", "test": "c"}
 
 
-def test_download_alone_gives_the_folder_and_does_nothing_twice(corpus):
-    said = []
+def test_download_alone_gives_the_folder_and_does_nothing_twice(corpus, caplog):
     for _ in range(2):
-        folder = prepare(corpus / "talk", corpus / "data", str(corpus / "mirror"), True, said.append, manifests=False)
+        folder = prepare(corpus / "talk", corpus / "data", str(corpus / "mirror"), True, manifests=False)
     assert sorted(path.name for path in folder.rglob("*.wav")) == ["a.wav", "b.wav", "c.wav"]
-    assert said[-1] == f"{folder / 'one'}: already there"
+    assert caplog.messages[-1] == f"{folder / 'one'}: already there"
     assert not list((corpus / "data").rglob("*.jsonl"))
 
 
 def test_a_recipe_without_archives_wants_a_folder(corpus):
     (corpus / "talk" / "prepare.py").write_text(PREPARE + "\nARCHIVES = []\n")
     with pytest.raises(AsrError, match="talk: has no archives of its own; give the corpus's folder with --from"):
-        prepare(corpus / "talk", corpus / "data", None, True, print, manifests=False)
+        prepare(corpus / "talk", corpus / "data", None, True, manifests=False)
 
 
 def test_the_commands_honour_the_environment_of_run_sh(corpus):

@@ -189,7 +189,7 @@ def test_what_cannot_be_split(tmp_path):
 
 def test_files_are_not_overwritten(manifest, tmp_path):
     split_manifest(manifest, SHARES)
-    with pytest.raises(ManifestError, match=r"train\.jsonl: is there already; .*--force"):
+    with pytest.raises(ManifestError, match=r"train\.jsonl: already exists; .*--force"):
         split_manifest(manifest, SHARES)
     before = (tmp_path / "train.jsonl").read_bytes()
     with pytest.raises(ManifestError, match="is one of the files to be written"):

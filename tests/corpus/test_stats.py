@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 import soundfile
 
-from asr.corpus.stats import bins, collect, format_stats, write_png
+from asr.cli.data_tables import format_stats
+from asr.corpus.stats import bins, collect, write_png
 from asr.errors import ManifestError
 
 
@@ -70,7 +71,7 @@ def test_bins_hold_every_value():
 
 def test_the_text_for_people(manifest):
     text = format_stats(collect([manifest]))
-    assert "hours by speaker         least 0.000, median 0.001, most 0.002 h" in text
+    assert "hours by speaker         min 0.000, median 0.001, max 0.002 h" in text
     durations = text.partition("duration, s\n")[2].partition("\n\n")[0]
     assert [len(line.split()[-1]) for line in durations.splitlines() if "#" in line] == [50, 25, 25]
 

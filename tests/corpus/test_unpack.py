@@ -82,7 +82,7 @@ def test_an_absolute_name_is_refused(tmp_path):
 @pytest.mark.parametrize("kind", ["one large file", "many empty files"])
 def test_archive_bombs(kind, mode, tmp_path, monkeypatch):
     least = 2**20
-    monkeypatch.setattr("asr.corpus.unpack.LEAST", least)
+    monkeypatch.setattr("asr.corpus.unpack.MAX_SMALL_BYTES", least)
 
     class Zeros(io.RawIOBase):
         def read(self, size=-1):

@@ -15,7 +15,7 @@ RATE = 8000
 WORDS = ["the", "quick", "brown", "fox", "jumps", "over", "a", "lazy", "dog", "while", "seven", "more", "look", "on"]
 
 
-def rules(tokenizer=None, **sections):
+def settings(tokenizer=None, **sections):
     config = parse_config({"features": {"sample_rate": RATE}, **sections}, "test")
     made = CheckSettings.of_config(config)
     return CheckSettings(made.features, made.model, made.normalizer, made.kind, made.fastest, tokenizer)
@@ -48,4 +48,4 @@ class Corpus:
 
 
 def found(report):
-    return {result.name: result for result in report.results}
+    return {finding.name: finding for finding in report.findings}

@@ -197,7 +197,7 @@ def test_every_transfer_breaks_off_once_and_goes_on(server, tmp_path, name):
     archives = list(CORPORA[name].archives)
     server.broken |= set(archives)
     sources = [f"{server.url}/{archives[0]}?signature=of+this+day"] if name == "common_voice" else []
-    parts = read(prepare(ROOT / "recipes" / name, tmp_path, server.url, False, print, sources=sources))
+    parts = read(prepare(ROOT / "recipes" / name, tmp_path, server.url, False, sources=sources))
     assert counts(parts) == CORPORA[name].parts
     for path in archives:
         (first, sent), (resumed_at, rest) = [row[1:] for row in server.sent if row[0] == path]
@@ -222,7 +222,7 @@ def test_a_corpus_that_is_there_in_another_format_is_used_in_place(tmp_path, nam
     for path, files in CORPORA[name].archives.items():
         with tarfile.open(pack(tmp_path / path, files(CORPORA[name].other_suffix))) as tar:
             tar.extractall(tmp_path / "here", filter="data")
-    home = prepare(ROOT / "recipes" / name, tmp_path / "data", None, True, print, sources=[str(tmp_path / "here")])
+    home = prepare(ROOT / "recipes" / name, tmp_path / "data", None, True, sources=[str(tmp_path / "here")])
     parts = read(home)
     assert counts(parts) == CORPORA[name].parts
     assert not list(home.rglob("*.tar*"))
@@ -234,7 +234,7 @@ def test_a_corpus_that_is_there_in_another_format_is_used_in_place(tmp_path, nam
 def test_texts_speakers_and_languages(folder, tmp_path):
     first = {}
     for name in ("mini_librispeech", "ljspeech", "speechocean762", "speech_commands", "common_voice", "aishell"):
-        first[name] = read(prepare(ROOT / "recipes" / name, tmp_path, str(folder), False, print))["dev"]
+        first[name] = read(prepare(ROOT / "recipes" / name, tmp_path, str(folder), False))["dev"]
     shown = {name: (u[0].id, u[0].text, u[0].speaker, u[0].lang) for name, u in first.items()}
     assert shown == {
         "mini_librispeech": ("32-320-0000", "ONE AND ONE", "32", None),
@@ -273,11 +273,11 @@ def test_a_wrong_byte_is_refused_and_nothing_unpacked(server, tmp_path, name):
     # Where nothing is published the archive's own checksum, of gzip or bzip2, tells.
     wrong = f"is [0-9a-f]+, published is {summed[path]}; not used" if path in summed else "cannot be unpacked"
     with pytest.raises(DownloadError, match=wrong):
-        prepare(recipe, tmp_path / "data", server.url, True, print, **how)
+        prepare(recipe, tmp_path / "data", server.url, True, **how)
     assert not [file for file in (tmp_path / "data" / name).glob("corpus/*/**/*") if file.is_file()]
     for damaged in (tmp_path / "data").rglob(Path(path).name):
         damaged.unlink()  # to get it again, as the error says
-    assert counts(read(prepare(recipe, tmp_path / "data", server.url, True, print, **how))) == CORPORA[name].parts
+    assert counts(read(prepare(recipe, tmp_path / "data", server.url, True, **how))) == CORPORA[name].parts
 
 
 def test_librispeech_has_large_parts_only_when_asked(folder, tmp_path):
@@ -285,9 +285,9 @@ def test_librispeech_has_large_parts_only_when_asked(folder, tmp_path):
     for part, speaker in (("train-clean-100", "19"), ("train-clean-360", "14")):
         pack(mirror / f"openslr/12/{part}.tar.gz", librispeech(part, (speaker,))())
     recipe = ROOT / "recipes" / "librispeech"
-    home = prepare(recipe, tmp_path / "data", str(mirror), False, print, parts=["train-clean-100"])
+    home = prepare(recipe, tmp_path / "data", str(mirror), False, parts=["train-clean-100"])
     assert counts(read(home)) == {"train-clean-100": 3, "train": 3}
-    prepare(recipe, tmp_path / "data", str(mirror), False, print, parts=["train-clean-100", "train-clean-360"])
+    prepare(recipe, tmp_path / "data", str(mirror), False, parts=["train-clean-100", "train-clean-360"])
     assert counts(read(home)) == {"train-clean-100": 3, "train-clean-360": 3, "train": 6}
 
 
@@ -296,7 +296,7 @@ def test_speech_commands_without_both_lists_is_split_by_their_rule(folder, tmp_p
     path = "speech_commands/speech_commands_v0.02.tar.gz"
     pack(tmp_path / "mirror" / path, speech_commands(lists=lists))
     with_lists, without = [
-        read(prepare(ROOT / "recipes" / "speech_commands", tmp_path / data, str(mirror), False, print))
+        read(prepare(ROOT / "recipes" / "speech_commands", tmp_path / data, str(mirror), False))
         for data, mirror in (("with", folder), ("without", tmp_path / "mirror"))
     ]
     for part in ("train", "dev", "test"):
@@ -309,7 +309,7 @@ def test_a_clip_that_cannot_be_read_is_left_out_and_named(tmp_path, capsys):
     files[name] = b""
     path = "common_voice/cv-corpus-21.0-2025-03-14-cy.tar.gz"
     pack(tmp_path / path, files.items())
-    home = prepare(ROOT / "recipes" / "common_voice", tmp_path / "data", str(tmp_path), False, print)
+    home = prepare(ROOT / "recipes" / "common_voice", tmp_path / "data", str(tmp_path), False)
     assert counts(read(home)) == {"train": 5, "dev": 3, "test": 3}
     assert f"left out: {home / 'corpus' / Path(path).name.removesuffix('.tar.gz') / name}" in capsys.readouterr().err
 
@@ -322,7 +322,7 @@ def test_aishell_unpacked_by_hand_beside_its_archives(folder, tmp_path):
         with tarfile.open(inner) as tar:
             tar.extractall(wav, filter="data")
     sources = [str(tmp_path / "data_aishell")]
-    parts = read(prepare(ROOT / "recipes" / "aishell", tmp_path / "data", None, True, print, sources=sources))
+    parts = read(prepare(ROOT / "recipes" / "aishell", tmp_path / "data", None, True, sources=sources))
     assert counts(parts) == CORPORA["aishell"].parts
     assert {utterance.audio.is_relative_to(wav) for utterance in parts["train"]} == {True}
     assert {utterance.audio.is_relative_to(wav) for utterance in parts["dev"]} == {False}

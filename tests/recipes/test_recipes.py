@@ -4,6 +4,7 @@ import functools
 import http.server
 import io
 import json
+import logging
 import os
 import shutil
 import subprocess
@@ -146,13 +147,13 @@ def test_digits_and_a_held_out_speaker(mirror, tmp_path):
     assert record["manifest"].endswith("heldout_bob.jsonl")
 
 
-def test_a_recipe_whose_manifests_are_gone_is_prepared_again(mirror, tmp_path, monkeypatch):
-    said = []
+def test_a_recipe_whose_manifests_are_gone_is_prepared_again(mirror, tmp_path, caplog):
+    caplog.set_level(logging.INFO, "asr")
     for _ in range(2):
-        prepare(ROOT / "recipes/yesno", tmp_path, mirror, False, said.append)
-    assert said[-1].endswith("already prepared")
+        prepare(ROOT / "recipes/yesno", tmp_path, mirror, False)
+    assert caplog.messages[-1].endswith("already prepared")
     (tmp_path / "yesno" / "dev.jsonl").unlink()
-    prepare(ROOT / "recipes/yesno", tmp_path, mirror, False, said.append)
+    prepare(ROOT / "recipes/yesno", tmp_path, mirror, False)
     assert len(Manifest(tmp_path / "yesno" / "dev.jsonl")) == 2
 
 
@@ -161,7 +162,7 @@ def test_an_incomplete_prepare_is_named(tmp_path, missing):
     lines = {"ARCHIVES": "ARCHIVES = []", "utterances": "def utterances(corpus, made): return []"}
     (tmp_path / "prepare.py").write_text("\n".join(line for name, line in lines.items() if name != missing))
     with pytest.raises(AsrError, match=f"prepare.py: defines no {missing}"):
-        prepare(tmp_path, tmp_path / "data", None, True, print)
+        prepare(tmp_path, tmp_path / "data", None, True)
 
 
 @needs_bash

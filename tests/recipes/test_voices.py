@@ -152,14 +152,14 @@ def test_prepare_sorts_everything_into_its_part(mirror, tmp_path):
         write_wav(path, noise(0.5, 1), RATE)
         write_manifest(data / "digits" / f"{part}.jsonl", [Utterance(f"7_{part}", path, 0.5, "seven", speaker)])
     with pytest.raises(ManifestError, match=r"no voices; python .*synthesize.py .* makes them"):
-        prepare(VOICES, data, str(mirror), True, lambda line: None)
+        prepare(VOICES, data, str(mirror), True)
     made = data / "voices" / "made" / "synthetic"
     for part, text in (("train", "one"), ("train", ""), ("dev", "two"), ("test", "three")):
         name = f"{part}_{text}"
         write_wav(made / f"{name}.wav", noise(0.5, 2), RATE)
         said = Utterance(name, made / f"{name}.wav", 0.5, text, name, other={"source": "espeak", "part": part})
         write_manifest(made / f"{name}.jsonl", [said])
-    prepare(VOICES, data, str(mirror), True, lambda line: None)
+    prepare(VOICES, data, str(mirror), True)
     parts = {path.stem: list(Manifest(path)) for path in (data / "voices").glob("*.jsonl")}
     texts = {part: sorted({utterance.text for utterance in rows}) for part, rows in parts.items()}
     ids = {part: [utterance.id for utterance in rows] for part, rows in parts.items()}

@@ -183,7 +183,7 @@ def test_the_model_folder_holds_the_best_checkpoint(corpus, tmp_path):
 
 
 def test_two_trainings_do_not_share_a_run_folder(corpus, tmp_path):
-    other = folder_lock(tmp_path / "run", TrainError("busy"), print)
+    other = folder_lock(tmp_path / "run", TrainError("busy"))
     with other, pytest.raises(TrainError, match="another training is running in it"):
         train(settings(corpus, tmp_path / "run"))
     assert train(settings(corpus, tmp_path / "run", "train.epochs=1")) is Outcome.FINISHED

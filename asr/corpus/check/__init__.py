@@ -1,1 +1,1 @@
-"""Will this train? What is wrong with a manifest and its audio, found before an hour is lost."""
+"""Will this train? What is wrong with a manifest and its audio, found before you waste training time."""

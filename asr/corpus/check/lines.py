@@ -1,20 +1,19 @@
-"""What the checks look at: one `LineInfo` a manifest line, and the `Sound` of its audio."""
+"""What the checks look at: one `LineInfo` a manifest line, and the `AudioStats` of its audio."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from hashlib import blake2b
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from asr.audio import AudioInfo, audio_info, read_audio
 from asr.config import Config, FeatureConfig, ModelConfig
-from asr.data.manifest import line_id, read_lines
-from asr.errors import AudioError, ManifestError
+from asr.data.manifest import ManifestLine, Utterance, read_lines
+from asr.errors import AudioError, AudioFault, ManifestError
 from asr.lengths import min_frames, output_frames
 from asr.text import Tokenizer, normalize
 from asr.util.threads import map_ahead
@@ -23,23 +22,15 @@ from asr.util.threads import map_ahead
 TOLERANCE_S = 0.01
 # Seconds. By how much the header of an mp3 overestimates: a frame or two that only prime the decoder (0.04 seen).
 MP3_TOLERANCE_S = 0.1
-# Seconds of an utterance that are decoded. A longer one is too long to train on whatever it sounds like.
+# Seconds of an utterance that are decoded. A longer one is too long to train on anyway.
 MAX_READ_S = 600.0
 # Of full scale, ±1: decoders of mp3 and opus round the flat tops of clipped audio a little.
 FULL_SCALE = 0.999
 
-MISSING, UNREADABLE, SHORT, EMPTY, NOT_FINITE = (
-    "missing audio",
-    "unreadable audio",
-    "audio shorter than its line says",
-    "audio without samples",
-    "NaN or infinite samples",
-)
-
 
 @dataclass(frozen=True)
 class CheckSettings:
-    """What utterances are to be used for: the settings by which training would judge them.
+    """The settings by which training judges utterances.
 
     fastest: the highest factor of speed perturbation; named: whether someone chose these settings.
     """
@@ -71,13 +62,13 @@ class CheckSettings:
 
 
 @dataclass(slots=True)
-class Sound:
-    """An utterance's decoded audio. fault: the name of what is wrong with it, and detail about that; else
+class AudioStats:
+    """An utterance's decoded audio. fault: what is wrong with it, and detail about that; else
     file_s: seconds of the whole file; lacking_s: by how many it ends before its line says; peak: the largest of
     |samples|; mean: their mean, of full scale 1; clipped: share of samples in runs of three or more at full scale;
     key: a hash of the samples, 0 where all are the same."""
 
-    fault: str = ""
+    fault: AudioFault | None = None
     detail: str = ""
     sample_rate: int = 0
     channels: int = 0
@@ -91,95 +82,72 @@ class Sound:
 
 @dataclass(slots=True)
 class LineInfo:
-    """A manifest line. row: its number over all manifests checked together; line: its keys and values, empty where
-    it is malformed and `error` says how; text: normalized, None where there is none; sound: None without audio."""
+    """A manifest line. row: its number over all manifests checked together; utterance: None where the line is malformed
+    and `error` says how; named: whether it has an id of its own; text: normalized; audio: None where it is not read."""
 
     row: int
-    manifest: Path
-    number: int
-    line: dict[str, Any] = field(default_factory=dict)
+    line: ManifestLine
+    utterance: Utterance | None = None
     error: str = ""
+    named: bool = False
     text: str | None = None
-    sound: Sound | None = None
+    audio: AudioStats | None = None
 
     @property
     def id(self) -> str:
-        return line_id(self.line) if self.line else f"line {self.number}"
-
-    @property
-    def place(self) -> str:
-        return f"{self.manifest}, line {self.number}"
-
-    @property
-    def audio(self) -> str:
-        return os.path.abspath(os.path.join(self.manifest.parent, self.line["audio"]))
-
-    @property
-    def duration(self) -> float:
-        return self.line["duration"]
-
-    @property
-    def heard_s(self) -> float:
-        """The seconds that training will get, as far as it is known."""
-        return self.duration if self.sound is None else round(self.duration - self.sound.lacking_s, 6)
-
-    @property
-    def start(self) -> float:
-        return self.line.get("start", 0.0)
+        return f"line {self.line.number}" if self.utterance is None else self.utterance.id
 
 
 def read_line_infos(manifests: Sequence[Path], normalizer: str) -> Iterator[LineInfo]:
     """Every line of the manifests, malformed ones too, without audio."""
-    row = 0
-    for manifest in manifests:
-        for number, line in read_lines(manifest):
-            facts = LineInfo(row, manifest, number)
-            if isinstance(line, ManifestError):
-                facts.error = str(line).removeprefix(f"{facts.place}: ")
-            else:
-                facts.line = line
-                facts.text = normalize(line["text"], normalizer) if "text" in line else None
-            row += 1
-            yield facts
+    folders = {path: Path(os.path.abspath(path.parent)) for path in manifests}
+    for row, line in enumerate(line for path in manifests for line in read_lines(path)):
+        info = LineInfo(row, line)
+        try:
+            record = line.parse()
+        except ManifestError as error:
+            info.error = str(error).removeprefix(f"{line.place}: ")
+        else:
+            info.utterance = Utterance.from_record(record, folders[line.path])
+            info.named = "id" in record
+            info.text = normalize(record["text"], normalizer) if "text" in record else None
+        yield info
 
 
-def with_sound(stream: Iterable[LineInfo], workers: int) -> Iterator[LineInfo]:
-    """The same in the same order, each with its audio decoded. Threads do: decoders leave Python's lock alone."""
+def with_audio(infos: Iterable[LineInfo], workers: int) -> Iterator[LineInfo]:
+    """The same lines in the same order, each with its audio decoded, in threads: decoders release Python's lock."""
 
-    def hear(facts: LineInfo) -> LineInfo:
-        facts.sound = listen(facts) if facts.line else None
-        return facts
+    def decode(info: LineInfo) -> LineInfo:
+        info.audio = None if info.utterance is None else audio_stats(info.utterance)
+        return info
 
-    return map_ahead(hear, stream, workers, ahead=4 * workers)
+    return map_ahead(decode, infos, workers, ahead=4 * workers)
 
 
-def listen(facts: LineInfo) -> Sound:
-    """Read an utterance's audio at its own rate. What is wrong with it is told, not raised."""
-    path = facts.audio
-    if not os.path.exists(path):
-        return Sound(MISSING, facts.line["audio"])
+def audio_stats(utterance: Utterance) -> AudioStats:
+    """Read an utterance's audio at its own rate. Faults are returned, not raised."""
+    path, start = utterance.audio, utterance.start
+    if not os.path.exists(path):  # nor is a link to nothing a file
+        return AudioStats(AudioFault.MISSING, str(path))
     try:
         info = audio_info(path)
         if info.frames == 0:
-            return Sound(EMPTY, facts.line["audio"])
-        lacking = facts.start + facts.duration - info.duration
+            return AudioStats(AudioFault.EMPTY, str(path))
+        lacking = start + utterance.duration - info.duration
         if lacking > TOLERANCE_S:
-            return Sound(SHORT, f"ends at {info.duration:.3f} s, {lacking:.3f} s too early")
-        duration = min(facts.duration, MAX_READ_S)
-        audio = read_audio(path, start=facts.start, duration=duration, channel=facts.line.get("channel"))
+            return AudioStats(AudioFault.TOO_SHORT, f"ends at {info.duration:.3f} s, {lacking:.3f} s too early")
+        duration = min(utterance.duration, MAX_READ_S)
+        audio = read_audio(path, start=start, duration=duration, channel=utterance.channel)
     except AudioError as error:
-        message = str(error).removeprefix(f"{path}: ")
-        if message == "holds no samples":
-            return Sound(EMPTY, f"{facts.duration:g} s at {facts.start:g} s")
-        return Sound(NOT_FINITE if message.startswith("sample ") and "NaN" in message else UNREADABLE, message)
+        return AudioStats(error.fault, str(error).removeprefix(f"{path}: "))
     lacking = duration - audio.duration
     if lacking > MP3_TOLERANCE_S:  # only the header of an mp3 could promise what is not there
-        return Sound(SHORT, f"ends at {facts.start + audio.duration:.3f} s, {lacking:.3f} s too early")
+        return AudioStats(AudioFault.TOO_SHORT, f"ends at {start + audio.duration:.3f} s, {lacking:.3f} s too early")
     return _measure(audio.samples, info, max(lacking, 0.0))
 
 
-def _measure(samples: np.ndarray, info: AudioInfo, lacking_s: float) -> Sound:
-    """(samples,) float32 -> Sound."""
+def _measure(samples: np.ndarray, info: AudioInfo, lacking_s: float) -> AudioStats:
+    """(samples,) float32 -> AudioStats."""
     low, high = float(samples.min()), float(samples.max())
     peak = max(high, -low)
     clipped = 0.0
@@ -190,4 +158,4 @@ def _measure(samples: np.ndarray, info: AudioInfo, lacking_s: float) -> Sound:
     digest = blake2b(samples.tobytes(), digest_size=8).digest()
     key = int.from_bytes(digest, "little", signed=True) if low < high else 0
     mean = float(samples.mean())
-    return Sound("", "", info.sample_rate, info.channels, info.duration, lacking_s, peak, mean, clipped, key)
+    return AudioStats(None, "", info.sample_rate, info.channels, info.duration, lacking_s, peak, mean, clipped, key)

@@ -5,20 +5,20 @@ from __future__ import annotations
 import os
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from asr.corpus.check.comparisons import Corpus, compare
-from asr.corpus.check.findings import ERROR, Example, Finding
-from asr.corpus.check.lines import CheckSettings, LineInfo, read_line_infos, with_sound
-from asr.corpus.check.utterances import CHECKS, Check
-from asr.data.manifest import Utterance, numbered_lines, write_manifest
+from asr.corpus.check.lines import CheckSettings, LineInfo, read_line_infos, with_audio
+from asr.corpus.check.rules import ERROR, LINE_CHECKS, Example, Finding
+from asr.data.manifest import Utterance, read_lines, write_manifest
 from asr.errors import ManifestError
-from asr.util.files import written
+from asr.util.files import atomic_write
+from asr.util.format import some
 
-# What is shown while it takes long: (items, how many, of what) -> the items.
-Watch = Callable[[Iterable[LineInfo], int, str], Iterable[LineInfo]]
+# Shows progress: (items, how many, of what) -> the items.
+Progress = Callable[[Iterable[LineInfo], int, str], Iterable[LineInfo]]
 
 
 @dataclass(frozen=True)
@@ -30,12 +30,12 @@ class Report:
     hours: float
     audio: bool
     rates: dict[int, int]
-    results: list[Finding]
+    findings: list[Finding]
     dropped: dict[int, str]
 
     @property
     def failed(self) -> bool:
-        return any(result.level == ERROR for result in self.results)
+        return any(finding.level == ERROR for finding in self.findings)
 
     def to_json(self) -> dict[str, Any]:
         return {
@@ -43,66 +43,66 @@ class Report:
             "hours": round(self.hours, 4),
             "audio": self.audio,
             "broken": len(self.dropped),
-            "findings": [
-                {key: value for key, value in asdict(result).items() if key != "rows"} for result in self.results
-            ],
+            "findings": [finding.to_json() for finding in self.findings],
         }
 
 
 def check(
     manifests: Sequence[Path],
-    rules: CheckSettings,
+    settings: CheckSettings,
     *,
     audio: bool = True,
     against: Sequence[Path] = (),
     workers: int | None = None,
-    watch: Watch = lambda items, total, what: items,
+    progress: Progress = lambda items, total, what: items,
 ) -> Report:
     """Look at every line of the manifests, taken together as one corpus, and at its audio.
 
     against: manifests (a test part) that should share nothing with these. workers: threads that decode audio, by
-    default one a processor. Raises ManifestError for a manifest that cannot be read, or a malformed line in `against`.
+    default one a processor. Raises ManifestError for a manifest that cannot be read or is empty, or a malformed line in
+    `against`.
     """
     count = workers or os.cpu_count() or 1
     corpus, others = (Corpus(files=audio or bool(against)) for _ in range(2))
 
-    def stream(paths: Sequence[Path], what: str) -> Iterable[LineInfo]:
-        lines = read_line_infos(paths, rules.normalizer)
-        total = sum(1 for path in paths for _ in numbered_lines(path))
-        return watch(with_sound(lines, count) if audio else lines, total, what)
+    def read(paths: Sequence[Path], what: str) -> Iterable[LineInfo]:
+        infos = read_line_infos(paths, settings.normalizer)
+        total = sum(1 for path in paths for _ in read_lines(path))
+        if not total:
+            raise ManifestError(f"{some(paths)}: no utterances in it")
+        return progress(with_audio(infos, count) if audio else infos, total, what)
 
-    for facts in stream(against, "reading --against") if against else ():
-        if facts.error:
-            raise ManifestError(f"{facts.place}: {facts.error}; check it by itself first")
-        others.add(facts)
-    checks = [Check(*each, rules) for each in CHECKS]
-    facts = None
-    for facts in stream(manifests, "checking"):
-        for each in checks:
-            each.see(facts)
-        if facts.line:
-            corpus.add(facts)
-    if facts is None:
-        raise ManifestError(f"{', '.join(map(str, manifests))}: no utterances in it")
-    found = [*(each.finish() for each in checks), *compare(corpus, others, rules)]
-    results = sorted((each for each in found if each is not None), key=lambda each: each.level != ERROR)
+    for info in read(against, "reading --against") if against else ():
+        if info.error:
+            raise ManifestError(f"{info.line.place}: {info.error}; check it by itself first")
+        others.add(info)
+    checks = [
+        (Finding(name, level, remedy.format(settings=settings)), test) for name, level, remedy, test in LINE_CHECKS
+    ]
+    for info in read(manifests, "checking"):
+        for finding, test in checks:
+            if value := test(info, settings):
+                finding.add(info.row, value[1], value[0])
+        corpus.add(info)
+    findings = [*(finding for finding, _ in checks), *compare(corpus, others, settings)]
+    findings = sorted((each for each in findings if each.count), key=lambda each: each.level != ERROR)
     dropped: dict[int, str] = {}
-    for result in results:
-        if result.level == ERROR:
-            dropped |= {row: result.name for row in result.rows.tolist() if row not in dropped}
-    _name_examples(results, manifests)
-    return Report(len(corpus.rows), sum(corpus.durations) / 3600, audio, dict(corpus.rates), results, dropped)
+    for finding in findings:
+        if finding.level == ERROR:
+            dropped |= {row: finding.name for row in finding.rows if row not in dropped}
+    _name_examples(findings, manifests)
+    return Report(len(corpus.rows), sum(corpus.durations) / 3600, audio, dict(corpus.rates), findings, dropped)
 
 
-def _name_examples(results: list[Finding], manifests: Sequence[Path]) -> None:
+def _name_examples(findings: list[Finding], manifests: Sequence[Path]) -> None:
     """Put ids, places and texts where the examples have rows, looked up in one more pass where there are any."""
     by_row: dict[int, list[Example]] = defaultdict(list)
-    for example in (example for result in results for example in result.examples):
+    for example in (example for finding in findings for example in finding.examples):
         if isinstance(example.what, int):
             by_row[example.what].append(example)
-    for facts in read_line_infos(manifests, "none") if by_row else ():
-        for example in by_row.pop(facts.row, ()):
-            example.what, example.place, example.text = facts.id, facts.place, facts.text or ""
+    for info in read_line_infos(manifests, "none") if by_row else ():
+        for example in by_row.pop(info.row, ()):
+            example.what, example.place, example.text = info.id, info.line.place, info.text or ""
         if not by_row:
             break
 
@@ -112,7 +112,7 @@ def fix(manifests: Sequence[Path], dropped: dict[int, str], out: Path) -> int:
 
     Returns how many were kept. Audio stays where it is: paths are rewritten for out's folder.
     """
-    with written(out.with_suffix(".dropped.tsv")) as file:
+    with atomic_write(out.with_suffix(".dropped.tsv")) as file:
 
         def tell(*cells: str) -> None:
             line = "\t".join(" ".join(cell.split()) for cell in cells) + "\n"
@@ -120,11 +120,10 @@ def fix(manifests: Sequence[Path], dropped: dict[int, str], out: Path) -> int:
 
         def kept() -> Iterator[Utterance]:
             tell("id", "reason", "place")
-            for facts in read_line_infos(manifests, "none"):
-                if facts.row in dropped:
-                    tell(facts.id, dropped[facts.row], facts.place)
-                else:
-                    others = {key: facts.line[key] for key in facts.line if key not in ("id", "audio", "duration")}
-                    yield Utterance(facts.id, Path(facts.audio), facts.duration, other=others)
+            for info in read_line_infos(manifests, "none"):
+                if info.row in dropped:
+                    tell(info.id, dropped[info.row], info.line.place)
+                elif info.utterance is not None:
+                    yield info.utterance
 
         return write_manifest(out, kept())

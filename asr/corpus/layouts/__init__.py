@@ -1,23 +1,92 @@
-"""Corpora as others lay them out -> utterances. Each reader takes a path, `say` for what people should know, and
-`failed` for what is wrong with an utterance that is left out; without `failed` the first such error is raised."""
+"""Corpora as others lay them out -> utterances, and which layout a corpus has, from the files that mark it.
 
-from asr.corpus.layouts.common import checked, text_lines
-from asr.corpus.layouts.detect import LAYOUTS, detect_layout
-from asr.corpus.layouts.jsonl import read_lhotse, read_nemo
-from asr.corpus.layouts.kaldi import read_kaldi
-from asr.corpus.layouts.sidecar import read_audio_alone, read_folder, read_librispeech
+Each reader takes a path and `failed`, which is told what is wrong with an utterance that is left out; without it the
+first such error is raised.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from asr.audio import AUDIO_SUFFIXES
+from asr.corpus.layouts.folders import read_audio_alone, read_folder, read_librispeech
 from asr.corpus.layouts.table import read_table
+from asr.corpus.layouts.toolkits import lhotse_pairs, read_kaldi, read_lhotse, read_nemo
+from asr.data.manifest import Utterance
+from asr.errors import ManifestError
+from asr.util.files import walk
+from asr.util.format import some
 
-__all__ = [
-    "LAYOUTS",
-    "checked",
-    "detect_layout",
-    "read_audio_alone",
-    "read_folder",
-    "read_kaldi",
-    "read_lhotse",
-    "read_librispeech",
-    "read_nemo",
-    "read_table",
-    "text_lines",
-]
+Reader = Callable[..., Iterator[Utterance]]  # reader(path, failed=…)
+
+# Name -> reader and what marks the layout.
+LAYOUTS: dict[str, tuple[Reader, str]] = {
+    "kaldi": (read_kaldi, "wav.scp"),
+    "lhotse": (read_lhotse, "recordings.jsonl.gz with supervisions.jsonl.gz"),
+    "librispeech": (read_librispeech, "*.trans.txt"),
+    "table": (read_table, "a .csv or .tsv file"),
+    "nemo": (read_nemo, "a .jsonl file"),
+    "folder": (read_folder, "audio with .txt files beside it"),
+    "audio": (read_audio_alone, "audio alone, with --layout audio"),
+}
+TABLES = (".csv", ".tsv", ".psv")
+LINES = (".jsonl", ".ndjson", ".json")
+
+
+def detect_layout(path: Path, layout: str | None = None) -> tuple[str, Path]:
+    """The name of the layout, one of LAYOUTS, and the path its reader wants: of a folder with one table, the table.
+
+    layout: the name where it is known; then only the path is found. Raises ManifestError when there is no layout, or
+    more than one could be meant, saying which.
+    """
+    path = Path(path)
+    if layout is not None and layout not in LAYOUTS:
+        raise ManifestError(f"no layout '{layout}'; there are {', '.join(LAYOUTS)}")
+    if not path.exists():
+        raise ManifestError(f"{path}: no such file or folder")
+    found = list(_in_folder(path, layout)) if path.is_dir() else [(_of_file(path, layout), path)]
+    if len(found) == 1:
+        return found[0]
+    if found:
+        candidates = some(f"{file.name if file != path else path} ({name})" for name, file in found)
+        raise ManifestError(f"{path}: more than one could be meant: {candidates}; name the file, or give --layout")
+    marks = [LAYOUTS[layout][1]] if layout is not None else [mark for _, mark in LAYOUTS.values()]
+    below = sorted({str(file.parent) for file in path.glob("*/wav.scp")})
+    hint = f"; there is Kaldi data in {some(below, 3)}: import one of them" if below else ""
+    raise ManifestError(f"{path}: no corpus found (looked for {'; '.join(marks)}){hint}")
+
+
+def _in_folder(folder: Path, layout: str | None) -> Iterator[tuple[str, Path]]:
+    """Every layout the folder may have. JSON Lines, which may be made from the rest, and text beside audio count where
+    nothing else describes the audio. Audio alone has to be asked for, so that texts do not go missing in silence."""
+    files = sorted(path for path in folder.iterdir() if path.is_file() and path.name[0] != ".")
+    pairs = lhotse_pairs(folder)
+    of_lhotse = {path for pair in pairs for path in pair}
+    found = [("kaldi", folder)] if (folder / "wav.scp").is_file() else []
+    found += [("lhotse", recordings) for recordings, _ in pairs]
+    found += [("librispeech", folder)] if next(walk(folder, "*.trans.txt"), None) else []
+    found += [("table", path) for path in files if path.suffix.lower() in TABLES]
+    if not found or layout in ("nemo", "folder"):
+        found += [("nemo", path) for path in files if path.suffix.lower() in LINES[:2] and path not in of_lhotse]
+        found += [("folder", folder)] if _has_sidecar(folder) else []
+    found += [("audio", folder)] if layout == "audio" else []
+    return ((name, path) for name, path in found if layout in (None, name))
+
+
+def _of_file(path: Path, layout: str | None) -> str:
+    if layout is not None:
+        return layout
+    name = path.name.lower().removesuffix(".gz")
+    if name.endswith(LINES):
+        return "lhotse" if "recordings" in name or "supervisions" in name else "nemo"
+    if name.endswith(TABLES):
+        return "table"
+    raise ManifestError(f"{path}: which layout is this? Give --layout, one of {', '.join(LAYOUTS)}")
+
+
+def _has_sidecar(folder: Path) -> bool:
+    return any(
+        path.suffix.lower() in AUDIO_SUFFIXES and any(path.with_suffix(suffix).is_file() for suffix in (".txt", ".TXT"))
+        for path in walk(folder)
+    )

@@ -9,31 +9,25 @@ import unicodedata
 import zlib
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from dataclasses import replace
 from itertools import islice, product
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import NoReturn, TypeVar
 
 from asr.audio import AUDIO_SUFFIXES, audio_info
-from asr.data.manifest import Utterance, default_id
-from asr.errors import AsrError, AudioError, ManifestError
+from asr.data.manifest import Record, Utterance, check_record, default_id, with_own_keys
+from asr.errors import AsrError, AudioError, AudioFault, ManifestError, error_context
 from asr.util.files import require_file
+from asr.util.format import some
 
-Say = Callable[[str], None]  # takes what people should know about how a corpus was read
 Failed = Callable[[AsrError], None]  # takes what is wrong with an utterance that is left out
 
-UNKNOWN = math.nan  # a duration to be read from the audio: from the utterance's start to the end of the file
-THREADS = min(4, os.cpu_count() or 1)  # header reads wait for disks
+THREADS = min(4, os.cpu_count() or 1)  # reading headers means waiting for disks
 CHUNK = 256
 
 
-def ignore(_: str) -> None:
-    """The Say of callers that have nobody to tell."""
-
-
 def refuse(error: AsrError) -> NoReturn:
-    """The Failed of callers that want every utterance: the first that cannot be had is raised."""
+    """The Failed of callers that need every utterance: raise the first error."""
     raise error
 
 
@@ -77,8 +71,8 @@ class AudioFinder:
             if found is not None:
                 self._folders.sort(key=lambda other: other is not folder)  # the rest is most likely there too
                 return Path(found)
-        places = "" if os.path.isabs(name) else f" in {_either([str(folder) for folder in self._folders])}"
-        raise AudioError(f"{name!r}: no such audio file{places}, with this extension or another")
+        places = "" if os.path.isabs(name) else f" in {some(self._folders, 3)}"
+        raise AudioError(f"{name!r}: no such audio file{places}, with this extension or another", AudioFault.MISSING)
 
     def _in(self, path: str) -> str | None:
         folder, name = os.path.split(path)
@@ -106,10 +100,6 @@ def _audio_by_stem(folder: str) -> dict[str, str]:
     return {stem: name for (stem, suffix), name in parts if suffix.lower() in AUDIO_SUFFIXES}
 
 
-def _either(words: list[str], most: int = 3) -> str:
-    return ", ".join(words[:most]) + (f" or {len(words) - most} folders more" if len(words) > most else "")
-
-
 def path_id(audio: Path, root: Path, start: float = 0.0) -> str:
     """An id for an utterance that has none: the default one of its path below root."""
     return default_id(str(audio.relative_to(root)) if audio.is_relative_to(root) else audio.name, start)
@@ -126,52 +116,82 @@ def seconds(value: object, what: str) -> float:
     return number
 
 
-@contextmanager
-def at(place: str) -> Iterator[None]:
-    """Errors of what is done here begin with the place, unless that is empty."""
-    try:
-        yield
-    except AsrError as error:
-        raise type(error)(f"{place}: {error}" if place else str(error)) from None
+def make_utterance(record: Record, find: AudioFinder, root: Path) -> Utterance:
+    """The utterance of a record as a corpus has it: keys as in a manifest, numbers perhaps as text, None for nothing.
+
+    Without id it gets one of its audio's path below root; without duration that is UNKNOWN. Raises ManifestError for a
+    value of the wrong kind, AudioError for audio that is not there.
+    """
+    record = with_own_keys(record)
+    for key in ("start", "duration"):
+        if key in record:
+            record[key] = seconds(record[key], key)
+    for key in ("id", "text", "speaker", "lang"):
+        if isinstance(record.get(key), (int, float)) and not isinstance(record[key], bool):
+            record[key] = str(record[key])
+    if "audio" not in record:
+        raise ManifestError("no audio")
+    check_record(record)
+    audio = find(record["audio"])
+    record["id"] = record.get("id") or path_id(audio, root, record.get("start", 0.0))
+    return Utterance.from_record(record | {"audio": audio}, Path())
 
 
-def made(rows: Iterable[tuple[str, Any]], make: Callable[[Any], Utterance], failed: Failed) -> Iterator[Utterance]:
+def span(start: object, end: object) -> tuple[float, float]:
+    """Start and duration in seconds of what goes from start to end. Raises ManifestError."""
+    first, last = seconds(start, "start"), seconds(end, "end")
+    if last <= first:
+        raise ManifestError(f"ends at {last:g} s, which is not after its start at {first:g} s")
+    return first, round(last - first, 6)
+
+
+Row = TypeVar("Row")
+
+
+def build_utterances(
+    rows: Iterable[tuple[str, Row]], make: Callable[[Row], Utterance], failed: Failed
+) -> Iterator[Utterance]:
     """An utterance of every row, which comes with its place for errors. Those of UNKNOWN duration get the one that the
     header of their audio tells."""
 
     def parsed() -> Iterator[Utterance]:
         for place, row in rows:
             try:
-                with at(place):
-                    yield make(row)
+                with error_context(place):
+                    utterance = make(row)
             except AsrError as error:
                 failed(error)
-
-    def measured(utterance: Utterance) -> Utterance | AsrError:
-        try:
-            end = audio_info(utterance.audio).duration
-        except AudioError as error:
-            return error
-        if utterance.start >= end:
-            return AudioError(
-                f"{utterance.audio}: utterance {utterance.id} starts at {utterance.start:g} s, but the file ends at"
-                f" {end:.3f} s"
-            )
-        return replace(utterance, duration=round(end - utterance.start, 6))
+            else:
+                yield utterance
 
     remaining = parsed()
     with ThreadPoolExecutor(THREADS) as pool:
         while chunk := list(islice(remaining, CHUNK)):
-            lengths = pool.map(measured, [utterance for utterance in chunk if math.isnan(utterance.duration)])
+            measured = pool.map(_measured, [utterance for utterance in chunk if math.isnan(utterance.duration)])
             for utterance in chunk:
-                found = next(lengths) if math.isnan(utterance.duration) else utterance
+                found = next(measured) if math.isnan(utterance.duration) else utterance
                 if isinstance(found, AsrError):
                     failed(found)
                 else:
                     yield found
 
 
-def checked(utterances: Iterable[Utterance]) -> Iterator[Utterance]:
+def _measured(utterance: Utterance) -> Utterance | AsrError:
+    """The utterance that ends where its file does."""
+    try:
+        end = audio_info(utterance.audio).duration
+    except AudioError as error:
+        return error
+    if utterance.start >= end:
+        return AudioError(
+            f"{utterance.audio}: utterance {utterance.id} starts at {utterance.start:g} s, but the file ends at"
+            f" {end:.3f} s",
+            AudioFault.TOO_SHORT,
+        )
+    return replace(utterance, duration=round(end - utterance.start, 6))
+
+
+def require_unique_ids(utterances: Iterable[Utterance]) -> Iterator[Utterance]:
     """The utterances as they come. Raises ManifestError at the end when there were none, or when ids repeat: results
     are compared, exported and aligned by id, so a number appended in silence would hide a mistake in the corpus."""
     seen: set[str] = set()
@@ -184,7 +204,5 @@ def checked(utterances: Iterable[Utterance]) -> Iterator[Utterance]:
     if not seen:
         raise ManifestError("no utterance could be read; nothing is written")
     if repeated:
-        some = ", ".join(f"'{name}' ({audio})" for name, audio in islice(repeated.items(), 3))
-        raise ManifestError(
-            f"ids given to more than one utterance: {len(repeated)}, such as {some}; nothing is written"
-        )
+        examples = some((f"'{name}' ({audio})" for name, audio in repeated.items()), 3)
+        raise ManifestError(f"ids given to more than one utterance: {examples}; nothing is written")

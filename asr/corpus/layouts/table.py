@@ -3,27 +3,25 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterator, Sequence
+import logging
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
 
 from asr.corpus.layouts.common import (
-    UNKNOWN,
     AudioFinder,
     Failed,
-    Say,
     all_lines,
-    ignore,
-    made,
-    path_id,
+    build_utterances,
+    make_utterance,
     refuse,
-    seconds,
+    span,
     text_lines,
 )
-from asr.data.manifest import Utterance
+from asr.data.manifest import Record, Utterance
 from asr.errors import AudioError, ManifestError
 
-Column = str | int | None  # a name in the header, a number from 1, or to be guessed
+logger = logging.getLogger(__name__)
 
 # What columns are called in corpora at large, the likeliest first; compared in lower case, with _ for spaces.
 NAMES = {
@@ -48,16 +46,15 @@ Row = tuple[int, list[str]]  # number of its last line, cells
 
 def read_table(
     path: Path,
-    say: Say = ignore,
     failed: Failed = refuse,
     *,
     delimiter: str | None = None,
     quotes: bool | None = None,
     audio_folder: Path | None = None,
-    **columns: Column,
+    **columns: str | int | None,
 ) -> Iterator[Utterance]:
     """The rows of a table. columns: audio, text, speaker, id, start, end, duration and lang, named as in the header or
-    numbered from 1; those not given (None) are guessed by NAMES, and say is told. A table without header: audio first,
+    numbered from 1; those not given (None) are guessed by NAMES, and logged. A table without header: audio first,
     text last, as in LJSpeech, if there are two columns or the delimiter is `|`.
 
     delimiter: found in the first row if not given (tab, |, ; or comma). quotes: whether cells may be in double quotes;
@@ -77,8 +74,8 @@ def read_table(
     if not first:
         raise ManifestError(f"{path}: the table has no rows")
     places = _columns(path, top, header, given, delimiter)
-    say(", ".join(f"{key} from column {top[at].strip() if header else at + 1}" for key, at in places.items()))
-    root = Path(audio_folder) if audio_folder is not None else _audio_folder(path, first, places["audio"], say)
+    logger.info(", ".join(f"{key} from column {top[at].strip() if header else at + 1}" for key, at in places.items()))
+    root = Path(audio_folder) if audio_folder is not None else _audio_folder(path, first, places["audio"])
     find = AudioFinder(root)
 
     def make(cells: list[str]) -> Utterance:
@@ -87,27 +84,14 @@ def read_table(
                 f"{len(cells)} columns where the first line has {len(top)}; see --delimiter and --no-quotes"
             )
         values = {key: cells[at].strip() for key, at in places.items()}
-        return _utterance(values, find(values["audio"]), root)
+        record: Record = {key: value or None for key, value in values.items()} | {"text": values["text"]}
+        end = record.pop("end", None)
+        if end is not None and record.get("duration") is None:
+            record["start"], record["duration"] = span(record.get("start") or 0.0, end)
+        return make_utterance(record, find, root)
 
     rows = islice(_rows(path, delimiter, quotes), header, None)
-    return made(((f"{path}, line {number}", cells) for number, cells in rows), make, failed)
-
-
-def _utterance(values: dict[str, str], audio: Path, root: Path) -> Utterance:
-    times = {key: seconds(values[key], key) for key in ("start", "end", "duration") if values.get(key)}
-    start = times.get("start", 0.0)
-    duration = times.get("duration", times["end"] - start if "end" in times else UNKNOWN)
-    if duration <= 0:
-        raise ManifestError(f"starts at {start:g} s and lasts {duration:g} s")
-    return Utterance(
-        id=values.get("id") or path_id(audio, root, start),
-        audio=audio,
-        duration=round(duration, 6),
-        text=values["text"],
-        speaker=values.get("speaker") or None,
-        start=start,
-        lang=values.get("lang") or None,
-    )
+    return build_utterances(((f"{path}, line {number}", cells) for number, cells in rows), make, failed)
 
 
 def _rows(path: Path, delimiter: str, quotes: bool | None) -> Iterator[Row]:
@@ -139,14 +123,14 @@ def _plain(cell: str) -> str:
     return "_".join(cell.lower().split())
 
 
-def _is_header(cells: Sequence[str], given: dict[str, Column]) -> bool:
+def _is_header(cells: Sequence[str], given: Mapping[str, str | int]) -> bool:
     named = {column for column in given.values() if isinstance(column, str)}
     known = {*NAMES["audio"], *NAMES["text"]}  # others, such as "start" and "stop", are what short utterances say
     return any(cell.strip() in named or _plain(cell) in known for cell in cells)
 
 
 def _columns(
-    path: Path, cells: Sequence[str], header: bool, given: dict[str, Column], delimiter: str
+    path: Path, cells: Sequence[str], header: bool, given: Mapping[str, str | int], delimiter: str
 ) -> dict[str, int]:
     """What is read from which column, counted from 0."""
     columns = {key: _index(path, cells, header, key, column) for key, column in given.items()}
@@ -176,7 +160,7 @@ def _index(path: Path, cells: Sequence[str], header: bool, key: str, column: str
     return int(column) - 1
 
 
-def _audio_folder(path: Path, row: Sequence[str], column: int, say: Say) -> Path:
+def _audio_folder(path: Path, row: Sequence[str], column: int) -> Path:
     """The table's folder or, where a row's audio is not there, the folder in it that has it."""
     inside = sorted(folder for folder in path.parent.iterdir() if folder.is_dir())
     for folder in (path.parent, *inside) if column < len(row) else ():
@@ -185,6 +169,6 @@ def _audio_folder(path: Path, row: Sequence[str], column: int, say: Say) -> Path
         except AudioError:
             continue
         if folder != path.parent:
-            say(f"audio is in {folder}")
+            logger.info(f"audio is in {folder}")
         return folder
     return path.parent
