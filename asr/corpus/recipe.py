@@ -51,7 +51,7 @@ def find_recipe(name: str) -> Path:
             return folder
     there = ", ".join(sorted(path.parent.name for path in Path("recipes").glob("*/prepare.py")))
     hint = f"./recipes has {there}" if there else "there is no ./recipes here; recipes live in the project's repository"
-    raise AsrError(f"{name}: no such recipe (a folder with prepare.py); {hint}")
+    raise AsrError(f"{name}: no recipe (a folder with prepare.py); {hint}")
 
 
 def prepare(

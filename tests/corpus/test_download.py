@@ -176,7 +176,7 @@ def test_a_wrong_checksum_is_refused_and_deleted(server, get, tmp_path):
     assert left_over(tmp_path) == []
     path = get(sha256="0000", verify=False)
     assert path.read_bytes() == CONTENT
-    with pytest.raises(DownloadError, match=r"corpus\.tar: sha256 is .*; delete it to have it fetched again"):
+    with pytest.raises(DownloadError, match=r"corpus\.tar: sha256 is .*; delete it to download it again"):
         get(sha256="0000")
     assert get(sha256="0000", verify=False) == path
 
