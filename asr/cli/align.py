@@ -89,7 +89,7 @@ def align(
                 yield error
                 continue
             words += len(alignment.words)
-            doubtful += [(word.confidence, job.name, word) for word in alignment.words if word.confidence < DOUBTFUL]
+            doubtful += [(word.score, job.name, word) for word in alignment.words if word.score < DOUBTFUL]
             # CTM files name recordings as transcripts do: without folder and ending.
             name = Path(job.name).stem if form == "ctm" and not is_manifest else job.name
             yield job.output, format_alignment(alignment, name.encode(errors="replace").decode(), form)

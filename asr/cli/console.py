@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import re
 import sys
@@ -28,6 +29,22 @@ Result = AsrError | tuple[Path, str]  # of one recording: where to, without an e
 
 def say(line: str) -> None:
     typer.echo(line, err=True)
+
+
+class EchoHandler(logging.Handler):
+    """Prints INFO as the plain message and WARNING as "warning: message", to stderr as it is at that moment."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        prefix = "warning: " if record.levelno >= logging.WARNING else ""
+        typer.echo(f"{prefix}{record.getMessage()}", err=True)
+
+
+def set_up_logging() -> None:
+    """Print what the library has to say. Calling it again changes nothing."""
+    logger = logging.getLogger("asr")
+    logger.setLevel(logging.INFO)
+    if not any(isinstance(handler, EchoHandler) for handler in logger.handlers):
+        logger.addHandler(EchoHandler())
 
 
 def watch(items: Iterable[Item], total: int | None, what: str) -> Iterable[Item]:
@@ -77,7 +94,7 @@ def commands(**options: Any) -> typer.Typer:
 
 def examples(*lines: str) -> str:
     """The end of a command's help."""
-    return "EpochDataset:\n\n" + "\n\n".join(f"`{line}`" for line in lines)
+    return "Examples:\n\n" + "\n\n".join(f"`{line}`" for line in lines)
 
 
 def describe_model(name: str, record: dict[str, Any]) -> str:

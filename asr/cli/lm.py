@@ -109,7 +109,9 @@ def tune(
     manifest: Annotated[Path, typer.Argument(metavar="MANIFEST", help="Utterances with texts, not those of a test.")],
     model: Annotated[str, typer.Option(help="A model folder, a run folder or a built-in model's name.")],
     beam: Annotated[int, typer.Option(min=1, help="Prefixes kept.")] = 128,
-    closed: Annotated[bool, typer.Option("--closed", help="Only words of the language model are heard.")] = False,
+    closed_vocabulary: Annotated[
+        bool, typer.Option("--closed-vocabulary", help="Only words of the language model are heard.")
+    ] = False,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
 ) -> None:
     """Find the weights with the fewest word errors, and store them in the folder: `--lm` then uses them.
@@ -129,9 +131,9 @@ def tune(
         raise ModelError(f"{lm}: an ARPA file stores no weights: asr lm convert {lm} --output FOLDER, and tune that")
     language, folder, listed = LanguageModel.load(lm), find_model(model), Manifest(manifest)
     recognizer = load_model(folder, resolve_device(device))
-    settings = BeamSettings(beam=beam, closed=closed)
+    settings = BeamSettings(beam=beam, closed_vocabulary=closed_vocabulary)
     # Now rather than after the audio: what does not fit fails here.
-    prepare(recognizer.tokenizer, recognizer.text.normalizer, settings, language).warm_up(say)
+    prepare(recognizer.tokenizer, recognizer.text.normalizer, settings, language).warm_up()
     development = tuning.compute(recognizer, listed, watch(listed, len(listed), "computing"))
     for failure in development.failed:
         say(f"error: {failure}")
@@ -158,7 +160,7 @@ def _print_trials(trials: list[Trial], best: Trial) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    table = Table("LM weight", "word bonus", "unknown penalty", "WER", "CER", "", box=box.SIMPLE)
+    table = Table("LM weight", "word bonus", "unknown score", "WER", "CER", "", box=box.SIMPLE)
     for trial in trials:
         numbers = [f"{weight:g}" for weight in trial.weights]
         table.add_row(*numbers, f"{100 * trial.wer:.2f} %", f"{100 * trial.cer:.2f} %", "best" if trial is best else "")

@@ -14,7 +14,7 @@ import typer
 
 from asr import __version__
 from asr.cli import align, data, evaluate, inspect, lm, models, train, transcribe
-from asr.cli.console import commands, examples, say
+from asr.cli.console import commands, examples, say, set_up_logging
 
 app = commands(help="Recurrent speech recognition: RNN, LSTM and GRU encoders with CTC.", no_args_is_help=True)
 for part in (transcribe, train, evaluate, align, inspect, models):
@@ -28,6 +28,7 @@ def root(
     version: Annotated[bool, typer.Option("--version", help="Print the version and exit.")] = False,
     debug: Annotated[bool, typer.Option("--debug", help="Show a traceback when something fails.")] = False,
 ) -> None:
+    set_up_logging()
     if version:
         typer.echo(__version__)
         raise typer.Exit

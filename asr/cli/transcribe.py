@@ -10,7 +10,15 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from asr.cli.console import Device, Result, commands, describe_model, examples, job_of, say, watch, write_results
-from asr.cli.decoding import Decoding, decodes
+from asr.cli.decoding import (
+    BeamOption,
+    ClosedVocabularyOption,
+    HotwordOption,
+    LmOption,
+    LmWeightOption,
+    UnkScoreOption,
+    WordInsertionBonusOption,
+)
 from asr.errors import AsrError, AudioError
 
 if TYPE_CHECKING:
@@ -28,7 +36,6 @@ app = commands()
         "cat call.wav | asr transcribe -",
     )
 )
-@decodes
 def transcribe(
     inputs: Annotated[
         list[str],
@@ -38,17 +45,26 @@ def transcribe(
     form: Annotated[str, typer.Option("--format", help="txt, or json: one object a recording.")] = "txt",
     output_dir: Annotated[Path | None, typer.Option(help="Write one file a recording here, not to stdout.")] = None,
     device: Device = "auto",
-    *,
-    decoding: Decoding,
+    beam: BeamOption = None,
+    lm: LmOption = None,
+    lm_weight: LmWeightOption = None,
+    word_insertion_bonus: WordInsertionBonusOption = None,
+    unk_score: UnkScoreOption = None,
+    closed_vocabulary: ClosedVocabularyOption = False,
+    hotwords: HotwordOption = None,
 ) -> None:
     """Turn recordings into text. Without --model the built-in model is used."""
     if form not in ("txt", "json"):
         raise typer.BadParameter(f"'{form}' is neither txt nor json", param_hint="--format")
+    from asr.decode.decoder import DecoderOptions
+    from asr.decode.lexicon import parse_hot_words
     from asr.transcribe import Transcriber
     from asr.writers import format_transcript
 
-    transcriber = Transcriber.load(model, device)
-    transcriber.decoder = decoding.decoder(transcriber.recognizer)
+    options = DecoderOptions(
+        lm, parse_hot_words(hotwords or ()), beam, lm_weight, word_insertion_bonus, unk_score, closed_vocabulary
+    )
+    transcriber = Transcriber.load(model, device, options)
     if model is None:
         say(describe_model(transcriber.recognizer.name, transcriber.recognizer.training_record))
     jobs, errors = find_jobs(inputs)

@@ -11,10 +11,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from asr.decode.hotwords import HotWords
-from asr.decode.lexicon import Lexicon
+from asr.decode.lexicon import HotWords, Lexicon
 from asr.lm.trie import score
-from asr.util.jit import bare, inlined
+from asr.util.jit import inlined, njit_no_refcount
 
 NEVER = -1e30  # stands for ln 0, so that no infinity and no NaN can come up
 
@@ -23,18 +22,18 @@ class SearchSettings(NamedTuple):
     """What prefixes are worth beside their acoustic score.
 
     by_word: the language model scores words where they end, at the token `space`; otherwise every token, whose numbers
-    in the model are units: (tokens,). closed: prefixes that begin no word of the lexicon are cut.
+    in the model are units: (tokens,). closed_vocabulary: prefixes that begin no word of the lexicon are cut.
     unknown_ahead: what a prefix loses as soon as it can become no known word. max_gain: what the language model, the
     bonus and the hot words can earn it with one token at most.
     """
 
     space: int
     by_word: bool
-    closed: bool
+    closed_vocabulary: bool
     scored: bool
     lm_weight: float
     bonus: float
-    unknown_penalty: float
+    unk_score: float
     unknown_ahead: float
     max_gain: float
     unknown_unit: int
@@ -64,7 +63,7 @@ NODE = np.dtype(
 )
 
 
-@bare
+@njit_no_refcount
 def log_add(a, b):
     """ln(e^a + e^b)."""
     if a < b:
@@ -72,8 +71,8 @@ def log_add(a, b):
     return a if b - a < -40.0 else a + log1p(exp(b - a))
 
 
-@bare
-def spell(first, letters, ahead, unknown_ahead, closed, lexeme, token):
+@njit_no_refcount
+def spell(first, letters, ahead, unknown_ahead, closed_vocabulary, lexeme, token):
     """One more letter: the lexicon's node (-1: no known word begins like this) and the change of the lookahead."""
     before = ahead[lexeme] if lexeme >= 0 else unknown_ahead
     if lexeme >= 0:
@@ -87,14 +86,14 @@ def spell(first, letters, ahead, unknown_ahead, closed, lexeme, token):
                 high = middle
         if low < end and letters[low] == token:
             return low, ahead[low] - before
-    return -1, (NEVER if closed else unknown_ahead) - before
+    return -1, (NEVER if closed_vocabulary else unknown_ahead) - before
 
 
-@bare
-def listen(column, following, given, pending, before, token):
+@njit_no_refcount
+def listen(column, following, emitted, potential, before, token):
     """One more token for the hot words: their state, and what the prefix earns."""
     state = following[before, column[token]]
-    return state, given[state] + pending[state] - pending[before]
+    return state, emitted[state] + potential[state] - potential[before]
 
 
 @inlined
@@ -107,7 +106,7 @@ def query(rules, tables, state, unit):
 
 
 @inlined
-def end_word(tree, node, closed, rules, tables):
+def end_word(tree, node, closed_vocabulary, rules, tables):
     """The word that ends at a node: ln p, the state after it, and what it adds to the bias."""
     row = tree[node]
     lexeme = row.lexeme
@@ -119,7 +118,7 @@ def end_word(tree, node, closed, rules, tables):
     worth = rules.lm_weight * gain + rules.bonus
     worth -= rules.lexicon.ahead[lexeme] if lexeme >= 0 else rules.unknown_ahead
     if unit < 0:
-        worth += NEVER if closed else rules.unknown_penalty
+        worth += NEVER if closed_vocabulary else rules.unk_score
     return gain, row.ending_state, worth
 
 
@@ -134,31 +133,33 @@ def extend(tree, node, token, rules, tables):
         bias += rules.lm_weight * gain + rules.bonus
     elif token != rules.space:
         words = rules.lexicon
-        lexeme, gain = spell(words.first, words.token, words.ahead, rules.unknown_ahead, rules.closed, lexeme, token)
+        lexeme, gain = spell(
+            words.first, words.token, words.ahead, rules.unknown_ahead, rules.closed_vocabulary, lexeme, token
+        )
         bias += gain
     elif lexeme != 0:
-        gain, state, worth = end_word(tree, node, rules.closed, rules, tables)
+        gain, state, worth = end_word(tree, node, rules.closed_vocabulary, rules, tables)
         lm += gain
         bias += worth
         lexeme = 0
     words = rules.hot
-    hot, gain = listen(words.column, words.following, words.given, words.pending, row.hot, token)
+    hot, gain = listen(words.column, words.following, words.emitted, words.potential, row.hot, token)
     return bias + gain, lm, state, lexeme, hot
 
 
-@bare
-def finish(tree, node, closed, rules, tables):
+@njit_no_refcount
+def finish(tree, node, closed_vocabulary, rules, tables):
     """A prefix at the end of the utterance: its bias (below NEVER / 2 if it may not end there) and ln p."""
     row = tree[node]
     bias, lm, state, hot = row.bias, row.lm, row.state, row.hot
     if rules.by_word and row.lexeme != 0:
-        gain, state, worth = end_word(tree, node, closed, rules, tables)
+        gain, state, worth = end_word(tree, node, closed_vocabulary, rules, tables)
         lm += gain
         bias += worth
     gain, _ = query(rules, tables, state, rules.end_unit)
-    bias += rules.lm_weight * gain - rules.hot.pending[hot]
+    bias += rules.lm_weight * gain - rules.hot.potential[hot]
     if rules.hot.space >= 0:
-        bias += rules.hot.given[rules.hot.following[hot, rules.hot.column[rules.hot.space]]]
+        bias += rules.hot.emitted[rules.hot.following[hot, rules.hot.column[rules.hot.space]]]
     return bias, lm + gain
 
 

@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 
 from asr.decode.prefixes import NEVER, extend, finish, listen, log_add, take_child
-from asr.util.jit import bare, inlined, jit
+from asr.util.jit import inlined, jit, njit_no_refcount
 
 UNASKED = inf
 
@@ -61,7 +61,7 @@ class Candidates(NamedTuple):
     fresh: np.ndarray
 
 
-@bare
+@njit_no_refcount
 def largest(values, chosen, count, most):
     """Move the indices of the `most` largest values to the front of chosen[:count] (Hoare's selection)."""
     low, high = 0, count - 1
@@ -112,13 +112,13 @@ def look_ahead(worth, row, rules):
     words, hot, lexeme = rules.lexicon, rules.hot, row.lexeme
     # A word that ends, or is found to be unknown, gives back what its lookahead gave.
     bias = row.bias - (words.ahead[lexeme] if lexeme >= 0 else rules.unknown_ahead)
-    worth[:] = bias + (NEVER if rules.closed else rules.unknown_ahead)
+    worth[:] = bias + (NEVER if rules.closed_vocabulary else rules.unknown_ahead)
     if lexeme >= 0:
         for child in range(words.first[lexeme], words.first[lexeme + 1]):
             worth[words.token[child]] = bias + words.ahead[child]
-    if len(hot.given) > 1:
+    if len(hot.emitted) > 1:
         for token in range(1, len(worth)):
-            worth[token] += listen(hot.column, hot.following, hot.given, hot.pending, row.hot, token)[1]
+            worth[token] += listen(hot.column, hot.following, hot.emitted, hot.potential, row.hot, token)[1]
     if rules.space >= 0:
         worth[rules.space] = UNASKED
     return bias + rules.max_gain
@@ -223,13 +223,13 @@ def renew(tree, used, beam, active, candidates, chosen, rules, tables):
     return used
 
 
-@bare
+@njit_no_refcount
 def walk(log_probs, tree, beam, candidates, tokens, limits, rules, tables):
     """Through all frames, from the empty prefix: the number of prefixes then in the beam."""
     root, used, active = tree[0], 1, 1
     root.parent, root.token, root.child, root.sibling, root.slot = -1, -1, -1, -1, 0
     root.lexeme, root.hot, root.state = 0, rules.hot.start, rules.start
-    root.bias, root.lm, root.ending_lm = rules.hot.pending[rules.hot.start], 0.0, NEVER
+    root.bias, root.lm, root.ending_lm = rules.hot.potential[rules.hot.start], 0.0, NEVER
     beam.node[0], beam.blank[0], beam.last[0], beam.either[0] = 0, 0.0, NEVER, 0.0
     beam.most[0] = look_ahead(beam.worth[0], root, rules)
     for t in range(len(log_probs)):
@@ -284,9 +284,9 @@ def best_prefixes(tree, node, acoustic, most, rules, tables):
     """The end of a search: see there. Where no prefix ends in a whole word of a closed vocabulary, any may end."""
     count = len(node)
     totals, language = np.empty(count), np.empty(count)
-    for closed in (rules.closed, False):
+    for closed_vocabulary in (rules.closed_vocabulary, False):
         for i in range(count):
-            bias, language[i] = finish(tree, node[i], closed, rules, tables)
+            bias, language[i] = finish(tree, node[i], closed_vocabulary, rules, tables)
             totals[i] = acoustic[i] + bias
         if totals.max() > NEVER / 2:
             break

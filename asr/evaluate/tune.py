@@ -18,8 +18,8 @@ import numpy as np
 import torch
 
 from asr.data.manifest import Manifest, Utterance
-from asr.decode.batch import decode_waveforms, log_prob_rows
 from asr.decode.beam import BeamSettings, prepare
+from asr.decode.greedy import decode_waveforms, log_prob_rows
 from asr.decode.timing import with_confidence
 from asr.errors import ManifestError
 from asr.evaluate.calibration import fit_platt_scaling, word_correctness
@@ -37,7 +37,7 @@ class Weights(NamedTuple):
 
     lm_weight: float
     word_insertion_bonus: float
-    unknown_penalty: float
+    unk_score: float
 
 
 GRID = [Weights(*values, -10.0) for values in product((0.25, 0.5, 0.75, 1.0, 1.5), (0.0, 1.5, 3.0))]
@@ -94,12 +94,12 @@ def tune(
     def measure(weights: Weights) -> Trial:
         search = prepare(tokenizer, normalizer, replace(settings, **weights._asdict()), lm)
         with ThreadPoolExecutor(os.cpu_count()) as pool:
-            best = pool.map(lambda log_probs: search.n_best(log_probs)[0].tokens, development.log_probs)
+            best = pool.map(lambda log_probs: search.n_best(log_probs)[0].token_ids, development.log_probs)
             texts = [normalize(tokenizer.decode(tokens), normalizer) for tokens in best]
         scores = score([Pair("", *texts) for texts in zip(development.references, texts, strict=True)])
         return Trial(weights, scores.wer, scores.cer)
 
-    return search_weights(measure, unknown_words=not settings.closed)
+    return search_weights(measure, unknown_words=not settings.closed_vocabulary)
 
 
 def search_weights(measure: Callable[[Weights], Trial], unknown_words: bool = True) -> Iterator[Trial]:
@@ -118,7 +118,7 @@ def search_weights(measure: Callable[[Weights], Trial], unknown_words: bool = Tr
         while best != centre:
             centre = best
             for axis, step in STEP._asdict().items():
-                if axis != "unknown_penalty" or unknown_words:
+                if axis != "unk_score" or unknown_words:
                     for change in (-share * step, share * step):
                         yield from attempt(centre._replace(**{axis: round(getattr(centre, axis) + change, 4)}))
             best = best_of(tried.values()).weights
@@ -142,7 +142,7 @@ def map_confidences(
     pairs = []
     for log_probs, reference in zip(development.log_probs, development.references, strict=True):
         [found] = decode(torch.from_numpy(log_probs).unsqueeze(0), torch.tensor([len(log_probs)]))
-        text = normalize(recognizer.tokenizer.decode(found.tokens), normalizer)
+        text = normalize(recognizer.tokenizer.decode(found.token_ids), normalizer)
         pairs.append(Pair("", reference, text, confidence=tuple(found.confidence)))
     return fit_platt_scaling(*word_correctness(pairs))
 
@@ -163,7 +163,7 @@ def store(
         "wer": best.wer,
         "cer": best.cer,
         "beam": settings.beam,
-        "closed": settings.closed,
+        "closed_vocabulary": settings.closed_vocabulary,
         "model": recognizer.name,
         "model_sha256": model_sha256(model),
         "manifest": manifest.name,

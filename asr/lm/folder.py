@@ -20,7 +20,7 @@ FORMAT_VERSION = 1
 WEIGHTS = (
     "lm_weight",
     "word_insertion_bonus",
-    "unknown_penalty",
+    "unk_score",
 )  # of a search, see asr.decode.beam; lm.json may hold them
 
 

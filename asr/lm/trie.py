@@ -17,7 +17,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from asr.util.jit import bare, jit
+from asr.util.jit import jit, njit_no_refcount
 
 EMPTY = -1  # the state without any context
 
@@ -66,7 +66,7 @@ class Level:
         return len(self.words)
 
 
-@bare
+@njit_no_refcount
 def score(tables: Tables, state: int, word: int) -> tuple[float, int]:
     """ln p(word | state), and the state after it. Words are numbers below len(tables.unigrams)."""
     log_prob = 0.0
@@ -95,7 +95,7 @@ def score_words(tables: Tables, state: int, words: np.ndarray) -> np.ndarray:
     return log_probs
 
 
-@bare
+@njit_no_refcount
 def _value(stream: np.ndarray, width: int, i: int) -> int:
     bit = i * width
     slot = bit >> 5
@@ -103,7 +103,7 @@ def _value(stream: np.ndarray, width: int, i: int) -> int:
     return (pair >> (bit & 31)) & ((1 << width) - 1)
 
 
-@bare
+@njit_no_refcount
 def _child(tables: Tables, context: int, word: int) -> int:
     """The node of the context followed by the word; -1 where it is not in the model."""
     if context == EMPTY:
@@ -123,7 +123,7 @@ def _child(tables: Tables, context: int, word: int) -> int:
     return -1
 
 
-@bare
+@njit_no_refcount
 def _suffix(tables: Tables, node: int) -> int:
     if node < tables.starts[1]:
         return EMPTY
@@ -132,7 +132,7 @@ def _suffix(tables: Tables, node: int) -> int:
     return _value(tables.suffixes, tables.suffixes_width, node - tables.starts[2])
 
 
-@bare
+@njit_no_refcount
 def _row(tables: Tables, node: int) -> int:
     """Of log_probs and log_backoffs, for a node of two or more words."""
     row = 0
@@ -141,7 +141,7 @@ def _row(tables: Tables, node: int) -> int:
     return row
 
 
-@bare
+@njit_no_refcount
 def _log_prob(tables: Tables, node: int) -> float:
     first = tables.starts[1]
     if node < first:
@@ -149,7 +149,7 @@ def _log_prob(tables: Tables, node: int) -> float:
     return np.float64(tables.log_probs[_row(tables, node), _value(tables.prob_codes, tables.bits, node - first)])
 
 
-@bare
+@njit_no_refcount
 def _log_backoff(tables: Tables, node: int) -> float:
     first = tables.starts[1]
     if node < first:

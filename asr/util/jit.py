@@ -38,7 +38,7 @@ def jit(function: Callable[..., Any], **options: Any) -> Any:
         numba.config.CACHE_DIR = usual
 
 
-def bare(function: Callable[..., Any]) -> Any:
+def njit_no_refcount(function: Callable[..., Any]) -> Any:
     """Decorator: `jit` for functions that are given all their arrays. Nothing in them counts references: for every
     array that is looked up in a tuple, that takes longer than what is then done with the array."""
     return jit(function, _nrt=False)
