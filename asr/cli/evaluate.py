@@ -42,11 +42,11 @@ def evaluate(
     hotwords: HotwordOption = None,
 ) -> None:
     """Word error rate of a model on a manifest, with its 95 % interval. A stored result of the same is shown again."""
+    from asr.cli.tables import print_evaluation
     from asr.decode.decoder import DecoderOptions
     from asr.decode.lexicon import parse_hot_words
     from asr.evaluate import run as evaluation
     from asr.evaluate.score import diagnose
-    from asr.evaluate.table import print_table
     from asr.model.folder import find_model, load_model
 
     folder = find_model(model)
@@ -76,7 +76,7 @@ def evaluate(
             evaluation.write_evaluation(output_dir, result, record)
     else:
         say(f"{output_dir}: already evaluated")
-    print_table(record, expect)
+    print_evaluation(record, expect)
     if advice:
         say(f"hint: {advice}")
     if record["failed"]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator
+from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -27,6 +28,11 @@ if TYPE_CHECKING:
 app = commands()
 
 
+class TextFormat(str, Enum):
+    txt = "txt"
+    json = "json"
+
+
 @app.command(
     epilog=examples(
         "asr transcribe call.wav",
@@ -42,7 +48,9 @@ def transcribe(
         typer.Argument(metavar="FILE|FOLDER|MANIFEST|-", help="Recordings, folders, manifests (.jsonl); - is stdin."),
     ],
     model: Annotated[str | None, typer.Option(help="A model folder, a run folder or a built-in model's name.")] = None,
-    form: Annotated[str, typer.Option("--format", help="txt, or json: one object a recording.")] = "txt",
+    form: Annotated[
+        TextFormat, typer.Option("--format", help="txt: the text; json: one object a recording, with words and times.")
+    ] = TextFormat.txt,
     output_dir: Annotated[Path | None, typer.Option(help="Write one file a recording here, not to stdout.")] = None,
     device: Device = "auto",
     beam: BeamOption = None,
@@ -54,8 +62,6 @@ def transcribe(
     hotwords: HotwordOption = None,
 ) -> None:
     """Turn recordings into text. Without --model the built-in model is used."""
-    if form not in ("txt", "json"):
-        raise typer.BadParameter(f"'{form}' is neither txt nor json", param_hint="--format")
     from asr.decode.decoder import DecoderOptions
     from asr.decode.lexicon import parse_hot_words
     from asr.transcribe import Transcriber
@@ -69,7 +75,7 @@ def transcribe(
         say(describe_model(transcriber.recognizer.name, transcriber.recognizer.training_record))
     jobs, errors = find_jobs(inputs)
     total = len(jobs) + len(errors)
-    named = total > 1 and form == "txt" and output_dir is None
+    named = total > 1 and form is TextFormat.txt and output_dir is None
 
     def results() -> Iterator[Result]:
         yield from errors
@@ -79,10 +85,10 @@ def transcribe(
                 continue
             for note in result.notes:
                 say(f"{job.name}: {note}")
-            line = format_transcript(result, job.name, form)
+            line = format_transcript(result, job.name, form.value)
             yield job.output, f"{job.name}\t{line}" if named else line
 
-    write_results(results(), total, output_dir, f".{form}")
+    write_results(results(), total, output_dir, f".{form.value}")
 
 
 def find_jobs(inputs: Iterable[str]) -> tuple[list[Job], list[AsrError]]:

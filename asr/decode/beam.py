@@ -25,9 +25,8 @@ from asr.decode.prefixes import NODE, SearchSettings
 from asr.decode.search import Limits, search
 from asr.decode.types import Hypothesis
 from asr.errors import ConfigError, ModelError
-from asr.lm.model import LanguageModel
-from asr.lm.trie import Level, build
-from asr.lm.units import END_ID, SPACE, SPECIAL, UNKNOWN_ID
+from asr.lm.model import SPACE, LanguageModel
+from asr.lm.trie import END_ID, SPECIAL, UNKNOWN_ID, Level, build
 from asr.text import Tokenizer, listed, normalize
 from asr.util.jit import is_compiled
 

@@ -32,8 +32,8 @@ class Beam(NamedTuple):
 
     order: (beam,) the slots, those in use first. Per slot: node, the prefix's node in the tree; blank, last and either,
     ln p of its alignments that end in a blank, in its last token, in any; worth: (beam, tokens) its score with one more
-    token, all but the acoustic part, UNASKED until the language model has been asked, and most, what that can be at
-    most; merged: (beam, tokens) with one more token it is in the beam as well; kept: it will be in the next beam.
+    token, all but the acoustic part, UNASKED until the language model has been asked; bound: what that can be at most;
+    merged: (beam, tokens) with one more token it is in the beam as well; kept: it will be in the next beam.
     """
 
     order: np.ndarray
@@ -42,7 +42,7 @@ class Beam(NamedTuple):
     last: np.ndarray
     either: np.ndarray
     worth: np.ndarray
-    most: np.ndarray
+    bound: np.ndarray
     merged: np.ndarray
     kept: np.ndarray
 
@@ -62,8 +62,8 @@ class Candidates(NamedTuple):
 
 
 @njit_no_refcount
-def largest(values, chosen, count, most):
-    """Move the indices of the `most` largest values to the front of chosen[:count] (Hoare's selection)."""
+def largest(values, chosen, count, k):
+    """Move the indices of the k largest values to the front of chosen[:count] (Hoare's selection)."""
     low, high = 0, count - 1
     while low < high:
         pivot = values[chosen[(low + high) // 2]]
@@ -77,9 +77,9 @@ def largest(values, chosen, count, most):
                 chosen[i], chosen[j] = chosen[j], chosen[i]
                 i += 1
                 j -= 1
-        if most - 1 <= j:
+        if k - 1 <= j:
             high = j
-        elif most - 1 >= i:
+        elif k - 1 >= i:
             low = i
         else:
             break
@@ -91,10 +91,10 @@ def likely_tokens(frame, limits, chosen):
     best = frame[0]
     for token in range(1, len(frame)):
         best = max(best, frame[token])
-    least = best - limits.token_threshold
+    threshold = best - limits.token_threshold
     count = 0
     for token in range(1, len(frame)):
-        if frame[token] >= least:
+        if frame[token] >= threshold:
             chosen[count] = token
             count += 1
     if count > limits.max_tokens:
@@ -105,7 +105,7 @@ def likely_tokens(frame, limits, chosen):
 
 @inlined
 def look_ahead(worth, row, rules):
-    """Fill Beam.worth of a prefix: (tokens,). Returns Beam.most."""
+    """Fill Beam.worth of a prefix: (tokens,). Returns Beam.bound."""
     if not rules.by_word:
         worth[:] = UNASKED
         return row.bias + rules.max_gain
@@ -151,24 +151,24 @@ def stay(frame, tree, beam, active, candidates):
 def grow(frame, tokens, tree, beam, active, candidates, best, lowest, limits, rules, tables):
     """The prefixes in the beam and each of the tokens as candidates, after those of `stay`: how many, the best rank."""
     count = active
-    least = max(best - limits.beam_threshold, lowest if active == len(beam.order) else NEVER)
+    threshold = max(best - limits.beam_threshold, lowest if active == len(beam.order) else NEVER)
     for i in range(active):
         s = beam.order[i]
         repeated = tree[beam.node[s]].token
         for token in tokens:
             acoustic = (beam.blank[s] if token == repeated else beam.either[s]) + frame[token]
             rank = acoustic + beam.worth[s, token]
-            if rank < least or beam.merged[s, token]:
+            if rank < threshold or beam.merged[s, token]:
                 continue
             if rank == UNASKED:
-                if acoustic + beam.most[s] < least:
+                if acoustic + beam.bound[s] < threshold:
                     continue
                 beam.worth[s, token] = extend(tree, beam.node[s], token, rules, tables)[0]
                 rank = acoustic + beam.worth[s, token]
-                if rank < least:
+                if rank < threshold:
                     continue
             best = max(best, rank)
-            least = max(least, best - limits.beam_threshold)
+            threshold = max(threshold, best - limits.beam_threshold)
             candidates.origin[count], candidates.added[count], candidates.rank[count] = s, token, rank
             candidates.last[count] = acoustic
             count += 1
@@ -176,16 +176,16 @@ def grow(frame, tokens, tree, beam, active, candidates, best, lowest, limits, ru
 
 
 @inlined
-def select(candidates, count, least, most):
-    """The best of those that reach `least`, at most `most`, to the front of `chosen`: how many there are."""
+def select(candidates, count, threshold, size):
+    """The best of those that reach `threshold`, at most `size`, to the front of `chosen`: how many there are."""
     kept = 0
     for c in range(count):
-        if candidates.rank[c] >= least:
+        if candidates.rank[c] >= threshold:
             candidates.chosen[kept] = c
             kept += 1
-    if kept > most:
-        largest(candidates.rank, candidates.chosen, kept, most)
-        return most
+    if kept > size:
+        largest(candidates.rank, candidates.chosen, kept, size)
+        return size
     return kept
 
 
@@ -219,7 +219,7 @@ def renew(tree, used, beam, active, candidates, chosen, rules, tables):
         s, node, acoustic = beam.order[staying + i], candidates.fresh[i], candidates.last[chosen[i]]
         tree[node].slot, beam.node[s] = s, node
         beam.blank[s], beam.last[s], beam.either[s] = NEVER, acoustic, acoustic
-        beam.most[s] = look_ahead(beam.worth[s], tree[node], rules)
+        beam.bound[s] = look_ahead(beam.worth[s], tree[node], rules)
     return used
 
 
@@ -231,7 +231,7 @@ def walk(log_probs, tree, beam, candidates, tokens, limits, rules, tables):
     root.lexeme, root.hot, root.state = 0, rules.hot.start, rules.start
     root.bias, root.lm, root.ending_lm = rules.hot.potential[rules.hot.start], 0.0, NEVER
     beam.node[0], beam.blank[0], beam.last[0], beam.either[0] = 0, 0.0, NEVER, 0.0
-    beam.most[0] = look_ahead(beam.worth[0], root, rules)
+    beam.bound[0] = look_ahead(beam.worth[0], root, rules)
     for t in range(len(log_probs)):
         frame = log_probs[t]
         likely = tokens[: likely_tokens(frame, limits, tokens)]
@@ -259,7 +259,7 @@ def search(log_probs, tree, limits, rules, tables):
         last=np.empty(size),
         either=np.empty(size),
         worth=np.empty((size, vocabulary)),
-        most=np.empty(size),
+        bound=np.empty(size),
         merged=np.zeros((size, vocabulary), np.bool_),
         kept=np.zeros(size, np.bool_),
     )
@@ -280,7 +280,7 @@ def search(log_probs, tree, limits, rules, tables):
 
 
 @jit
-def best_prefixes(tree, node, acoustic, most, rules, tables):
+def best_prefixes(tree, node, acoustic, best, rules, tables):
     """The end of a search: see there. Where no prefix ends in a whole word of a closed vocabulary, any may end."""
     count = len(node)
     totals, language = np.empty(count), np.empty(count)
@@ -290,7 +290,7 @@ def best_prefixes(tree, node, acoustic, most, rules, tables):
             totals[i] = acoustic[i] + bias
         if totals.max() > NEVER / 2:
             break
-    order = np.argsort(-totals, kind="mergesort")[: min(most, (totals > NEVER / 2).sum())]
+    order = np.argsort(-totals, kind="mergesort")[: min(best, (totals > NEVER / 2).sum())]
     scores, ends = np.empty((len(order), 3)), np.empty(len(order), np.int64)
     total = 0
     for i, c in enumerate(order):

@@ -25,8 +25,7 @@ from asr.errors import ManifestError
 from asr.evaluate.calibration import fit_platt_scaling, word_correctness
 from asr.evaluate.run import chunks, model_sha256, readable
 from asr.evaluate.score import Pair, score
-from asr.lm.folder import store_tuned
-from asr.lm.model import LanguageModel
+from asr.lm.model import LanguageModel, store_tuned
 from asr.model.recognizer import Recognizer
 from asr.text import normalize
 from asr.util.files import file_sha256
@@ -42,7 +41,7 @@ class Weights(NamedTuple):
 
 GRID = [Weights(*values, -10.0) for values in product((0.25, 0.5, 0.75, 1.0, 1.5), (0.0, 1.5, 3.0))]
 STEP = Weights(0.2, 1.0, 4.0)
-SHARES = (1.0, 0.5, 0.25)  # of a step
+STEP_SIZES = (1.0, 0.5, 0.25)  # in units of STEP
 MAX_TRIALS = 100
 
 
@@ -103,7 +102,7 @@ def tune(
 
 
 def search_weights(measure: Callable[[Weights], Trial], unknown_words: bool = True) -> Iterator[Trial]:
-    """Every trial as it is made, none twice; unknown_words: whether their penalty matters."""
+    """Every trial as it is made, none twice; unknown_words: whether their score matters."""
     tried: dict[Weights, Trial] = {}
 
     def attempt(weights: Weights) -> Iterator[Trial]:
@@ -113,13 +112,13 @@ def search_weights(measure: Callable[[Weights], Trial], unknown_words: bool = Tr
 
     for weights in GRID:
         yield from attempt(weights)
-    for share in SHARES:
+    for size in STEP_SIZES:
         centre, best = None, best_of(tried.values()).weights
         while best != centre:
             centre = best
             for axis, step in STEP._asdict().items():
                 if axis != "unk_score" or unknown_words:
-                    for change in (-share * step, share * step):
+                    for change in (-size * step, size * step):
                         yield from attempt(centre._replace(**{axis: round(getattr(centre, axis) + change, 4)}))
             best = best_of(tried.values()).weights
 

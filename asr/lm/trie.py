@@ -19,6 +19,8 @@ import numpy as np
 
 from asr.util.jit import jit, njit_no_refcount
 
+UNKNOWN, START, END = SPECIAL = ("<unk>", "<s>", "</s>")
+UNKNOWN_ID, START_ID, END_ID = range(3)  # their numbers in every model
 EMPTY = -1  # the state without any context
 
 
@@ -193,14 +195,14 @@ def codebook(values: np.ndarray, bits: int) -> np.ndarray:
         return distinct
     values = np.sort(values[values != 0])
     sums = np.append(0.0, np.cumsum(values))
-    # The first bins: half of them share out the values, half the range, lest rare ones be far from every centre.
+    # The first bins: half of them share out the values, half the range, so that rare values are near a center as well.
     spread = np.linspace(0, 1, len(values)) + (values - values[0]) / (values[-1] - values[0])
     inner = np.searchsorted(spread, np.linspace(0, 2, 1 << bits)[1:-1])
     for _ in range(30):
         edges = np.unique(np.concatenate([[0], inner, [len(values)]]))
-        centres = np.diff(sums[edges]) / np.diff(edges)
-        inner = np.searchsorted(values, (centres[1:] + centres[:-1]) / 2)
-    return np.sort(np.append(centres, 0.0))
+        centers = np.diff(sums[edges]) / np.diff(edges)
+        inner = np.searchsorted(values, (centers[1:] + centers[:-1]) / 2)
+    return np.sort(np.append(centers, 0.0))
 
 
 def codes(values: np.ndarray, book: np.ndarray) -> np.ndarray:

@@ -203,7 +203,7 @@ def test_evaluate_writes_what_it_promises(tmp_path, model):
     ("arguments", "status", "says"),
     [
         (["transcribe"], 2, "Missing argument"),
-        (["transcribe", "x.wav", "--format", "docx"], 2, "neither txt nor json"),
+        (["transcribe", "x.wav", "--format", "docx"], 2, "'docx' is not one of"),
         (["frobnicate"], 2, "No such command"),
         (["transcribe", "--model", "nope", "x.wav"], 1, "neither a model folder"),
         (["train", "nope.yaml"], 1, "nope.yaml: No such file"),

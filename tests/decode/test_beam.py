@@ -13,9 +13,8 @@ import torch
 from asr.decode.beam import BeamSettings, prepare
 from asr.decode.greedy import greedy
 from asr.errors import ConfigError, ModelError
-from asr.lm.model import LanguageModel
-from asr.lm.trie import Level, build
-from asr.lm.units import SPACE, SPECIAL
+from asr.lm.model import SPACE, LanguageModel
+from asr.lm.trie import SPECIAL, Level, build
 from asr.text import Tokenizer
 
 LETTERS = Tokenizer("characters", ("<blank>", " ", "a", "b"))

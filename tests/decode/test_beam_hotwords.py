@@ -9,8 +9,7 @@ from asr.decode.beam import BeamSettings, prepare
 from asr.decode.lexicon import build_hot_words, parse_hot_words
 from asr.errors import TextError
 from asr.lm.model import LanguageModel
-from asr.lm.trie import Level, build
-from asr.lm.units import SPECIAL
+from asr.lm.trie import SPECIAL, Level, build
 from asr.text import Tokenizer
 
 LETTERS = Tokenizer("characters", ("<blank>", " ", *"abcdefghijklmnopqrstuvwxyz"))

@@ -9,10 +9,8 @@ from asr.decode.decoder import GREEDY, DecoderOptions
 from asr.decode.greedy import greedy
 from asr.decode.lexicon import HOT_WORD_WEIGHT
 from asr.errors import ModelError, TextError
-from asr.lm.folder import store_tuned
-from asr.lm.model import LanguageModel
-from asr.lm.trie import Level, build
-from asr.lm.units import SPECIAL
+from asr.lm.model import LanguageModel, store_tuned
+from asr.lm.trie import SPECIAL, Level, build
 from asr.model.folder import save_model
 
 
@@ -48,7 +46,7 @@ def test_load_takes_every_setting(folder):
 def test_hot_words_without_weights_are_a_list(folder):
     search = asr.load(folder / "model", "cpu", hotwords=["ab"]).decoder
     assert search.rules.hot.emitted.max() == pytest.approx(2 * HOT_WORD_WEIGHT)
-    with pytest.raises(TextError, match="weight 1000, expected at most 100 nats"):
+    with pytest.raises(TextError, match="weight 1000, expected at most 100 nats a token"):
         asr.load(folder / "model", "cpu", hotwords={"ab": 1000.0})
 
 

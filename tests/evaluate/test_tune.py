@@ -26,9 +26,8 @@ from asr.evaluate.tune import (
     tune,
 )
 from asr.lm.arpa import write_arpa
-from asr.lm.folder import store_tuned
-from asr.lm.model import LanguageModel
-from asr.lm.train import LmConfig, train
+from asr.lm.estimate import LmConfig, train
+from asr.lm.model import LanguageModel, store_tuned
 from asr.model.folder import load_model, save_model
 
 TEXTS = ["ab a", "ba bab", "a ab ba", "bab", "ab ab a"]
@@ -49,7 +48,7 @@ def folder(tmp_path, untrained, write_audio):
         lines.append({"id": str(i), "audio": f"{i}.wav", "duration": 0.5 + i / 8, "text": text})
     (tmp_path / "dev.jsonl").write_text("\n".join(map(json.dumps, lines)))
     (tmp_path / "text.txt").write_text("\n".join(TEXTS * 3))
-    train([tmp_path / "text.txt"], LmConfig(order=2), None, print)[0].save(tmp_path / "lm")
+    train([tmp_path / "text.txt"], LmConfig(order=2))[0].save(tmp_path / "lm")
     return tmp_path
 
 

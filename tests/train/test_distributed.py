@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from helpers.training import assert_equal, quiet, settings, write_corpus
+from helpers.training import assert_equal, settings, write_corpus
 
 from asr.model.folder import load_model
 from asr.train.checkpoint import load_checkpoint
@@ -51,8 +51,8 @@ def test_every_utterance_is_the_share_of_one():
 @pytest.mark.slow
 def test_two_processes_go_on_where_one_stopped_and_learn_the_same(corpus, tmp_path):
     whole, parted = tmp_path / "whole", tmp_path / "parted"
-    assert train(settings(corpus, whole, *SAME), quiet) == "finished"
-    assert train(settings(corpus, parted, *SAME, "train.max_minutes=1e-9"), quiet) == "out of time"
+    assert train(settings(corpus, whole, *SAME)) == "finished"
+    assert train(settings(corpus, parted, *SAME, "train.max_minutes=1e-9")) == "out of time"
     process = together(corpus, parted, *SAME)
     assert process.returncode == 0, process.stderr
     assert process.stderr.count("training utterances") == 1  # one speaks

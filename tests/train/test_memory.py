@@ -5,7 +5,7 @@ import sys
 import pytest
 import torch
 from helpers.toys import make_recognizer, real_loss
-from helpers.training import assert_equal, quiet, settings, weights, write_corpus
+from helpers.training import assert_equal, settings, weights, write_corpus
 
 from asr.errors import TrainError
 from asr.train.memory import MAX_BATCH_S, MIN_STEPS, SHARE, find_batch_s, free_memory, kept_for_backward, left_in_group
@@ -93,9 +93,9 @@ def test_a_run_keeps_the_batch_it_began_with(corpus, tmp_path):
     batch_s = read_run_config(tmp_path / "whole").train.batch_seconds
     assert any(line.startswith(f"train.batch_seconds = auto: {batch_s:g} s") for line in said)
     cut = settings(corpus, tmp_path / "cut", "train.batch_seconds=auto", "train.epochs=2", "train.max_minutes=1e-9")
-    while train(cut, quiet) == "out of time":
+    while train(cut) == "out of time":
         pass
     given = settings(corpus, tmp_path / "given", f"train.batch_seconds={batch_s}", "train.epochs=2")
-    assert train(given, quiet) == "finished"
+    assert train(given) == "finished"
     assert_equal(weights(tmp_path / "whole"), weights(tmp_path / "cut"))
     assert_equal(weights(tmp_path / "whole"), weights(tmp_path / "given"))

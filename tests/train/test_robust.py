@@ -52,16 +52,16 @@ def test_missing_recordings_are_left_out_named_and_counted(holed, tmp_path, caps
         "train.batch_seconds=1",
     ]  # some batches have no utterance left
     whole = tmp_path / "whole"
-    assert train(settings(holed, whole, *allowed), quiet) == "finished"
+    assert train(settings(holed, whole, *allowed)) == "finished"
     assert [record["unreadable"] for record in records(whole, "epoch")] == [2, 2]
     said = capsys.readouterr().err
     assert "warning: left out: " in said
     assert "utterance 1_17: " in said
     assert "  2 unreadable" in said
-    assert train(settings(holed, tmp_path / "workers", *allowed, "data.workers=2"), quiet) == "finished"
+    assert train(settings(holed, tmp_path / "workers", *allowed, "data.workers=2")) == "finished"
     assert_equal(weights(whole), weights(tmp_path / "workers"))
     cut = settings(holed, tmp_path / "cut", *allowed, "train.max_minutes=1e-9")
-    while train(cut, quiet) == "out of time":
+    while train(cut) == "out of time":
         pass
     assert_equal(weights(whole), weights(tmp_path / "cut"))
     assert [record["unreadable"] for record in records(tmp_path / "cut", "epoch")] == [2, 2]
@@ -69,14 +69,14 @@ def test_missing_recordings_are_left_out_named_and_counted(holed, tmp_path, caps
 
 def test_too_many_missing_recordings_end_the_training(holed, tmp_path):
     with pytest.raises(TrainError, match=r"2 utterances of epoch 1 .* 1 may be missing \(data\.max_un"):
-        train(settings(holed, tmp_path / "run", "data.max_unreadable=0.05", "train.epochs=1"), quiet)
+        train(settings(holed, tmp_path / "run", "data.max_unreadable=0.05", "train.epochs=1"))
     more = settings(holed, tmp_path / "run", "data.max_unreadable=0.1", "train.epochs=1")
-    assert train(more, quiet) == "finished"
+    assert train(more) == "finished"
 
 
 def test_statistics_of_the_features_do_without_missing_recordings(holed, tmp_path):
     config = settings(holed, tmp_path / "run", "features.normalize=global")
-    recognizer, *_ = prepare(config, quiet)
+    recognizer, *_ = prepare(config)
     assert recognizer.features.mean.abs().max() > 0.1
 
 
@@ -100,9 +100,9 @@ def test_a_signal_to_all_processes_saves_and_exits_130(corpus, tmp_path, number)
 
 
 def test_frozen_parameters_stay_and_have_no_optimizer_state(corpus, tmp_path):
-    train(settings(corpus, tmp_path / "first", "train.epochs=1", "train.ema_decay=0"), quiet)
+    train(settings(corpus, tmp_path / "first", "train.epochs=1", "train.ema_decay=0"))
     tuned = [f"train.init={tmp_path / 'first'}", "train.freeze=[encoder.*]", "train.epochs=1", "train.ema_decay=0"]
-    train(settings(corpus, tmp_path / "second", *tuned), quiet)
+    train(settings(corpus, tmp_path / "second", *tuned))
     first, second = (load_model(tmp_path / name / "model").state_dict() for name in ("first", "second"))
     changed = {name for name in first if not torch.equal(first[name], second[name])}
     assert changed == {"head.projection.weight", "head.projection.bias"}
@@ -112,15 +112,15 @@ def test_frozen_parameters_stay_and_have_no_optimizer_state(corpus, tmp_path):
 
 def test_a_pattern_that_freezes_nothing_is_refused_with_the_names(corpus, tmp_path):
     with pytest.raises(TrainError, match=r"named like 'encodr\.\*'; there are .*head\.projection\.weight"):
-        train(settings(corpus, tmp_path / "run", "train.freeze=[encodr.*]"), quiet)
+        train(settings(corpus, tmp_path / "run", "train.freeze=[encodr.*]"))
     with pytest.raises(TrainError, match="leaves nothing to be trained"):
-        train(settings(corpus, tmp_path / "run", "train.freeze=['*']"), quiet)
+        train(settings(corpus, tmp_path / "run", "train.freeze=['*']"))
     assert not (tmp_path / "run").exists()
 
 
 def test_a_model_is_made_from_any_checkpoint(corpus, tmp_path):
     run = tmp_path / "run"
-    train(settings(corpus, run, "train.keep_checkpoints=4", "train.average=2"), quiet)
+    train(settings(corpus, run, "train.keep_checkpoints=4", "train.average=2"))
     folder = run / "checkpoints"
     for name in ("epoch-001", "best", "last"):
         made = make_model(folder / f"{name}.pt", tmp_path / name)
@@ -182,7 +182,7 @@ def test_confidences_are_calibrated_on_the_development_part(corpus, tmp_path):
 
 def test_a_better_average_becomes_the_model(corpus, tmp_path):
     run = tmp_path / "run"
-    train(settings(corpus, run, "train.epochs=6", "train.average=6", "train.ema_decay=0", "train.lr=2e-2"), quiet)
+    train(settings(corpus, run, "train.epochs=6", "train.average=6", "train.ema_decay=0", "train.lr=2e-2"))
     [record] = records(run, "average")
     source = "averaged.pt" if record["kept"] else "best.pt"
     assert_equal(load_model(run / "model").state_dict(), load_checkpoint(run / "checkpoints" / source)[1]["model"])
@@ -194,7 +194,7 @@ def test_the_first_epoch_goes_from_short_to_long_if_asked(corpus, tmp_path):
     def longest(*overrides, epoch):
         config = settings(corpus, tmp_path / "run", *overrides)
         part = read_part(config.data.train, config, "data.train")
-        data = TrainingData(part, prepare(config, quiet)[0], config)
+        data = TrainingData(part, prepare(config)[0], config)
         return [int(batch.waveform_lengths.max()) for batch in data.batches(epoch)[1]]
 
     first = longest("train.sortagrad=true", epoch=0)
@@ -206,9 +206,9 @@ def test_the_first_epoch_goes_from_short_to_long_if_asked(corpus, tmp_path):
 
 def test_accumulated_batches_resume_to_the_same_weights(corpus, tmp_path):
     accumulated = [*RANDOM, "train.grad_accum_steps=2", "train.epochs=2"]
-    train(settings(corpus, tmp_path / "whole", *accumulated), quiet)
+    train(settings(corpus, tmp_path / "whole", *accumulated))
     cut = settings(corpus, tmp_path / "cut", *accumulated, "train.max_minutes=1e-9")
-    while train(cut, quiet) == "out of time":
+    while train(cut) == "out of time":
         pass
     assert_equal(weights(tmp_path / "whole"), weights(tmp_path / "cut"))
     assert epochs(tmp_path / "cut") == [1, 2]

@@ -10,7 +10,7 @@ import time
 import numpy as np
 import pytest
 import torch
-from helpers.training import RANDOM, assert_equal, epochs, quiet, settings, weights, write_corpus
+from helpers.training import RANDOM, assert_equal, epochs, settings, weights, write_corpus
 
 from asr.config import dump_yaml
 from asr.errors import AudioError, TrainError
@@ -32,7 +32,7 @@ def corpus(tmp_path_factory):
 def test_each_cell_learns_and_leaves_a_whole_run_folder(corpus, tmp_path, cell):
     run = tmp_path / cell
     config = settings(corpus, run, f"model.cell={cell}", "train.epochs=60", "train.validate_every=20")
-    assert train(config, quiet) == "finished"
+    assert train(config) == "finished"
     assert epochs(run) == list(range(1, 61))
     last = json.loads((run / "metrics.jsonl").read_text().splitlines()[-1])
     assert last["dev_wer"] <= 0.1
@@ -46,21 +46,21 @@ def test_each_cell_learns_and_leaves_a_whole_run_folder(corpus, tmp_path, cell):
         assert (run / name).is_file(), name
     assert list((run / "tensorboard").glob("events*"))
     assert not list(run.rglob("*.part"))
-    assert train(config, quiet) == "already finished"
+    assert train(config) == "already finished"
     other = corpus["folder"] / f"other_{cell}.jsonl"
     other.write_text("".join(corpus["train"].read_text().splitlines(keepends=True)[:-1]))
     config = settings(corpus, run, f"model.cell={cell}", "train.epochs=60", "train.validate_every=20")
     renamed = config.model_copy(update={"data": config.data.model_copy(update={"train": other})})
     (run / "config.yaml").write_text(dump_yaml(renamed))
     with pytest.raises(TrainError, match="was trained on other data"):
-        train(renamed, quiet)
+        train(renamed)
 
 
 def test_unidirectional_trains_with_global_statistics(corpus, tmp_path):
     config = settings(
         corpus, tmp_path / "run", "model.bidirectional=false", "features.normalize=global", "train.epochs=1"
     )
-    assert train(config, quiet) == "finished"
+    assert train(config) == "finished"
 
     recognizer = load_model(tmp_path / "run" / "model")
     assert recognizer.features.mean.abs().max() > 0.1
@@ -68,37 +68,37 @@ def test_unidirectional_trains_with_global_statistics(corpus, tmp_path):
 
 def test_same_seed_same_weights_whatever_the_workers(corpus, tmp_path):
     for name, extra in (("a", []), ("b", []), ("c", ["data.workers=2"])):
-        train(settings(corpus, tmp_path / name, "train.epochs=2", *RANDOM, *extra), quiet)
+        train(settings(corpus, tmp_path / name, "train.epochs=2", *RANDOM, *extra))
     assert_equal(weights(tmp_path / "a"), weights(tmp_path / "b"))
     assert_equal(weights(tmp_path / "a"), weights(tmp_path / "c"))
-    train(settings(corpus, tmp_path / "d", "train.epochs=2", *RANDOM, "train.seed=1"), quiet)
+    train(settings(corpus, tmp_path / "d", "train.epochs=2", *RANDOM, "train.seed=1"))
     assert not torch.equal(*(weights(tmp_path / n)["head.projection.weight"] for n in "ad"))
 
 
 def test_training_starts_from_another_model_and_refuses_other_settings(corpus, tmp_path):
 
     settled = ["features.normalize=global", "train.epochs=1"]
-    train(settings(corpus, tmp_path / "first", *settled), quiet)
+    train(settings(corpus, tmp_path / "first", *settled))
     first = load_model(tmp_path / "first" / "model").state_dict()
     other = write_corpus(tmp_path, 6, 4)  # of other statistics: white noise joins the tones
     again = [*settled, f"train.init={tmp_path / 'first'}", "train.lr=1e-12", "train.ema_decay=0", "model.dropout=0.3"]
     again += [f"data.train={other}"]
-    train(settings(corpus, tmp_path / "second", *again), quiet)
+    train(settings(corpus, tmp_path / "second", *again))
     second = load_model(tmp_path / "second" / "model").state_dict()
     assert all(torch.allclose(first[name], second[name], atol=1e-8) for name in first)
     wider = settings(corpus, tmp_path / "third", f"train.init={tmp_path / 'first'}", "model.hidden_size=25")
     with pytest.raises(
         TrainError, match=r"features.normalize is utterance, there global; model.hidden_size is 25, there 24"
     ):
-        train(wider, quiet)
+        train(wider)
 
 
 def test_with_other_tokens_only_the_head_begins_anew(corpus, tmp_path):
 
-    train(settings(corpus, tmp_path / "words", "train.epochs=1"), quiet)
+    train(settings(corpus, tmp_path / "words", "train.epochs=1"))
     first = load_model(tmp_path / "words" / "model").state_dict()
     letters = ["text.tokens=characters", f"train.init={tmp_path / 'words'}", "train.lr=1e-12", "train.epochs=1"]
-    train(settings(corpus, tmp_path / "letters", *letters), quiet)
+    train(settings(corpus, tmp_path / "letters", *letters))
     second = load_model(tmp_path / "letters" / "model").state_dict()
     same = {name for name in first if torch.equal(first[name].round(decimals=6), second[name].round(decimals=6))}
     assert {name for name in first if not name.startswith("head.")} <= same
@@ -106,22 +106,22 @@ def test_with_other_tokens_only_the_head_begins_anew(corpus, tmp_path):
 
 
 def test_stopped_after_some_epochs_a_run_goes_on_with_more_of_them(corpus, tmp_path):
-    train(settings(corpus, tmp_path / "whole", *RANDOM), quiet)
+    train(settings(corpus, tmp_path / "whole", *RANDOM))
     said = []
     for most in (2, 2, 3):
         some = settings(corpus, tmp_path / "cut", *RANDOM, f"train.max_epochs={most}")
         assert train(some, said.append) == "enough epochs"
         assert said[-1] == f"stopped after train.max_epochs={most}; a larger one, or none, goes on"
         assert epochs(tmp_path / "cut")[-1] == most
-    assert train(settings(corpus, tmp_path / "cut", *RANDOM), quiet) == "finished"
+    assert train(settings(corpus, tmp_path / "cut", *RANDOM)) == "finished"
     assert_equal(weights(tmp_path / "whole"), weights(tmp_path / "cut"))
 
 
 def test_stopped_by_time_inside_an_epoch_resumes_to_the_same_weights(corpus, tmp_path):
-    train(settings(corpus, tmp_path / "whole", *RANDOM), quiet)
+    train(settings(corpus, tmp_path / "whole", *RANDOM))
     interrupted = settings(corpus, tmp_path / "cut", *RANDOM, "train.max_minutes=1e-9")  # one step a start
     starts = 1
-    while train(interrupted, quiet) == "out of time":
+    while train(interrupted) == "out of time":
         starts += 1
         assert starts < 100
     assert starts > 4
@@ -137,7 +137,7 @@ def test_stopped_by_time_inside_an_epoch_resumes_to_the_same_weights(corpus, tmp
 def test_killed_run_resumes_to_the_same_weights(corpus, tmp_path):
     """SIGKILL at several moments of a real process; the same command finishes with the uninterrupted run's weights."""
     overrides = ["train.epochs=12", "train.validate_every=3"]
-    train(settings(corpus, tmp_path / "whole", *overrides), quiet)
+    train(settings(corpus, tmp_path / "whole", *overrides))
     run = tmp_path / "killed"
     config = settings(corpus, run, *overrides)
     command = [sys.executable, "-m", "asr", "train", str(corpus["folder"] / "tones.yaml")]
@@ -150,7 +150,7 @@ def test_killed_run_resumes_to_the_same_weights(corpus, tmp_path):
         process.send_signal(signal.SIGKILL)
         process.wait()
         assert not (run / "model").exists()
-    assert train(config, quiet) == "finished"
+    assert train(config) == "finished"
     assert_equal(weights(tmp_path / "whole"), weights(run))
     assert epochs(run) == list(range(1, 13))
 
@@ -176,68 +176,68 @@ def test_sigterm_saves_and_exits_130(corpus, tmp_path):
 def test_the_model_folder_holds_the_best_checkpoint(corpus, tmp_path):
 
     run = tmp_path / "run"
-    train(settings(corpus, run), quiet)
+    train(settings(corpus, run))
     best = load_checkpoint(run / "checkpoints" / "best.pt")[1]["model"]
     assert_equal(load_model(run / "model").state_dict(), best)
     assert not torch.equal(best["head.projection.weight"], weights(run)["head.projection.weight"])  # an average
 
 
 def test_two_trainings_do_not_share_a_run_folder(corpus, tmp_path):
-    other = folder_lock(tmp_path / "run", TrainError("busy"), quiet)
+    other = folder_lock(tmp_path / "run", TrainError("busy"))
     with other, pytest.raises(TrainError, match="another training is running in it"):
-        train(settings(corpus, tmp_path / "run"), quiet)
-    assert train(settings(corpus, tmp_path / "run", "train.epochs=1"), quiet) == "finished"
+        train(settings(corpus, tmp_path / "run"))
+    assert train(settings(corpus, tmp_path / "run", "train.epochs=1")) == "finished"
 
 
 def test_an_unreadable_development_recording_is_found_before_training(corpus, tmp_path):
     dev = write_corpus(tmp_path, 3, 3)
     (tmp_path / "audio" / "3_2.wav").write_bytes(b"")
     with pytest.raises(AudioError, match=r"utterance 3_2: .*empty"):
-        train(settings(corpus, tmp_path / "run", f"data.dev={dev}"), quiet)
+        train(settings(corpus, tmp_path / "run", f"data.dev={dev}"))
     assert not (tmp_path / "run").exists()
 
 
 def test_a_run_that_never_began_leaves_no_folder(corpus, tmp_path):
     with pytest.raises(TrainError, match="is not there"):
-        train(settings(corpus, tmp_path / "run", "data.train=trian.jsonl"), quiet)
+        train(settings(corpus, tmp_path / "run", "data.train=trian.jsonl"))
     assert not (tmp_path / "run").exists()
 
 
 def test_other_settings_are_refused_with_the_keys_that_differ(corpus, tmp_path):
     run = tmp_path / "run"
-    train(settings(corpus, run, "train.epochs=1"), quiet)
+    train(settings(corpus, run, "train.epochs=1"))
     with pytest.raises(TrainError, match=r"model\.hidden_size was 24, is 12"):
-        train(settings(corpus, run, "train.epochs=1", "model.hidden_size=12"), quiet)
+        train(settings(corpus, run, "train.epochs=1", "model.hidden_size=12"))
 
 
 def test_changed_data_is_refused(corpus, tmp_path):
     manifest = tmp_path / "train.jsonl"
     manifest.write_bytes(corpus["train"].read_bytes().replace(b'"audio/', f'"{corpus["folder"]}/audio/'.encode()))
     config = settings(corpus, tmp_path / "run", "train.max_minutes=1e-9", f"data.train={manifest}")
-    assert train(config, quiet) == "out of time"
+    assert train(config) == "out of time"
     manifest.write_bytes(b"".join(manifest.read_bytes().splitlines(keepends=True)[:-1]))
     with pytest.raises(TrainError, match="train manifest changed"):
-        train(config, quiet)
+        train(config)
 
 
 def test_damaged_checkpoint_is_named(corpus, tmp_path):
     config = settings(corpus, tmp_path / "run", "train.max_minutes=1e-9")
-    train(config, quiet)
+    train(config)
     path = tmp_path / "run" / "checkpoints" / "last.pt"
     path.write_bytes(path.read_bytes()[:-1000])
     with pytest.raises(TrainError, match=r"last\.pt: damaged checkpoint"):
-        train(config, quiet)
+        train(config)
 
 
 def test_overfit_learns_by_heart(corpus, tmp_path):
     config = settings(corpus, tmp_path / "run", "train.overfit=3", "train.epochs=60", "train.validate_every=60")
-    train(config, quiet)
+    train(config)
     last = json.loads((tmp_path / "run" / "metrics.jsonl").read_text().splitlines()[-1])
     assert last["dev_wer"] == 0.0
 
 
 def test_dry_run_writes_nothing(corpus, tmp_path):
-    rows = dict(dry_run(settings(corpus, tmp_path / "run"), quiet))
+    rows = dict(dry_run(settings(corpus, tmp_path / "run")))
     assert not (tmp_path / "run").exists()
     assert rows["one epoch"].startswith("24 utterances")
     assert "40 ms" in rows["log_probs"]
@@ -247,7 +247,7 @@ def test_dry_run_of_what_cannot_be_read_is_an_error(corpus, tmp_path):
     lines = [json.loads(line) | {"audio": "gone.wav"} for line in corpus["train"].read_text().splitlines()]
     (tmp_path / "gone.jsonl").write_text("\n".join(map(json.dumps, lines)))
     with pytest.raises(TrainError, match=r"gone\.wav: No such file"):
-        dry_run(settings(corpus, tmp_path / "run", f"data.train={tmp_path / 'gone.jsonl'}"), quiet)
+        dry_run(settings(corpus, tmp_path / "run", f"data.train={tmp_path / 'gone.jsonl'}"))
 
 
 def test_infeasible_utterances_are_listed_and_left_out(corpus, tmp_path):
@@ -280,7 +280,7 @@ def test_held_out_speaker_is_in_neither_part(corpus, tmp_path):
     assert said[0].startswith("12 training utterances")
     assert "3 for development" in said[0]
     with pytest.raises(TrainError, match="no utterance of the held-out speaker 'eve'"):
-        train(settings(corpus, tmp_path / "other", "data.held_out_speaker=eve"), quiet)
+        train(settings(corpus, tmp_path / "other", "data.held_out_speaker=eve"))
 
 
 def test_learning_rate_rises_then_falls():
