@@ -96,6 +96,7 @@ def load(
         from asr.decode.decoder import DecoderOptions
         from asr.transcribe import Transcriber
 
+        hotwords = hotwords if isinstance(hotwords, Mapping) else dict.fromkeys(hotwords)
         options = DecoderOptions(lm, hotwords, beam, lm_weight, word_insertion_bonus, unk_score, closed_vocabulary)
         return Transcriber.load(model, device, options)
 

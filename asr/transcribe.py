@@ -27,7 +27,7 @@ from asr.util.device import resolve_device
 
 logger = logging.getLogger(__name__)
 
-AudioInput = Source | np.ndarray | Tensor | Sequence[float]
+AudioInput = Source | np.ndarray | Tensor | list[float]
 
 MAX_SEGMENT_S = 30.0  # longer audio is cut at its quietest moments
 MIN_CUT_S = 15.0
@@ -163,7 +163,7 @@ class Transcriber:
     def _job(self, audio: AudioInput, sample_rate: int | None) -> Job:
         if isinstance(audio, Tensor):
             audio = audio.detach().cpu().numpy()
-        elif isinstance(audio, (list, tuple)):
+        elif isinstance(audio, list):
             audio = np.asarray(audio)
         if isinstance(audio, np.ndarray):
             if sample_rate is None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -78,7 +78,8 @@ def align(
         utterances = Manifest(recording)
         if len(utterances) == 0:
             raise ManifestError(f"{recording}: no utterances")
-        pairs, count = ((job_of(utterance), utterance.text) for utterance in utterances), len(utterances)
+        pairs: Iterable[tuple[Job, str | None]] = ((job_of(utterance), utterance.text) for utterance in utterances)
+        count = len(utterances)
     else:
         pairs, count = [(job_of(recording), read_text(text or ""))], 1
     folder = find_model(model)

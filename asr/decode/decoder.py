@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from hashlib import sha256
 from pathlib import Path
@@ -30,23 +30,19 @@ class DecoderOptions:
     """How to decode. Greedily, where all of them are left at their defaults; otherwise by a beam search.
 
     lm: a language model, a folder or an ARPA file; hotwords: words to listen for, with weights in nats a letter or None
-    for the usual one, or without weights; beam: prefixes kept from frame to frame, 128 by default.
+    for the usual one; beam: prefixes kept from frame to frame, 128 by default.
 
     lm_weight, word_insertion_bonus, unk_score: see asr.decode.beam.BeamSettings; by default what the language model was
     tuned to. closed_vocabulary: hear only words of the language model, and hot words.
     """
 
     lm: str | Path | None = None
-    hotwords: Mapping[str, float | None] | Iterable[str] = ()
+    hotwords: Mapping[str, float | None] = field(default_factory=dict)
     beam: int | None = None
     lm_weight: float | None = None
     word_insertion_bonus: float | None = None
     unk_score: float | None = None
     closed_vocabulary: bool = False
-
-    def __post_init__(self) -> None:
-        words = self.hotwords if isinstance(self.hotwords, Mapping) else dict.fromkeys(self.hotwords)
-        object.__setattr__(self, "hotwords", dict(words))
 
     @property
     def greedy(self) -> bool:
@@ -63,7 +59,7 @@ class DecoderOptions:
             logger.warning(f"{self.lm} was tuned with the model '{lm.tuned['model']}': asr lm tune fits it to this one")
             lm.tuned.pop("platt_scaling", None)
         tokenizer, normalizer = recognizer.tokenizer, recognizer.text.normalizer
-        return prepare(tokenizer, normalizer, settings, lm, dict(self.hotwords)).warm_up()
+        return prepare(tokenizer, normalizer, settings, lm, self.hotwords).warm_up()
 
     def record(self) -> dict[str, Any]:
         """The decoder as `wer.json` names it."""
@@ -72,7 +68,7 @@ class DecoderOptions:
         from asr.decode.lexicon import HOT_WORD_WEIGHT
 
         settings = asdict(self._settings())
-        weights = {word: HOT_WORD_WEIGHT if weight is None else weight for word, weight in dict(self.hotwords).items()}
+        weights = {word: HOT_WORD_WEIGHT if weight is None else weight for word, weight in self.hotwords.items()}
         return {
             "kind": "beam",
             "beam": settings.pop("beam"),

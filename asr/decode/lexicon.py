@@ -151,11 +151,11 @@ def build_hot_words(weights: Mapping[str, float | None], tokenizer: Tokenizer, n
         letters = _spell(word, tokenizer, normalizer)
         phrase = (*bounds, *letters, *bounds)
         for place, token in enumerate(phrase):
-            before, matched = phrase[:place], phrase[: place + 1]
-            if matched not in states:
-                states[matched] = len(states)
+            before, after = phrase[:place], phrase[: place + 1]
+            if after not in states:
+                states[after] = len(states)
                 children[before].append(token)
-            begun[matched] = max(begun[matched], weight * min(max(place + 1 - len(bounds), 0), len(letters)))
+            begun[after] = max(begun[after], weight * min(max(place + 1 - len(bounds), 0), len(letters)))
         whole[phrase] = weight * len(letters)
     known = sorted({token for branches in children.values() for token in branches})
     column = np.zeros(len(tokenizer), np.int32)
@@ -164,19 +164,18 @@ def build_hot_words(weights: Mapping[str, float | None], tokenizer: Tokenizer, n
     # Where a match breaks, it goes on from the longest end of it that is a state.
     links = np.zeros(len(states), np.int32)
     emitted, potential = np.zeros((2, len(states)))
-    for matched in sorted(states, key=len):
-        state = states[matched]
+    for matched, state in sorted(states.items(), key=lambda item: len(item[0])):
         if matched:
-            before = states[matched[:-1]]
-            fallback = links[state] = following[links[before], column[matched[-1]]] if before else 0
+            parent = states[matched[:-1]]
+            fallback = links[state] = following[links[parent], column[matched[-1]]] if parent else 0
             following[state] = following[fallback]
             emitted[state] = whole.get(matched, 0.0) + emitted[fallback]
             open_ended = begun[matched] if children[matched] else 0.0  # otherwise it is emitted
             potential[state] = max(open_ended, potential[fallback])
         for token in children[matched]:
-            following[state, column[token]] = states[(*matched, token)]
-    start = states[bounds] if weights else 0
-    return HotWords(column, following, emitted, potential, start, tokenizer.space)
+            longer = (*matched, token)
+            following[state, column[token]] = states[longer]
+    return HotWords(column, following, emitted, potential, states[bounds] if weights else 0, tokenizer.space)
 
 
 def _spell(word: str, tokenizer: Tokenizer, normalizer: str) -> list[int]:

@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 
 from asr.decode.lexicon import HotWords, Lexicon
-from asr.lm.trie import score
+from asr.lm.trie import Tables, score
 from asr.util.jit import inlined, njit_no_refcount
 
 NEVER = -1e30  # stands for ln 0, so that no infinity and no NaN can come up
@@ -64,7 +64,7 @@ NODE = np.dtype(
 
 
 @njit_no_refcount
-def log_add(a, b):
+def log_add(a: float, b: float) -> float:
     """ln(e^a + e^b)."""
     if a < b:
         a, b = b, a
@@ -72,7 +72,15 @@ def log_add(a, b):
 
 
 @njit_no_refcount
-def spell(first, letters, ahead, unknown_ahead, closed_vocabulary, lexeme, token):
+def spell(
+    first: np.ndarray,
+    letters: np.ndarray,
+    ahead: np.ndarray,
+    unknown_ahead: float,
+    closed_vocabulary: bool,
+    lexeme: int,
+    token: int,
+) -> tuple[int, float]:
     """One more letter: the lexicon's node (-1: no known word begins like this) and the change of the lookahead."""
     before = ahead[lexeme] if lexeme >= 0 else unknown_ahead
     if lexeme >= 0:
@@ -90,14 +98,16 @@ def spell(first, letters, ahead, unknown_ahead, closed_vocabulary, lexeme, token
 
 
 @njit_no_refcount
-def listen(column, following, emitted, potential, before, token):
+def listen(
+    column: np.ndarray, following: np.ndarray, emitted: np.ndarray, potential: np.ndarray, before: int, token: int
+) -> tuple[int, float]:
     """One more token for the hot words: their state, and what the prefix earns."""
     state = following[before, column[token]]
     return state, emitted[state] + potential[state] - potential[before]
 
 
 @inlined
-def query(rules, tables, state, unit):
+def query(rules: SearchSettings, tables: Tables, state: int, unit: int) -> tuple[float, int]:
     """The language model's ln p of a unit after a state, and the state after it."""
     if not rules.scored:
         return 0.0, state
@@ -106,7 +116,9 @@ def query(rules, tables, state, unit):
 
 
 @inlined
-def end_word(tree, node, closed_vocabulary, rules, tables):
+def end_word(
+    tree: np.ndarray, node: int, closed_vocabulary: bool, rules: SearchSettings, tables: Tables
+) -> tuple[float, int, float]:
     """The word that ends at a node: ln p, the state after it, and what it adds to the bias."""
     row = tree[node]
     lexeme = row.lexeme
@@ -123,7 +135,9 @@ def end_word(tree, node, closed_vocabulary, rules, tables):
 
 
 @inlined
-def extend(tree, node, token, rules, tables):
+def extend(
+    tree: np.ndarray, node: int, token: int, rules: SearchSettings, tables: Tables
+) -> tuple[float, float, int, int, int]:
     """A prefix and one more token: its bias (below NEVER / 2 if it is forbidden), ln p, state, lexeme and hot state."""
     row = tree[node]
     bias, lm, state, lexeme = row.bias, row.lm, row.state, row.lexeme
@@ -142,13 +156,15 @@ def extend(tree, node, token, rules, tables):
         lm += gain
         bias += worth
         lexeme = 0
-    words = rules.hot
-    hot, gain = listen(words.column, words.following, words.emitted, words.potential, row.hot, token)
+    heard = rules.hot
+    hot, gain = listen(heard.column, heard.following, heard.emitted, heard.potential, row.hot, token)
     return bias + gain, lm, state, lexeme, hot
 
 
 @njit_no_refcount
-def finish(tree, node, closed_vocabulary, rules, tables):
+def finish(
+    tree: np.ndarray, node: int, closed_vocabulary: bool, rules: SearchSettings, tables: Tables
+) -> tuple[float, float]:
     """A prefix at the end of the utterance: its bias (below NEVER / 2 if it may not end there) and ln p."""
     row = tree[node]
     bias, lm, state, hot = row.bias, row.lm, row.state, row.hot
@@ -164,7 +180,9 @@ def finish(tree, node, closed_vocabulary, rules, tables):
 
 
 @inlined
-def take_child(tree, used, node, token, rules, tables):
+def take_child(
+    tree: np.ndarray, used: int, node: int, token: int, rules: SearchSettings, tables: Tables
+) -> tuple[int, int]:
     """The node of a prefix and one more token, made if there is none, and the number of nodes then used."""
     found = tree[node].child
     while found >= 0 and tree[found].token != token:

@@ -7,11 +7,12 @@ all alignments, apart for those that end in a blank and in its last token.
 from __future__ import annotations
 
 from math import inf
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from asr.decode.prefixes import NEVER, extend, finish, listen, log_add, take_child
+from asr.decode.prefixes import NEVER, SearchSettings, extend, finish, listen, log_add, take_child
+from asr.lm.trie import Tables
 from asr.util.jit import inlined, jit, njit_no_refcount
 
 UNASKED = inf
@@ -62,7 +63,7 @@ class Candidates(NamedTuple):
 
 
 @njit_no_refcount
-def largest(values, chosen, count, k):
+def largest(values: np.ndarray, chosen: np.ndarray, count: int, k: int) -> None:
     """Move the indices of the k largest values to the front of chosen[:count] (Hoare's selection)."""
     low, high = 0, count - 1
     while low < high:
@@ -86,7 +87,7 @@ def largest(values, chosen, count, k):
 
 
 @inlined
-def likely_tokens(frame, limits, chosen):
+def likely_tokens(frame: np.ndarray, limits: Limits, chosen: np.ndarray) -> int:
     """Tokens worth trying in one frame, the blank apart: how many there are in `chosen`."""
     best = frame[0]
     for token in range(1, len(frame)):
@@ -104,7 +105,7 @@ def likely_tokens(frame, limits, chosen):
 
 
 @inlined
-def look_ahead(worth, row, rules):
+def look_ahead(worth: np.ndarray, row: Any, rules: SearchSettings) -> float:
     """Fill Beam.worth of a prefix: (tokens,). Returns Beam.bound."""
     if not rules.by_word:
         worth[:] = UNASKED
@@ -125,7 +126,7 @@ def look_ahead(worth, row, rules):
 
 
 @inlined
-def stay(frame, tree, beam, active, candidates):
+def stay(frame: np.ndarray, tree: np.ndarray, beam: Beam, active: int, candidates: Candidates) -> tuple[float, float]:
     """The prefixes in the beam as candidates for the next one: the best and the lowest rank. Marks who is merged."""
     best, lowest = NEVER, -NEVER
     for i in range(active):
@@ -148,7 +149,19 @@ def stay(frame, tree, beam, active, candidates):
 
 
 @inlined
-def grow(frame, tokens, tree, beam, active, candidates, best, lowest, limits, rules, tables):
+def grow(
+    frame: np.ndarray,
+    tokens: np.ndarray,
+    tree: np.ndarray,
+    beam: Beam,
+    active: int,
+    candidates: Candidates,
+    best: float,
+    lowest: float,
+    limits: Limits,
+    rules: SearchSettings,
+    tables: Tables,
+) -> tuple[int, float]:
     """The prefixes in the beam and each of the tokens as candidates, after those of `stay`: how many, the best rank."""
     count = active
     threshold = max(best - limits.beam_threshold, lowest if active == len(beam.order) else NEVER)
@@ -176,7 +189,7 @@ def grow(frame, tokens, tree, beam, active, candidates, best, lowest, limits, ru
 
 
 @inlined
-def select(candidates, count, threshold, size):
+def select(candidates: Candidates, count: int, threshold: float, size: int) -> int:
     """The best of those that reach `threshold`, at most `size`, to the front of `chosen`: how many there are."""
     kept = 0
     for c in range(count):
@@ -190,7 +203,16 @@ def select(candidates, count, threshold, size):
 
 
 @inlined
-def renew(tree, used, beam, active, candidates, chosen, rules, tables):
+def renew(
+    tree: np.ndarray,
+    used: int,
+    beam: Beam,
+    active: int,
+    candidates: Candidates,
+    chosen: np.ndarray,
+    rules: SearchSettings,
+    tables: Tables,
+) -> int:
     """Put the chosen candidates into the beam: the number of nodes then used."""
     for i in range(active):
         row = tree[beam.node[beam.order[i]]]
@@ -224,7 +246,16 @@ def renew(tree, used, beam, active, candidates, chosen, rules, tables):
 
 
 @njit_no_refcount
-def walk(log_probs, tree, beam, candidates, tokens, limits, rules, tables):
+def walk(
+    log_probs: np.ndarray,
+    tree: np.ndarray,
+    beam: Beam,
+    candidates: Candidates,
+    tokens: np.ndarray,
+    limits: Limits,
+    rules: SearchSettings,
+    tables: Tables,
+) -> int:
     """Through all frames, from the empty prefix: the number of prefixes then in the beam."""
     root, used, active = tree[0], 1, 1
     root.parent, root.token, root.child, root.sibling, root.slot = -1, -1, -1, -1, 0
@@ -244,7 +275,9 @@ def walk(log_probs, tree, beam, candidates, tokens, limits, rules, tables):
 
 
 @jit
-def search(log_probs, tree, limits, rules, tables):
+def search(
+    log_probs: np.ndarray, tree: np.ndarray, limits: Limits, rules: SearchSettings, tables: Tables
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """log_probs: (frames, tokens) finite float32, token 0 the blank; tree: (1 + frames × beam,) NODE, room.
 
     Returns tokens and ends of the best hypotheses, best first (hypothesis i is tokens[ends[i - 1] : ends[i]]), and
@@ -280,7 +313,9 @@ def search(log_probs, tree, limits, rules, tables):
 
 
 @jit
-def best_prefixes(tree, node, acoustic, best, rules, tables):
+def best_prefixes(
+    tree: np.ndarray, node: np.ndarray, acoustic: np.ndarray, best: int, rules: SearchSettings, tables: Tables
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """The end of a search: see there. Where no prefix ends in a whole word of a closed vocabulary, any may end."""
     count = len(node)
     totals, language = np.empty(count), np.empty(count)

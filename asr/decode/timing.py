@@ -79,9 +79,10 @@ def timed_words(recognizer: Recognizer, hypothesis: Hypothesis, samples: np.ndar
     spans = word_spans(hypothesis.token_ids, recognizer.tokenizer)
     if not spans:
         return []
-    firsts = np.array([hypothesis.start_frames[first] for first, _ in spans])
-    ends = np.array([hypothesis.end_frames[end - 1] for _, end in spans])
-    starts, ends = word_edges(samples, recognizer.sample_rate, *seconds_of(recognizer, firsts, ends))
+    start_frames = np.array([hypothesis.start_frames[first] for first, _ in spans])
+    end_frames = np.array([hypothesis.end_frames[end - 1] for _, end in spans])
+    edges = seconds_of(recognizer, start_frames, end_frames)
+    starts, ends = word_edges(samples, recognizer.sample_rate, *edges)
     texts = [recognizer.tokenizer.decode(hypothesis.token_ids[first:end]) for first, end in spans]
     # As the caller counts it: the sum of two times may be rounded up beyond it.
     over_s = (round(start_s * recognizer.sample_rate) + len(samples)) / recognizer.sample_rate

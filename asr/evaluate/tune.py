@@ -96,6 +96,8 @@ def tune(
             best = pool.map(lambda log_probs: search.n_best(log_probs)[0].token_ids, development.log_probs)
             texts = [normalize(tokenizer.decode(tokens), normalizer) for tokens in best]
         scores = score([Pair("", *texts) for texts in zip(development.references, texts, strict=True)])
+        assert scores.wer is not None  # see `compute`
+        assert scores.cer is not None
         return Trial(weights, scores.wer, scores.cer)
 
     return search_weights(measure, unknown_words=not settings.closed_vocabulary)

@@ -195,7 +195,7 @@ def _distinct(keys: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     return ordered[places], inverse, np.diff(np.append(places, len(keys)))
 
 
-def estimate(counts: list[Counts], prune: Sequence[int] = ()) -> tuple[list[Level], list[tuple[float, ...]]]:
+def estimate(counts: list[Counts], prune: Sequence[int] = ()) -> tuple[list[Level], list[tuple[float, float, float]]]:
     """Probabilities and backoff weights of all n-grams, and the discounts D1, D2, D3+ of each order.
 
     prune: for each order, leave out n-grams that occur so often or less. It starts with 0 and must not fall, so that

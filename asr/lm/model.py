@@ -116,7 +116,7 @@ class LanguageModel:
         return len(self.tables.starts) - 1
 
     @property
-    def weights(self) -> dict[str, float]:
+    def weights(self) -> dict[str, Any]:
         """What a search weighs it by, as tuned: some fields of asr.decode.beam.BeamSettings, or none."""
         return {name: self.tuned[name] for name in WEIGHTS if name in self.tuned}
 
@@ -155,8 +155,8 @@ class LanguageModel:
             return Perplexity(math.nan, math.nan, 0, 0, 0)
         log_probs = np.concatenate([score_words(self.tables, self.start_state, each) for each in ids])
         known = np.concatenate(ids) != UNKNOWN_ID
-        means = -log_probs.mean(), -log_probs[known].mean()
-        return Perplexity(*np.exp(means).tolist(), len(known) - len(ids), int((~known).sum()), len(ids))
+        everything, known_only = float(np.exp(-log_probs.mean())), float(np.exp(-log_probs[known].mean()))
+        return Perplexity(everything, known_only, len(known) - len(ids), int((~known).sum()), len(ids))
 
     def levels(self) -> list[Level]:
         """The n-grams by their order, for writing them elsewhere."""
@@ -218,7 +218,7 @@ def load_folder(folder: Path) -> tuple[Tables, list[str], dict[str, Any]]:
 
     about, path = read_about(folder), folder / "ngrams.safetensors"
     try:
-        arrays = {name: tensor.numpy() for name, tensor in load_file(path).items()}
+        arrays: dict[str, Any] = {name: tensor.numpy() for name, tensor in load_file(path).items()}
     except (OSError, SafetensorError) as error:
         raise ModelError(f"{path}: unreadable or damaged: {error}") from None
     try:

@@ -29,13 +29,14 @@ def jit(function: Callable[..., Any], **options: Any) -> Any:
     folder = cache_folder()
     if folder is None:
         return numba.njit(nogil=True, **options)(function)
-    usual, numba.config.CACHE_DIR = numba.config.CACHE_DIR, str(folder)
+    config: Any = numba.config
+    usual, config.CACHE_DIR = config.CACHE_DIR, str(folder)
     try:
         return numba.njit(nogil=True, cache=True, **options)(function)
     except RuntimeError:  # numba's word for a folder in which it cannot write
         return numba.njit(nogil=True, **options)(function)
     finally:
-        numba.config.CACHE_DIR = usual
+        config.CACHE_DIR = usual
 
 
 def njit_no_refcount(function: Callable[..., Any]) -> Any:
