@@ -1,36 +1,123 @@
 """Recurrent speech recognition with CTC.
 
-    import asr
-    model = asr.load("digits")              # a built-in model's name or a model folder
-    print(model.transcribe("call.wav").text)
+    >>> import asr
+    >>> model = asr.load("digits")  # a built-in model's name, a model folder or a run folder
+    >>> model.transcribe("data/samples/heart_16k.flac").text
+    'four one five nine two six five'
+
+`model.align(audio, text)` tells when each word of a text was said, `model.evaluate(manifest)` measures the word error
+rate, and `asr.train_model(config)` makes a new model.
 
 Importing this package is cheap: torch is loaded by what needs it.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import logging
+from collections.abc import Iterable, Mapping
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from asr.errors import AsrError
 from asr.util.libraries import library_errors
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
-    from asr.transcribe import Transcriber
+    from asr.decode.align import Alignment
+    from asr.decode.types import AlignedToken, AlignedWord, Word
+    from asr.transcribe import Segment, Transcriber, Transcript
 
 __version__ = "0.1.0"
-__all__ = ["AsrError", "__version__", "load"]
+
+# What is loaded when it is first asked for, and from where.
+_LAZY = {
+    "AlignedToken": "asr.decode.types",
+    "AlignedWord": "asr.decode.types",
+    "Alignment": "asr.decode.align",
+    "Segment": "asr.transcribe",
+    "Transcriber": "asr.transcribe",
+    "Transcript": "asr.transcribe",
+    "Word": "asr.decode.types",
+}
+__all__ = [
+    "AlignedToken",
+    "AlignedWord",
+    "Alignment",
+    "AsrError",
+    "Segment",
+    "Transcriber",
+    "Transcript",
+    "Word",
+    "__version__",
+    "load",
+    "train_model",
+]
 
 
-def load(model: str | Path | None = None, device: str = "auto") -> Transcriber:
-    """Load a model ready to transcribe: `model` is a model folder, a run folder or a built-in model's name; None is the
-    default model.
+def __getattr__(name: str) -> Any:
+    if name not in _LAZY:
+        raise AttributeError(f"module 'asr' has no attribute {name!r}")
+    with library_errors():
+        return getattr(import_module(_LAZY[name]), name)
 
-    Raises ModelError when there is no such model or its folder is damaged, LibraryError when torch or another library
-    is missing or does not load.
+
+def load(
+    model: str | Path | None = None,
+    device: str = "auto",
+    *,
+    lm: str | Path | None = None,
+    hotwords: Mapping[str, float | None] | Iterable[str] = (),
+    beam: int | None = None,
+    lm_weight: float | None = None,
+    word_insertion_bonus: float | None = None,
+    unk_score: float | None = None,
+    closed_vocabulary: bool = False,
+) -> Transcriber:
+    """Load a model, ready to transcribe, align and evaluate.
+
+    model: a model folder, a run folder or a built-in model's name; by default the built-in model "digits".
+    device: "auto", "cpu", "cuda" or "cuda:N".
+    lm: a language model, made by `asr lm train`, or an ARPA file.
+    hotwords: words to listen for, as a list or with weights in nats a letter.
+    beam: prefixes that the search keeps, 128 by default; without lm, hotwords and beam, decoding is greedy.
+    lm_weight: weight of the language model; by default what `asr lm tune` found, as for the next two.
+    word_insertion_bonus, unk_score: nats added for every word, and for every word that the language model lacks.
+    closed_vocabulary: hear only words of the language model, and hot words.
+
+    >>> import asr
+    >>> model = asr.load("digits", device="cpu", beam=16, hotwords=["nine"])
+    >>> model.transcribe("data/samples/heart_16k.flac").text
+    'four one five nine two six five'
+
+    Raises ModelError when there is no such model or its folder is damaged, ConfigError and TextError for settings and
+    hot words that do not fit it, LibraryError when torch or another library is missing or does not load.
     """
     with library_errors():
+        from asr.decode.decoder import DecoderOptions
         from asr.transcribe import Transcriber
 
-        return Transcriber.load(model, device)
+        hotwords = hotwords if isinstance(hotwords, Mapping) else dict.fromkeys(hotwords)
+        options = DecoderOptions(lm, hotwords, beam, lm_weight, word_insertion_bonus, unk_score, closed_vocabulary)
+        return Transcriber.load(model, device, options)
+
+
+def train_model(config: str | Path, *overrides: str) -> Path:
+    """Train a model, or resume its training. Returns the run folder, which `asr.load` takes once the training is done.
+
+    config: a YAML file; overrides: settings to change, such as "train.epochs=20".
+
+    >>> import asr
+    >>> run = asr.train_model("mine.yaml", "train.epochs=1", "run=runs/short")
+    >>> asr.load(run).recognizer.name
+    'short'
+
+    Raises ConfigError for a wrong setting, ManifestError, AudioError and TextError for data that cannot be used,
+    TrainError for a training that cannot start or go on.
+    """
+    with library_errors():
+        from asr.config import load_config
+        from asr.train.run import train
+
+        settings = load_config(Path(config), overrides)
+        train(settings)
+        return settings.run

@@ -25,7 +25,7 @@ SHOWN_TOKENS = 12  # curves with a name; the others are too rare to be told apar
 
 @dataclass(frozen=True)
 class Inspection:
-    """audio: mono, at the model's rate; features: (frames, dimension); log_probs: (output frames, vocabulary)."""
+    """audio: mono, at the model's rate; features: (F, C); log_probs: (T, V)."""
 
     audio: Audio
     features: np.ndarray
@@ -108,7 +108,7 @@ def draw(inspection: Inspection, recognizer: Recognizer, path: Path) -> None:
 
 def draw_probabilities(axes: Axes, inspection: Inspection, recognizer: Recognizer) -> None:
     """A curve a token: those that are likeliest in some frame have a color and a name, blank is grey."""
-    probs = np.exp(inspection.log_probs)  # (frames, vocabulary)
+    probs = np.exp(inspection.log_probs)  # (T, V)
     times = np.arange(len(probs)) * recognizer.frame_s
     axes.fill_between(times, probs[:, 0], color="#999", alpha=0.25, linewidth=0, label="blank")
     best = probs.argmax(-1)

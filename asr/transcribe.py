@@ -2,22 +2,32 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from torch import Tensor
 
 from asr.audio import Audio, Source, as_audio, read_audio
-from asr.decode.batch import Decoder, decode_waveforms
-from asr.decode.greedy import Hypothesis, Word, greedy
+from asr.data.manifest import Manifest
+from asr.decode.align import Alignment, align
+from asr.decode.decoder import DecoderOptions
+from asr.decode.greedy import decode_waveforms
 from asr.decode.timing import timed_words, with_confidence
+from asr.decode.types import Hypothesis, Word
 from asr.errors import AsrError, AudioError
+from asr.evaluate.run import evaluate_manifest, make_record, write_evaluation
 from asr.model.folder import find_model, load_model
 from asr.model.recognizer import Recognizer
 from asr.util.device import resolve_device
+
+logger = logging.getLogger(__name__)
+
+AudioInput = Source | np.ndarray | Tensor | list[float]
 
 MAX_SEGMENT_S = 30.0  # longer audio is cut at its quietest moments
 MIN_CUT_S = 15.0
@@ -72,44 +82,94 @@ class Job:
 class Transcriber:
     """A recognizer with everything around it. Made by `asr.load`.
 
-    decoder: greedy unless it is set to a beam search (asr.decode.beam.prepare).
+    folder: where the recognizer was loaded from; options: how it decodes.
     """
 
-    def __init__(self, recognizer: Recognizer, decoder: Decoder = greedy) -> None:
+    def __init__(
+        self, recognizer: Recognizer, options: DecoderOptions | None = None, folder: Path | None = None
+    ) -> None:
         self.recognizer = recognizer
-        self.decoder = decoder
+        self.options = options or DecoderOptions()
+        self.folder = folder
+        self.decoder = self.options.decoder(recognizer)
 
     @classmethod
-    def load(cls, model: str | Path | None = None, device: str = "auto") -> Transcriber:
-        """model: a model folder, a run folder, or a built-in model's name; by default the default model.
-
-        Raises ModelError.
-        """
-        return cls(load_model(find_model(model), resolve_device(device)))
+    def load(
+        cls, model: str | Path | None = None, device: str = "auto", options: DecoderOptions | None = None
+    ) -> Transcriber:
+        """See `asr.load`."""
+        folder = find_model(model)
+        return cls(load_model(folder, resolve_device(device)), options, folder)
 
     @property
     def sample_rate(self) -> int:
         return self.recognizer.sample_rate
 
-    def transcribe(self, audio: Source | np.ndarray | Tensor, sample_rate: int | None = None) -> Transcript:
+    def transcribe(self, audio: AudioInput, sample_rate: int | None = None) -> Transcript:
         """audio: a path, a file's bytes, a binary stream, or an array (samples,) or (samples, channels) with its rate.
+
+        >>> import asr
+        >>> model = asr.load("digits")
+        >>> model.transcribe("data/samples/heart_16k.flac").text
+        'four one five nine two six five'
 
         Raises AudioError for audio that cannot be read.
         """
+        result = next(iter(self.transcribe_all([self._job(audio, sample_rate)])))[1]
+        if isinstance(result, AsrError):
+            raise result
+        return result
+
+    def align(
+        self, audio: AudioInput, text: str, sample_rate: int | None = None, skip_unknown: bool = False
+    ) -> Alignment:
+        """Find when each word of a text was said. audio: as for `transcribe`, of any length.
+
+        >>> import asr
+        >>> words = asr.load("digits").align("data/samples/heart_16k.flac", "four one five nine two six five").words
+        >>> f"{words[0].text} ends at {words[0].end:.1f} s, score {words[0].score:.1f}"
+        'four ends at 0.6 s, score 1.0'
+
+        Raises AudioError for audio that cannot be read; TextError for a text without words, for one too long for the
+        audio and, unless skip_unknown leaves them out, for words that the model has no tokens for.
+        """
+        read = self._job(audio, sample_rate).read(self.sample_rate)
+        return align(self.recognizer, read.samples, text, skip_unknown)
+
+    def evaluate(self, manifest: str | Path, output_dir: str | Path | None = None) -> dict[str, Any]:
+        """Word error rate on a manifest, a list of recordings with their texts: the record that `wer.json` holds.
+        Rates are fractions.
+
+        output_dir: write wer.json, ref.trn and hyp.trn here. A recording that cannot be read is logged and not scored.
+
+        >>> import asr
+        >>> record = asr.load("digits").evaluate("data/samples/samples.jsonl")
+        >>> record["words"], record["failed"]
+        (27, 0)
+
+        Raises ManifestError for a manifest that is damaged or lacks texts.
+        """
+        listed = Manifest(manifest)
+        evaluation = evaluate_manifest(self.recognizer, listed, decoder=self.decoder)
+        for failure in evaluation.failed:
+            logger.warning(failure)
+        record = make_record(
+            evaluation, evaluation.score(), self.recognizer, self.folder, listed.path, self.options.record()
+        )
+        if output_dir is not None:
+            write_evaluation(Path(output_dir), evaluation, record)
+        return record
+
+    def _job(self, audio: AudioInput, sample_rate: int | None) -> Job:
         if isinstance(audio, Tensor):
             audio = audio.detach().cpu().numpy()
-        elif isinstance(audio, (list, tuple)):
+        elif isinstance(audio, list):
             audio = np.asarray(audio)
         if isinstance(audio, np.ndarray):
             if sample_rate is None:
                 raise AudioError("an array has no sample rate of its own: pass sample_rate=")
-            job = Job("array", as_audio(audio, sample_rate, self.sample_rate))
-        else:
-            job = Job(str(audio) if isinstance(audio, (str, Path)) else "audio data", audio)
-        result = next(iter(self.transcribe_all([job])))[1]
-        if isinstance(result, AsrError):
-            raise result
-        return result
+            return Job("array", as_audio(audio, sample_rate, self.sample_rate))
+        return Job(str(audio) if isinstance(audio, (str, Path)) else "audio data", audio)
 
     def transcribe_all(self, jobs: Iterable[Job]) -> Iterator[tuple[Job, Transcript | AsrError]]:
         """Transcribe many recordings, batched, results in the order of the jobs. A bad one gives its error and the rest
@@ -143,7 +203,7 @@ class Transcriber:
         for (first, end), hypothesis in zip(bounds, islice(hypotheses, len(bounds)), strict=True):
             start_s, end_s = first / self.sample_rate, end / self.sample_rate
             spoken = timed_words(self.recognizer, hypothesis, audio.samples[first:end], start_s)
-            segments.append(Segment(start_s, end_s, self.recognizer.tokenizer.decode(hypothesis.tokens), spoken))
+            segments.append(Segment(start_s, end_s, self.recognizer.tokenizer.decode(hypothesis.token_ids), spoken))
         text = " ".join(segment.text for segment in segments if segment.text)
         return Transcript(text, segments, audio.duration, self.recognizer.name, audio.notes)
 

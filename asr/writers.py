@@ -7,7 +7,7 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 
 from asr.decode.align import Alignment
-from asr.decode.greedy import Word
+from asr.decode.types import AlignedToken, TimedText, Word
 from asr.transcribe import Segment, Transcript
 
 SUFFIXES = {"json": ".json", "ctm": ".ctm", "textgrid": ".TextGrid", "srt": ".srt"}
@@ -21,7 +21,7 @@ def format_transcript(transcript: Transcript, name: str, form: str) -> str:
     if form == "txt":
         return transcript.text
     segments = [
-        _times(each) | {"text": each.text, "words": [_word(word, "word", "confidence") for word in each.words]}
+        _times(each) | {"text": each.text, "words": [_word(word) for word in each.words]}
         for each in transcript.segments
     ]
     return _json(name, transcript, text=transcript.text, segments=segments)
@@ -37,7 +37,11 @@ def format_alignment(alignment: Alignment, name: str, form: str) -> str:
     if form == "srt":
         return srt(alignment.words)
     words = [
-        _word(word, "word", "score") | {"tokens": [_word(token, "token", "score") for token in word.tokens]}
+        {
+            "word": word.text,
+            **_scored(word),
+            "tokens": [{"token": token.text, **_scored(token)} for token in word.tokens],
+        }
         for word in alignment.words
     ]
     return _json(name, alignment, words=words, skipped=alignment.skipped)
@@ -48,25 +52,30 @@ def _json(name: str, result: Transcript | Alignment, **rest: object) -> str:
     return json.dumps(head | rest, ensure_ascii=False)
 
 
-def _times(part: Word | Segment) -> dict[str, object]:
+def _times(part: TimedText | Segment) -> dict[str, object]:
     return {"start": round(part.start, 3), "end": round(part.end, 3)}
 
 
-def _word(word: Word, kind: str, measure: str) -> dict[str, object]:
-    return {kind: word.text, **_times(word), measure: round(word.confidence, 4)}
+def _word(word: Word) -> dict[str, object]:
+    return {"word": word.text, **_times(word), "confidence": round(word.confidence, 4)}
 
 
-def ctm(words: Sequence[Word], name: str, channel: str = "1") -> str:
-    """NIST's time-marked conversation: a line a word with file, channel, start, duration, word, confidence."""
+def _scored(part: AlignedToken) -> dict[str, object]:
+    return {**_times(part), "score": round(part.score, 4)}
+
+
+def ctm(words: Sequence[AlignedToken], name: str, channel: str = "1") -> str:
+    """NIST's time-marked conversation: a line a word with file, channel, start, duration, word, and a score as
+    its confidence."""
     file = "_".join(name.split()).lstrip(";") or "_"  # two semicolons would begin a comment
     lines = []
     for word in words:
         start, end = round(word.start, 3), round(word.end, 3)
-        lines.append(f"{file} {channel} {start:.3f} {end - start:.3f} {word.text} {word.confidence:.4f}")
+        lines.append(f"{file} {channel} {start:.3f} {end - start:.3f} {word.text} {word.score:.4f}")
     return "\n".join(lines)
 
 
-def textgrid(tiers: Mapping[str, Sequence[Word]], duration: float) -> str:
+def textgrid(tiers: Mapping[str, Sequence[TimedText]], duration: float) -> str:
     """Praat's TextGrid, long form: an interval tier for each name; what no word fills is an empty interval."""
     lines = ['File type = "ooTextFile"', 'Object class = "TextGrid"', ""]
     lines += ["xmin = 0", f"xmax = {_seconds(duration)}", "tiers? <exists>", f"size = {len(tiers)}", "item []:"]
@@ -81,7 +90,7 @@ def textgrid(tiers: Mapping[str, Sequence[Word]], duration: float) -> str:
     return "\n".join(lines)
 
 
-def _intervals(words: Sequence[Word], duration: float) -> Iterator[tuple[str, str, str]]:
+def _intervals(words: Sequence[TimedText], duration: float) -> Iterator[tuple[str, str, str]]:
     """Words and the gaps between them, without overlap, from 0 to the end."""
     at = _seconds(0.0)
     for word in words:
@@ -102,7 +111,7 @@ def _quoted(text: str) -> str:
     return '"' + text.replace('"', '""') + '"'
 
 
-def srt(words: Sequence[Word]) -> str:
+def srt(words: Sequence[TimedText]) -> str:
     """SubRip subtitles of a line each: broken at pauses, after sentences, and where a line is full."""
     cues = []
     for number, line in enumerate(_lines(words), 1):
@@ -111,8 +120,8 @@ def srt(words: Sequence[Word]) -> str:
     return "\n".join(cues)
 
 
-def _lines(words: Sequence[Word]) -> Iterator[list[Word]]:
-    line: list[Word] = []
+def _lines(words: Sequence[TimedText]) -> Iterator[list[TimedText]]:
+    line: list[TimedText] = []
     for word in words:
         if line and (
             word.start - line[-1].end > LINGER_S

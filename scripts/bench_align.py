@@ -29,7 +29,7 @@ import numpy as np
 import asr
 from asr.audio import as_audio, read_audio
 from asr.decode.align import align
-from asr.decode.greedy import Word
+from asr.decode.types import TimedText
 from asr.model.recognizer import Recognizer
 from asr.transcribe import Transcriber
 
@@ -143,7 +143,7 @@ def measure(
     return np.array(aligned), np.array(heard).reshape(-1, 2)
 
 
-def late(found: Sequence[Word], speech: Speech) -> list[tuple[float, float]]:
+def late(found: Sequence[TimedText], speech: Speech) -> list[tuple[float, float]]:
     ends = speech.ends if len(speech.ends) else np.full(len(found), np.nan)
     return [(word.start - start, word.end - end) for word, start, end in zip(found, speech.starts, ends, strict=True)]
 

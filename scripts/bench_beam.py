@@ -80,14 +80,14 @@ def use_asr(folder: Path, tokens: list[str], a: argparse.Namespace) -> Callable[
         token_threshold=a.token_threshold,
         lm_weight=a.lm_weight,
         word_insertion_bonus=a.word_insertion_bonus,
-        unknown_penalty=a.unknown_penalty,
-        closed=a.closed,
+        unk_score=a.unk_score,
+        closed_vocabulary=a.closed_vocabulary,
     )
     search = prepare(tokenizer, "basic", settings, LanguageModel.load(folder / "lm.arpa"))
 
     def decode(log_probs: np.ndarray) -> tuple[str, float]:
         best = search.n_best(log_probs)[0]
-        return tokenizer.decode(best.tokens), best.total
+        return tokenizer.decode(best.token_ids), best.total
 
     return decode
 
@@ -104,7 +104,7 @@ def use_pyctcdecode(
         arpa_words(path),
         alpha=a.lm_weight,
         beta=a.word_insertion_bonus,
-        unk_score_offset=a.unknown_penalty / max(a.lm_weight, 1e-9) / math.log(10),  # its offset is weighted, log10
+        unk_score_offset=a.unk_score / max(a.lm_weight, 1e-9) / math.log(10),  # its offset is weighted, log10
     )
 
     def decode(log_probs: np.ndarray) -> tuple[str, float]:
@@ -188,7 +188,7 @@ def compare(folder: Path, a: argparse.Namespace) -> None:
         acoustic = -float(torch.nn.functional.ctc_loss(frames, tokens, *lengths, reduction="sum"))
         unknown = sum(word not in lm.index for word in words)
         language = a.lm_weight * float(lm.score_sentence(words).sum())
-        return acoustic + language + a.word_insertion_bonus * len(words) + a.unknown_penalty * unknown
+        return acoustic + language + a.word_insertion_bonus * len(words) + a.unk_score * unknown
 
     ours = None
     for name in ("asr", "pyctcdecode", "flashlight"):
@@ -244,10 +244,13 @@ def main() -> None:
     parser.add_argument("--output", type=Path, default=Path("bench"))
     parser.add_argument("--beam", type=int, default=32)
     parser.add_argument("--most", type=int, help="only the first utterances")
-    parser.add_argument("--closed", action="store_true", help="only the language model's words, as flashlight does")
-    for name, default in (("beam-threshold", 16.0), ("token-threshold", 5.0), ("lm-weight", 0.5), ("word-bonus", 0.5)):
+    parser.add_argument(
+        "--closed-vocabulary", action="store_true", help="only the language model's words, as flashlight does"
+    )
+    for name, default in (("beam-threshold", 16.0), ("token-threshold", 5.0), ("lm-weight", 0.5)):
         parser.add_argument(f"--{name}", type=float, default=default)
-    parser.add_argument("--unknown-penalty", type=float, default=-10.0)
+    parser.add_argument("--word-insertion-bonus", type=float, default=0.5)
+    parser.add_argument("--unk-score", type=float, default=-10.0)
     a = parser.parse_args()
     if a.what == "dump":
         dump(a.output, a.model, a.lm, a.path)

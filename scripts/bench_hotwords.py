@@ -31,7 +31,7 @@ from rich.table import Table
 from asr import __version__
 from asr.data.manifest import Manifest
 from asr.decode.beam import BeamSearch, prepare
-from asr.decode.hotwords import WEIGHT
+from asr.decode.lexicon import HOT_WORD_WEIGHT
 from asr.errors import AsrError, ManifestError, ModelError
 from asr.evaluate.run import model_sha256
 from asr.evaluate.score import Pair, right_words, score
@@ -58,7 +58,7 @@ def rarest(texts: Sequence[str], lm: LanguageModel, tokenizer: Tokenizer, count:
 
 
 def read(search: BeamSearch, tokenizer: Tokenizer, normalizer: str, arrays: Sequence[np.ndarray]) -> list[str]:
-    return [normalize(tokenizer.decode(search.n_best(array)[0].tokens), normalizer) for array in arrays]
+    return [normalize(tokenizer.decode(search.n_best(array)[0].token_ids), normalizer) for array in arrays]
 
 
 def judge(references: Sequence[str], hypotheses: Sequence[str], hot_words: Sequence[str]) -> dict[str, Any]:
@@ -148,7 +148,11 @@ def main() -> None:
     parser.add_argument("--manifest", type=Path, required=True, help="utterances with texts")
     parser.add_argument("--count", type=int, default=50, help="hot words (default 50)")
     parser.add_argument(
-        "--weights", type=float, nargs="+", default=[WEIGHT], help=f"nats a letter (default {WEIGHT:g})"
+        "--weights",
+        type=float,
+        nargs="+",
+        default=[HOT_WORD_WEIGHT],
+        help="nats a letter (default: as shipped)",
     )
     parser.add_argument("--seed", type=int, default=0, help="which of equally rare words (default 0)")
     parser.add_argument("--threads", type=int, default=1, help="of the network (default 1)")

@@ -21,7 +21,11 @@ FLOORS = (
     ("asr.cli",),
     ("asr.__main__",),
 )
-LAZY = {("asr", "asr.transcribe")}  # `asr.load`, inside the function
+# What `asr` names for Python users, inside functions and where types are checked.
+LAZY = {
+    ("asr", f"asr.{name}")
+    for name in ("config", "decode.align", "decode.decoder", "decode.types", "train.run", "transcribe")
+}
 
 
 def modules():

@@ -6,15 +6,20 @@ import re
 
 import pytest
 
-from asr.decode.align import AlignedWord, Alignment
-from asr.decode.greedy import Word
+from asr.decode.align import Alignment
+from asr.decode.types import AlignedToken as Token
+from asr.decode.types import AlignedWord
 from asr.writers import SUFFIXES, ctm, format_alignment, srt, textgrid
 
-WORDS = [Word('"Four",', 0.28, 0.6404, 0.99996), Word("one.", 0.6404, 1.0, 0.5), Word("na\u00efve", 2.0, 2.5, 0.0)]
+WORDS = [
+    Token('"Four",', 0.28, 0.6404, 0.99996),
+    Token("one.", 0.6404, 1.0, 0.5),
+    Token("na\u00efve", 2.0, 2.5, 0.0),
+]
 
 
 def aligned(words, duration=3.0):
-    whole = [AlignedWord(w.text, w.start, w.end, w.confidence, (w,)) for w in words]
+    whole = [AlignedWord(w.text, w.start, w.end, w.score, (w,)) for w in words]
     return Alignment(whole, duration, "digits", ("hm",))
 
 
@@ -79,20 +84,20 @@ def test_textgrid_fills_the_gaps_and_escapes_quotes():
 
 
 def test_textgrid_without_gaps_and_without_words():
-    _, tiers = read_textgrid(textgrid({"a": [Word("x", 0.0, 1 / 3, 1.0), Word("y", 1 / 3, 1.0, 1.0)], "b": []}, 1.0))
+    _, tiers = read_textgrid(textgrid({"a": [Token("x", 0.0, 1 / 3, 1.0), Token("y", 1 / 3, 1.0, 1.0)], "b": []}, 1.0))
     assert tiers == {"a": [(0.0, 0.333333, "x"), (0.333333, 1.0, "y")], "b": [(0.0, 1.0, "")]}
 
 
 def test_srt_breaks_at_sentences_and_pauses():
     cues = read_srt(srt(WORDS))
     assert cues == [(0.28, 1.0, '"Four", one.'), (2.0, 2.5, "naïve")]
-    paused = [Word("a", 0.0, 0.2, 1.0), Word("b", 0.5, 0.6, 1.0), Word("c", 1.5, 1.6, 1.0)]
+    paused = [Token("a", 0.0, 0.2, 1.0), Token("b", 0.5, 0.6, 1.0), Token("c", 1.5, 1.6, 1.0)]
     assert [text for _, _, text in read_srt(srt(paused))] == ["a b", "c"]
 
 
 def test_srt_lines_are_short_and_in_order():
-    words = [Word("abcdefg"[: 1 + i % 7], 3590 + 0.3 * i, 3590.3 + 0.3 * i, 1.0) for i in range(200)]
-    cues = read_srt(srt([*words, Word("long" * 20, 3700.0, 3701.0, 1.0)]))
+    words = [Token("abcdefg"[: 1 + i % 7], 3590 + 0.3 * i, 3590.3 + 0.3 * i, 1.0) for i in range(200)]
+    cues = read_srt(srt([*words, Token("long" * 20, 3700.0, 3701.0, 1.0)]))
     assert " ".join(text for _, _, text in cues).split() == [word.text for word in words] + ["long" * 20]
     assert all(len(text) <= 42 for _, _, text in cues[:-1])
     assert all(start < stop <= after for (start, stop, _), (after, _, _) in itertools.pairwise(cues))

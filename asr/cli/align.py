@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from asr.cli.console import Result, commands, describe_model, examples, job_of, say, watch, write_results
+from asr.cli.console import Device, Result, commands, describe_model, examples, job_of, say, watch, write_results
 from asr.errors import AsrError, ManifestError, TextError
 
 if TYPE_CHECKING:
@@ -17,10 +18,16 @@ if TYPE_CHECKING:
     from asr.model.recognizer import Recognizer
     from asr.transcribe import Job
 
-FORMATS = ("json", "ctm", "textgrid", "srt")
 DOUBTFUL = 0.5  # words that score less are listed
 LISTED = 20
 app = commands()
+
+
+class AlignmentFormat(str, Enum):
+    json = "json"
+    ctm = "ctm"
+    textgrid = "textgrid"
+    srt = "srt"
 
 
 @app.command(
@@ -39,20 +46,20 @@ def align(
         str | None, typer.Argument(metavar="TEXT|TEXTFILE", help="What is said in AUDIO, or a file that holds it.")
     ] = None,
     model: Annotated[str | None, typer.Option(help="A model folder, a run folder or a built-in model's name.")] = None,
-    form: Annotated[str, typer.Option("--format", help="json, ctm, textgrid (Praat) or srt (subtitles).")] = "json",
+    form: Annotated[
+        AlignmentFormat, typer.Option("--format", help="textgrid is for Praat, srt are subtitles.")
+    ] = AlignmentFormat.json,
     output_dir: Annotated[Path | None, typer.Option(help="Write one file a recording here, not to stdout.")] = None,
     skip_unknown: Annotated[
         bool, typer.Option("--skip-unknown", help="Leave out words that the model has no tokens for.")
     ] = False,
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
+    device: Device = "auto",
 ) -> None:
     """Find when each word of a text was said. Words that seem not to have been said are listed, the least likely first.
 
     Times are seconds from the beginning of the recording, or of the part of it that a manifest names. A word's score
     is the mean probability of its tokens, from 0 to 1.
     """
-    if form not in FORMATS:
-        raise typer.BadParameter(f"'{form}' is none of {', '.join(FORMATS)}", param_hint="--format")
     is_manifest = recording.endswith(".jsonl")
     if is_manifest and text is not None:
         raise typer.BadParameter("a manifest brings its own texts", param_hint="TEXT")
@@ -60,8 +67,8 @@ def align(
         raise typer.BadParameter(
             "what is said in the recording, or a file that holds it, is missing", param_hint="TEXT"
         )
-    if is_manifest and output_dir is None and form in ("textgrid", "srt"):
-        raise typer.BadParameter(f"{form} is one recording a file: name a folder", param_hint="--output-dir")
+    if is_manifest and output_dir is None and form in (AlignmentFormat.textgrid, AlignmentFormat.srt):
+        raise typer.BadParameter(f"{form.value} is one recording a file: name a folder", param_hint="--output-dir")
     from asr.data.manifest import Manifest
     from asr.model.folder import find_model, load_model
     from asr.util.device import resolve_device
@@ -71,7 +78,8 @@ def align(
         utterances = Manifest(recording)
         if len(utterances) == 0:
             raise ManifestError(f"{recording}: no utterances")
-        pairs, count = ((job_of(utterance), utterance.text) for utterance in utterances), len(utterances)
+        pairs: Iterable[tuple[Job, str | None]] = ((job_of(utterance), utterance.text) for utterance in utterances)
+        count = len(utterances)
     else:
         pairs, count = [(job_of(recording), read_text(text or ""))], 1
     folder = find_model(model)
@@ -89,13 +97,13 @@ def align(
                 yield error
                 continue
             words += len(alignment.words)
-            doubtful += [(word.confidence, job.name, word) for word in alignment.words if word.confidence < DOUBTFUL]
+            doubtful += [(word.score, job.name, word) for word in alignment.words if word.score < DOUBTFUL]
             # CTM files name recordings as transcripts do: without folder and ending.
-            name = Path(job.name).stem if form == "ctm" and not is_manifest else job.name
-            yield job.output, format_alignment(alignment, name.encode(errors="replace").decode(), form)
+            name = Path(job.name).stem if form is AlignmentFormat.ctm and not is_manifest else job.name
+            yield job.output, format_alignment(alignment, name.encode(errors="replace").decode(), form.value)
         report(doubtful, words)
 
-    write_results(results(), count, output_dir, SUFFIXES[form])
+    write_results(results(), count, output_dir, SUFFIXES[form.value])
 
 
 def align_job(recognizer: Recognizer, job: Job, said: str | None, skip_unknown: bool) -> Alignment:

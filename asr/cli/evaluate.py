@@ -8,7 +8,15 @@ from typing import Annotated
 import typer
 
 from asr.cli.console import Device, commands, examples, say, watch
-from asr.cli.decoding import Decoding, decodes
+from asr.cli.decoding import (
+    BeamOption,
+    ClosedVocabularyOption,
+    HotwordOption,
+    LmOption,
+    LmWeightOption,
+    UnkScoreOption,
+    WordInsertionBonusOption,
+)
 
 app = commands()
 
@@ -19,24 +27,33 @@ app = commands()
         "asr evaluate data/digits/test.jsonl",
     )
 )
-@decodes
 def evaluate(
     manifest: Annotated[Path, typer.Argument(metavar="MANIFEST", help="Utterances with texts (.jsonl).")],
     model: Annotated[str, typer.Option(help="A model folder, a run folder or a built-in model's name.")] = "digits",
     output_dir: Annotated[Path | None, typer.Option(help="Write wer.json, ref.trn and hyp.trn here.")] = None,
     expect: Annotated[float | None, typer.Option(help="A WER (fraction) to print beside the measured one.")] = None,
     device: Device = "auto",
-    *,
-    decoding: Decoding,
+    beam: BeamOption = None,
+    lm: LmOption = None,
+    lm_weight: LmWeightOption = None,
+    word_insertion_bonus: WordInsertionBonusOption = None,
+    unk_score: UnkScoreOption = None,
+    closed_vocabulary: ClosedVocabularyOption = False,
+    hotwords: HotwordOption = None,
 ) -> None:
     """Word error rate of a model on a manifest, with its 95 % interval. A stored result of the same is shown again."""
+    from asr.cli.tables import print_evaluation
+    from asr.decode.decoder import DecoderOptions
+    from asr.decode.lexicon import parse_hot_words
     from asr.evaluate import run as evaluation
     from asr.evaluate.score import diagnose
-    from asr.evaluate.table import print_table
     from asr.model.folder import find_model, load_model
 
     folder = find_model(model)
-    used = decoding.record()
+    options = DecoderOptions(
+        lm, parse_hot_words(hotwords or ()), beam, lm_weight, word_insertion_bonus, unk_score, closed_vocabulary
+    )
+    used = options.record()
     record = evaluation.stored_evaluation(output_dir, folder, manifest, used) if output_dir is not None else None
     advice = None
     if record is None:
@@ -45,21 +62,21 @@ def evaluate(
 
         recognizer = load_model(folder, resolve_device(device))
         utterances = Manifest(manifest)
-        decoder = decoding.decoder(recognizer)
+        decoder = options.decoder(recognizer)
         watched = watch(utterances, len(utterances), "evaluating")
         result = evaluation.evaluate_manifest(recognizer, utterances, watched, decoder)
         for failure in result.failed:
             say(f"error: {failure}")
         scores = result.score()
         advice = diagnose(scores)
-        if advice and decoding.lm is not None:
+        if advice and lm is not None:
             advice += "; or the language model outweighs the audio: lower --lm-weight, raise --word-insertion-bonus"
         record = evaluation.make_record(result, scores, recognizer, folder, manifest, used)
         if output_dir is not None:
             evaluation.write_evaluation(output_dir, result, record)
     else:
         say(f"{output_dir}: already evaluated")
-    print_table(record, expect)
+    print_evaluation(record, expect)
     if advice:
         say(f"hint: {advice}")
     if record["failed"]:

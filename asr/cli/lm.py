@@ -3,21 +3,27 @@
 from __future__ import annotations
 
 from contextlib import suppress
+from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from asr.cli.console import commands, examples, say, watch
+from asr.cli.console import Device, commands, examples, say, watch
 from asr.errors import ConfigError, ModelError
 from asr.util.format import plural
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from asr.evaluate.tune import Trial
     from asr.lm.model import LanguageModel
     from asr.lm.trie import Level
+
+
+class Unit(str, Enum):
+    word = "word"
+    character = "character"
+
 
 FEW_WORDS = 500  # among fewer, one error more or less outweighs what weights change
 
@@ -42,7 +48,7 @@ def train(
     texts: Annotated[list[Path], typer.Argument(metavar="TEXT...", help="One sentence a line; also .gz, .bz2, .xz.")],
     output: OutputOption,
     order: Annotated[int, typer.Option(help="Words (or characters) of the longest n-grams.")] = 3,
-    unit: Annotated[str, typer.Option(help="word or character.")] = "word",
+    unit: Annotated[Unit, typer.Option(help="What the model counts.")] = Unit.word,
     normalizer: Annotated[str, typer.Option(help="What the text goes through: that of the recognizer.")] = "basic",
     prune: Annotated[
         str, typer.Option(metavar="N,N,...", help="For each order, leave out n-grams that occur so often or less.")
@@ -61,18 +67,18 @@ def train(
         limits = tuple(int(limit) for limit in prune.split(","))
     except ValueError:
         raise typer.BadParameter(f"'{prune}' is not numbers with commas", param_hint="--prune") from None
-    from asr.lm.train import LmConfig
-    from asr.lm.train import train as run
+    from asr.lm.estimate import LmConfig
+    from asr.lm.estimate import train as run
 
     _spare_tuned(output, force)
-    config = LmConfig(order, unit, normalizer, limits, vocabulary, min_count, bits)
-    model, levels = run(texts, config, heldout, say)
+    config = LmConfig(order, unit.value, normalizer, limits, vocabulary, min_count, bits)
+    model, levels = run(texts, config, heldout)
     _write(output, model, levels)
     measured = model.record.get("perplexity")
     if measured is not None:
         typer.echo(
             f"perplexity {measured['all']:.2f}; without the {measured['unknown']:,} unknown of {measured['units']:,}"
-            f" {unit}s {measured['known']:.2f}"
+            f" {unit.value}s {measured['known']:.2f}"
         )
 
 
@@ -83,7 +89,7 @@ def convert(
     normalizer: Annotated[
         str | None, typer.Option(help="What an ARPA file's text went through: the file does not say.")
     ] = None,
-    unit: Annotated[str | None, typer.Option(help="word or character, of an ARPA file.")] = None,
+    unit: Annotated[Unit | None, typer.Option(help="What an ARPA file counts.")] = None,
     bits: BitsOption = 8,
     force: ForceOption = False,
 ) -> None:
@@ -91,14 +97,16 @@ def convert(
     from dataclasses import replace
 
     from asr.lm.arpa import is_arpa
+    from asr.lm.estimate import LmConfig
     from asr.lm.model import LanguageModel
-    from asr.lm.train import LmConfig
 
     if not model.is_dir() and is_arpa(output):
         raise ConfigError(f"{output}: {model} is an ARPA file already; give a folder's name")
     _spare_tuned(output, force)
     loaded = LanguageModel.load(model, bits)
-    about = LmConfig(unit=unit or loaded.unit, normalizer=normalizer or loaded.normalizer or "none", bits=bits)
+    about = LmConfig(
+        unit=unit.value if unit else loaded.unit, normalizer=normalizer or loaded.normalizer or "none", bits=bits
+    )
     loaded = replace(loaded, unit=about.unit, normalizer=about.normalizer if normalizer else loaded.normalizer)
     _write(output, loaded, loaded.levels())
 
@@ -109,8 +117,10 @@ def tune(
     manifest: Annotated[Path, typer.Argument(metavar="MANIFEST", help="Utterances with texts, not those of a test.")],
     model: Annotated[str, typer.Option(help="A model folder, a run folder or a built-in model's name.")],
     beam: Annotated[int, typer.Option(min=1, help="Prefixes kept.")] = 128,
-    closed: Annotated[bool, typer.Option("--closed", help="Only words of the language model are heard.")] = False,
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
+    closed_vocabulary: Annotated[
+        bool, typer.Option("--closed-vocabulary", help="Only words of the language model are heard.")
+    ] = False,
+    device: Device = "auto",
 ) -> None:
     """Find the weights with the fewest word errors, and store them in the folder: `--lm` then uses them.
 
@@ -118,6 +128,7 @@ def tune(
     """
     from dataclasses import replace
 
+    from asr.cli.tables import print_trials
     from asr.data.manifest import Manifest
     from asr.decode.beam import BeamSettings, prepare
     from asr.evaluate import tune as tuning
@@ -129,9 +140,9 @@ def tune(
         raise ModelError(f"{lm}: an ARPA file stores no weights: asr lm convert {lm} --output FOLDER, and tune that")
     language, folder, listed = LanguageModel.load(lm), find_model(model), Manifest(manifest)
     recognizer = load_model(folder, resolve_device(device))
-    settings = BeamSettings(beam=beam, closed=closed)
+    settings = BeamSettings(beam=beam, closed_vocabulary=closed_vocabulary)
     # Now rather than after the audio: what does not fit fails here.
-    prepare(recognizer.tokenizer, recognizer.text.normalizer, settings, language).warm_up(say)
+    prepare(recognizer.tokenizer, recognizer.text.normalizer, settings, language).warm_up()
     development = tuning.compute(recognizer, listed, watch(listed, len(listed), "computing"))
     for failure in development.failed:
         say(f"error: {failure}")
@@ -139,7 +150,7 @@ def tune(
     best = tuning.best_of(trials)
     weighted = replace(settings, **best.weights._asdict())
     platt_scaling = tuning.map_confidences(recognizer, language, development, weighted)
-    _print_trials(trials, best)  # before what may fail: the search took its time
+    print_trials(trials, best)  # before what may fail: the search took its time
     words = sum(len(reference.split()) for reference in development.references)
     if len({trial[1:] for trial in trials}) == 1:
         say("note: all weights gave the same errors: those stored are merely the first that were tried")
@@ -152,21 +163,8 @@ def tune(
         raise typer.Exit(1)
 
 
-def _print_trials(trials: list[Trial], best: Trial) -> None:
-    """In the order they were made."""
-    from rich import box
-    from rich.console import Console
-    from rich.table import Table
-
-    table = Table("LM weight", "word bonus", "unknown penalty", "WER", "CER", "", box=box.SIMPLE)
-    for trial in trials:
-        numbers = [f"{weight:g}" for weight in trial.weights]
-        table.add_row(*numbers, f"{100 * trial.wer:.2f} %", f"{100 * trial.cer:.2f} %", "best" if trial is best else "")
-    Console().print(table)
-
-
 def _spare_tuned(output: Path, force: bool) -> None:
-    from asr.lm.folder import read_about
+    from asr.lm.model import read_about
 
     about = {}
     if not force and (output / "lm.json").is_file():

@@ -4,19 +4,33 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator
+from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from asr.cli.console import Device, Result, commands, describe_model, examples, job_of, say, watch, write_results
-from asr.cli.decoding import Decoding, decodes
+from asr.cli.decoding import (
+    BeamOption,
+    ClosedVocabularyOption,
+    HotwordOption,
+    LmOption,
+    LmWeightOption,
+    UnkScoreOption,
+    WordInsertionBonusOption,
+)
 from asr.errors import AsrError, AudioError
 
 if TYPE_CHECKING:
     from asr.transcribe import Job
 
 app = commands()
+
+
+class TextFormat(str, Enum):
+    txt = "txt"
+    json = "json"
 
 
 @app.command(
@@ -28,32 +42,40 @@ app = commands()
         "cat call.wav | asr transcribe -",
     )
 )
-@decodes
 def transcribe(
     inputs: Annotated[
         list[str],
         typer.Argument(metavar="FILE|FOLDER|MANIFEST|-", help="Recordings, folders, manifests (.jsonl); - is stdin."),
     ],
     model: Annotated[str | None, typer.Option(help="A model folder, a run folder or a built-in model's name.")] = None,
-    form: Annotated[str, typer.Option("--format", help="txt, or json: one object a recording.")] = "txt",
+    form: Annotated[
+        TextFormat, typer.Option("--format", help="txt: the text; json: one object a recording, with words and times.")
+    ] = TextFormat.txt,
     output_dir: Annotated[Path | None, typer.Option(help="Write one file a recording here, not to stdout.")] = None,
     device: Device = "auto",
-    *,
-    decoding: Decoding,
+    beam: BeamOption = None,
+    lm: LmOption = None,
+    lm_weight: LmWeightOption = None,
+    word_insertion_bonus: WordInsertionBonusOption = None,
+    unk_score: UnkScoreOption = None,
+    closed_vocabulary: ClosedVocabularyOption = False,
+    hotwords: HotwordOption = None,
 ) -> None:
     """Turn recordings into text. Without --model the built-in model is used."""
-    if form not in ("txt", "json"):
-        raise typer.BadParameter(f"'{form}' is neither txt nor json", param_hint="--format")
+    from asr.decode.decoder import DecoderOptions
+    from asr.decode.lexicon import parse_hot_words
     from asr.transcribe import Transcriber
     from asr.writers import format_transcript
 
-    transcriber = Transcriber.load(model, device)
-    transcriber.decoder = decoding.decoder(transcriber.recognizer)
+    options = DecoderOptions(
+        lm, parse_hot_words(hotwords or ()), beam, lm_weight, word_insertion_bonus, unk_score, closed_vocabulary
+    )
+    transcriber = Transcriber.load(model, device, options)
     if model is None:
         say(describe_model(transcriber.recognizer.name, transcriber.recognizer.training_record))
     jobs, errors = find_jobs(inputs)
     total = len(jobs) + len(errors)
-    named = total > 1 and form == "txt" and output_dir is None
+    named = total > 1 and form is TextFormat.txt and output_dir is None
 
     def results() -> Iterator[Result]:
         yield from errors
@@ -63,10 +85,10 @@ def transcribe(
                 continue
             for note in result.notes:
                 say(f"{job.name}: {note}")
-            line = format_transcript(result, job.name, form)
+            line = format_transcript(result, job.name, form.value)
             yield job.output, f"{job.name}\t{line}" if named else line
 
-    write_results(results(), total, output_dir, f".{form}")
+    write_results(results(), total, output_dir, f".{form.value}")
 
 
 def find_jobs(inputs: Iterable[str]) -> tuple[list[Job], list[AsrError]]:

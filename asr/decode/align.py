@@ -10,8 +10,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from asr.decode.batch import decode_waveforms, log_prob_rows
-from asr.decode.greedy import Word
+from asr.decode.greedy import decode_waveforms, log_prob_rows
+from asr.decode.timing import seconds_of, word_edges
+from asr.decode.types import AlignedToken, AlignedWord
 from asr.errors import TextError
 from asr.lengths import min_frames
 from asr.model.recognizer import Recognizer
@@ -21,22 +22,9 @@ from asr.util.format import plural
 CHUNK_S = 30.0  # longer audio is computed in chunks
 CONTEXT_S = 2.0  # that see this much of their neighbors
 CHUNKS = 4  # computed at once
-PAUSE_S = 0.12  # as long a quiet ends a word; the stop inside "eight" is shorter
-ONSET_S = 0.25  # no word begins more than this before its frames say
-TAIL_S = 1.0  # no word lasts longer than this beyond its last frame
 
 # Control characters that are no white space, and halves of surrogate pairs: no output format has a place for them.
 _UNWRITABLE = re.compile(r"[\x00-\x08\x0e-\x1b\x7f-\x84\x86-\x9f\ud800-\udfff]")
-
-
-@dataclass(frozen=True)
-class AlignedWord(Word):
-    """A word as the text writes it, and the tokens that the model knows it by, with times of their own.
-
-    Confidences are mean probabilities over the frames of the best path: low where something else was said.
-    """
-
-    tokens: tuple[Word, ...]
 
 
 @dataclass(frozen=True)
@@ -50,12 +38,12 @@ class Alignment:
     skipped: tuple[str, ...] = ()
 
 
-class Spans(NamedTuple):
+class TokenSpans(NamedTuple):
     """(tokens,) arrays: a token's first frame, the frame after its last, and its mean probability in them."""
 
-    first: np.ndarray
-    end: np.ndarray
-    confidence: np.ndarray
+    start_frames: np.ndarray
+    end_frames: np.ndarray
+    scores: np.ndarray
 
 
 def align(recognizer: Recognizer, samples: np.ndarray, text: str, skip_unknown: bool = False) -> Alignment:
@@ -78,20 +66,20 @@ def align(recognizer: Recognizer, samples: np.ndarray, text: str, skip_unknown: 
     if not words:
         raise TextError("no words to align" + (f" but {listed(unknown)}" if unknown else " in the text"))
     space = recognizer.tokenizer.space
-    tokens = [token for _, numbers in words for token in (space, *numbers) if token >= 0]
+    token_ids = [token for _, of_word in words for token in (space, *of_word) if token >= 0]
     if space >= 0:
-        del tokens[0]
-    frames, least = recognizer.output_frames(len(samples)), min_frames(tokens)
-    if least > frames:
+        del token_ids[0]
+    frames, needed = recognizer.output_frames(len(samples)), min_frames(token_ids)
+    if needed > frames:
         raise TextError(
-            f"the text is too long for the audio: {plural(len(words), 'word')} of at least {least} frames of"
-            f" {1000 * recognizer.frame_s:g} ms ({least * recognizer.frame_s:.2f} s), there are {frames}"
+            f"the text is too long for the audio: {plural(len(words), 'word')} of at least {needed} frames of"
+            f" {1000 * recognizer.frame_s:g} ms ({needed * recognizer.frame_s:.2f} s), there are {frames}"
             f" ({len(samples) / recognizer.sample_rate:.2f} s)"
         )
     log_probs = long_log_probs(recognizer, samples)
-    spans = token_spans(log_probs, tokens, best_path(log_probs, tokens))
-    in_words = np.array(tokens) != space
-    timed = _time_words(recognizer, samples, words, Spans(*(values[in_words] for values in spans)))
+    spans = token_spans(log_probs, token_ids, best_path(log_probs, token_ids))
+    in_words = np.array(token_ids) != space
+    timed = _time_words(recognizer, samples, words, TokenSpans(*(values[in_words] for values in spans)))
     return Alignment(timed, len(samples) / recognizer.sample_rate, recognizer.name, tuple(unknown))
 
 
@@ -108,7 +96,7 @@ def spell(text: str, tokenizer: Tokenizer, normalizer: str) -> tuple[list[tuple[
 
 
 def long_log_probs(recognizer: Recognizer, samples: np.ndarray) -> np.ndarray:
-    """(samples,) float32 of any length -> (frames, vocabulary) float32 on one grid: frame i is centered on i × frame_s.
+    """(samples,) float32 of any length -> (T, V) float32 on one grid: frame i is centered on i × frame_s.
 
     Computed in chunks with context on both sides; no state goes from one to the next.
     """
@@ -126,7 +114,7 @@ def long_log_probs(recognizer: Recognizer, samples: np.ndarray) -> np.ndarray:
 
 
 def best_path(log_probs: np.ndarray, tokens: Sequence[int]) -> np.ndarray:
-    """The likeliest way to say `tokens`: (frames, vocabulary) -> (frames,) positions in `tokens`, -1 for the blank.
+    """The likeliest way to say `tokens`: (T, V) -> (frames,) positions in `tokens`, -1 for the blank.
 
     CTC's Viterbi path (Graves et al. 2006), exact, in float64. A state is how many tokens have begun, and whether the
     frame is in the last of them or in the blank behind it. Only every √frames-th row of scores is kept. Going back, the
@@ -184,72 +172,27 @@ def _advance(before: np.ndarray, after: np.ndarray, row: np.ndarray, labels: np.
     np.add(token, row.astype(np.float64)[labels[1:]], out=after[1, 1:])
 
 
-def token_spans(log_probs: np.ndarray, tokens: Sequence[int], path: np.ndarray) -> Spans:
-    """Where a path of `best_path` through log_probs, (frames, vocabulary), says each token, and how surely."""
+def token_spans(log_probs: np.ndarray, tokens: Sequence[int], path: np.ndarray) -> TokenSpans:
+    """Where a path of `best_path` through log_probs, (T, V), says each token, and how surely."""
     spoken = np.flatnonzero(path >= 0)
     _, begins, counts = np.unique(path[spoken], return_index=True, return_counts=True)
     probabilities = np.exp(log_probs[spoken, np.array(tokens, int)[path[spoken]]].astype(np.float64))
-    return Spans(spoken[begins], spoken[begins] + counts, np.add.reduceat(probabilities, begins) / counts)
+    return TokenSpans(spoken[begins], spoken[begins] + counts, np.add.reduceat(probabilities, begins) / counts)
 
 
 def _time_words(
-    recognizer: Recognizer, samples: np.ndarray, words: Sequence[tuple[str, list[int]]], spans: Spans
+    recognizer: Recognizer, samples: np.ndarray, words: Sequence[tuple[str, list[int]]], spans: TokenSpans
 ) -> list[AlignedWord]:
     """Words and their tokens, and where these tokens are (spaces left out) -> words with seconds."""
     names = recognizer.tokenizer.tokens
-    symbols = [[names[token] for token in numbers if names[token] != " "] for _, numbers in words]
+    symbols = [[names[token] for token in token_ids if names[token] != " "] for _, token_ids in words]
     edges = np.cumsum([0, *map(len, symbols)])
-    starts, lasts = seconds_of(recognizer, spans.first, spans.end)
+    starts, lasts = seconds_of(recognizer, spans.start_frames, spans.end_frames)
     starts[edges[:-1]], ends = word_edges(samples, recognizer.sample_rate, starts[edges[:-1]], lasts[edges[1:] - 1])
     out = []
     for (word, _), spelled, a, b, end in zip(words, symbols, edges[:-1], edges[1:], ends, strict=True):
-        bounds, confidence = [*starts[a:b].tolist(), end], spans.confidence[a:b]
-        parts = zip(spelled, bounds[:-1], bounds[1:], confidence.tolist(), strict=True)
-        mean = float(np.average(confidence, weights=(spans.end - spans.first)[a:b]))
-        out.append(AlignedWord(word, bounds[0], end, mean, tuple(Word(*part) for part in parts)))
+        bounds, scores = [*starts[a:b].tolist(), end], spans.scores[a:b]
+        parts = zip(spelled, bounds[:-1], bounds[1:], scores.tolist(), strict=True)
+        mean = float(np.average(scores, weights=(spans.end_frames - spans.start_frames)[a:b]))
+        out.append(AlignedWord(word, bounds[0], end, mean, tuple(AlignedToken(*part) for part in parts)))
     return out
-
-
-def seconds_of(recognizer: Recognizer, first: np.ndarray, end: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """(n,) first frames, and frames after the last, of tokens or words -> seconds where they begin and where they end.
-
-    They begin emission_delay_s before their first frame, but not before the last frame of the one before is over.
-    """
-    lasts = (end - 0.5) * recognizer.frame_s
-    return np.maximum(first * recognizer.frame_s - recognizer.emission_delay_s, np.append(0.0, lasts[:-1])), lasts
-
-
-def word_edges(
-    samples: np.ndarray, sample_rate: int, starts: np.ndarray, lasts: np.ndarray
-) -> tuple[np.ndarray, list[float]]:
-    """(words,) seconds where words begin by their frames, and where their last frames end -> their starts, their ends.
-
-    CTC fires in a fraction of a word, so the loudness tells how far it reaches: to the next pause, which is where for
-    PAUSE_S it stays below the middle, in decibels, between the word's loudest moment and the recording's quiet ones.
-    Where no pause is near, a word begins where its frames say and lasts until the next one.
-    """
-    cell = sample_rate // 100
-    cell_s = cell / sample_rate
-    cells = samples[: len(samples) // cell * cell].reshape(-1, cell)
-    levels = 10.0 * np.log10(np.einsum("ij,ij->i", cells, cells, dtype=np.float64) / cell + 1e-10)
-    floor = np.percentile(levels, 5) if len(levels) else 0.0
-    earliest = np.maximum(np.append(0.0, lasts[:-1]), starts - ONSET_S - PAUSE_S)
-    latest = np.minimum(lasts + TAIL_S, np.append(starts[1:], len(samples) / sample_rate))
-
-    def pauses(begin_s: float, end_s: float, threshold: float) -> list[tuple[float, float]]:
-        first, end = int(begin_s / cell_s), int(end_s / cell_s)
-        loud = first + np.flatnonzero(levels[first:end] >= threshold)
-        places = np.concatenate([[first - 1], loud, [max(first, end)]])
-        long = np.flatnonzero(np.diff(places) > PAUSE_S / cell_s)
-        return [((places[i] + 1) * cell_s, places[i + 1] * cell_s) for i in long.tolist()]
-
-    new_starts, ends = starts.copy(), latest.tolist()
-    for i, (start, last, end) in enumerate(zip(starts.tolist(), lasts.tolist(), ends, strict=True)):
-        loudest = levels[int(start / cell_s) : int(end / cell_s)].max(initial=-100.0)
-        threshold = (loudest + max(floor, loudest - 60.0)) / 2
-        if found := pauses(earliest[i], start, threshold):
-            new_starts[i] = min(start, found[-1][1])
-        if found := pauses(last, end, threshold):
-            ends[i] = min(max(last, found[0][0]), end)
-    # A word without a pause behind it lasts until the next one, which may have moved to an earlier place.
-    return new_starts, np.minimum(ends, np.append(new_starts[1:], np.inf)).tolist()

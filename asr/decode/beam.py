@@ -7,9 +7,10 @@ Graves (2012), Hannun et al. (2014). The score of a text is the sum over all its
 
 from __future__ import annotations
 
+import logging
 import math
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import pairwise
@@ -18,18 +19,18 @@ import numpy as np
 from torch import Tensor
 
 from asr.decode.align import best_path, token_spans
-from asr.decode.batch import log_prob_rows
-from asr.decode.greedy import Hypothesis
-from asr.decode.hotwords import build_hot_words
-from asr.decode.lexicon import Lexicon, build_lexicon
+from asr.decode.greedy import log_prob_rows
+from asr.decode.lexicon import Lexicon, build_hot_words, build_lexicon
 from asr.decode.prefixes import NODE, SearchSettings
 from asr.decode.search import Limits, search
+from asr.decode.types import Hypothesis
 from asr.errors import ConfigError, ModelError
-from asr.lm.model import LanguageModel
-from asr.lm.trie import Level, build
-from asr.lm.units import END_ID, SPACE, SPECIAL, UNKNOWN_ID
+from asr.lm.model import SPACE, LanguageModel
+from asr.lm.trie import END_ID, SPECIAL, UNKNOWN_ID, Level, build
 from asr.text import Tokenizer, listed, normalize
 from asr.util.jit import is_compiled
+
+logger = logging.getLogger(__name__)
 
 LOWEST = -1e4  # what ln 0 counts as, so that a frame that allows nothing does not end the search
 
@@ -40,7 +41,8 @@ class BeamSettings:
 
     max_tokens: tried in a frame; token_threshold: how far below the frame's best symbol, in nats.
     word_insertion_bonus: for every word, or for every token where the language model scores tokens.
-    unknown_penalty: for words the language model lacks, beside its own score of them. closed: there are none.
+    unk_score: for words the language model lacks, beside its own score of them. closed_vocabulary: they
+    are not heard.
     """
 
     beam: int = 128
@@ -49,17 +51,17 @@ class BeamSettings:
     token_threshold: float = 5.0
     lm_weight: float = 0.5
     word_insertion_bonus: float = 0.5
-    unknown_penalty: float = -10.0
-    closed: bool = False
+    unk_score: float = -10.0
+    closed_vocabulary: bool = False
 
     def __post_init__(self) -> None:
-        for name, most in (("beam", 10_000), ("max_tokens", 1_000_000)):
-            if not 1 <= getattr(self, name) <= most:
-                raise ConfigError(f"{name} is {getattr(self, name)}: expected 1 to {most:,}")
+        for name, maximum in (("beam", 10_000), ("max_tokens", 1_000_000)):
+            if not 1 <= getattr(self, name) <= maximum:
+                raise ConfigError(f"{name} is {getattr(self, name)}: expected 1 to {maximum:,}")
         for name in ("beam_threshold", "token_threshold"):
             if not 0 <= getattr(self, name) <= 1e9:
                 raise ConfigError(f"{name} is {getattr(self, name)}: expected a number of nats, 0 to 1e9")
-        for name in ("lm_weight", "word_insertion_bonus", "unknown_penalty"):
+        for name in ("lm_weight", "word_insertion_bonus", "unk_score"):
             if not abs(getattr(self, name)) <= 1000:
                 raise ConfigError(f"{name} is {getattr(self, name)}: expected a number between -1000 and 1000")
 
@@ -68,7 +70,7 @@ class BeamSettings:
 class Scored:
     """A token sequence with its scores, natural logarithms: acoustic, of the language model (not weighted), in all."""
 
-    tokens: list[int]
+    token_ids: list[int]
     acoustic: float
     lm: float
     total: float
@@ -91,26 +93,26 @@ class BeamSearch:
         s = self.settings
         limits = Limits(s.beam, float(s.beam_threshold), s.max_tokens, float(s.token_threshold), count)
         tree = np.empty(1 + len(log_probs) * s.beam, NODE)
-        tokens, ends, scores = search(_finite(log_probs), tree, limits, self.rules, self.lm.tables)
+        token_ids, ends, scores = search(_finite(log_probs), tree, limits, self.rules, self.lm.tables)
         bounds = pairwise([0, *ends.tolist()])
-        return [Scored(tokens[a:b].tolist(), *row) for (a, b), row in zip(bounds, scores.tolist(), strict=True)]
+        return [Scored(token_ids[a:b].tolist(), *row) for (a, b), row in zip(bounds, scores.tolist(), strict=True)]
 
-    def __call__(self, log_probs: Tensor, lengths: Tensor) -> list[Hypothesis]:
-        """log_probs: (batch, frames, vocabulary), lengths: (batch,) -> hypotheses, as `greedy` gives them."""
+    def __call__(self, log_probs: Tensor, lengths: Tensor, /) -> list[Hypothesis]:
+        """log_probs: (B, T, V), lengths: (B,) -> hypotheses, as `greedy` gives them."""
         with ThreadPoolExecutor(os.cpu_count()) as pool:
             return list(pool.map(self._decode, log_prob_rows(log_probs, lengths)))
 
     def _decode(self, log_probs: np.ndarray) -> Hypothesis:
         """The best tokens, with the frames of the best path through them."""
         log_probs = _finite(log_probs)
-        tokens = self.n_best(log_probs)[0].tokens
-        spans = token_spans(log_probs, tokens, best_path(log_probs, tokens))
-        return Hypothesis(tokens, spans.first.tolist(), spans.end.tolist())
+        token_ids = self.n_best(log_probs)[0].token_ids
+        spans = token_spans(log_probs, token_ids, best_path(log_probs, token_ids))
+        return Hypothesis(token_ids, spans.start_frames.tolist(), spans.end_frames.tolist())
 
-    def warm_up(self, say: Callable[[str], None]) -> BeamSearch:
+    def warm_up(self) -> BeamSearch:
         """Itself, its machine code loaded, so that no measurement counts that; compiled where that was never done."""
         if not is_compiled(search):
-            say("compiling the beam search, once (about 40 s)…")
+            logger.info("compiling the beam search, once (about 40 s)…")
         self.n_best(np.zeros((1, len(self.rules.units)), np.float32))
         return self
 
@@ -120,19 +122,22 @@ def prepare(
     normalizer: str,
     settings: BeamSettings | None = None,
     lm: LanguageModel | None = None,
-    hot_words: Mapping[str, float] | None = None,
+    hot_words: Mapping[str, float | None] | None = None,
 ) -> BeamSearch:
     """Make a search for a model's tokens and normalizer.
 
     settings: where there are none, those that the language model was tuned to.
-    hot_words: weights in nats a token; they may be spelled with any language model, and in a closed vocabulary.
+    hot_words: weights in nats a token, None: the usual one; they may be spelled with any language model, and in a
+    closed vocabulary.
 
     Raises ModelError, ConfigError for a language model and settings that do not fit the model, TextError for a hot word
     that cannot be spelled.
     """
     settings = settings or BeamSettings(**(lm.weights if lm else {}))
-    if settings.closed and tokenizer.kind == "words":
-        raise ConfigError("the recognizer's tokens are words, so it hears no others anyway: leave out --closed")
+    if settings.closed_vocabulary and tokenizer.kind == "words":
+        raise ConfigError(
+            "the recognizer's tokens are words, so it hears no others anyway: leave out closed_vocabulary"
+        )
     if lm is not None:
         _check_fit(lm, tokenizer, normalizer)
     by_word = tokenizer.kind == "characters" and (tokenizer.space >= 0 if lm is None else lm.unit == "word")
@@ -142,21 +147,21 @@ def prepare(
     lexicon = _make_lexicon(known if by_word else _no_lm(), settings, extra if by_word else [], tokenizer)
     if lm is not None and by_word:
         _check_spelling(lm, lexicon)
-    if settings.closed and len(lexicon.unit) == 1:
+    if settings.closed_vocabulary and len(lexicon.unit) == 1:
         raise ConfigError("a closed vocabulary needs a language model of words (--lm), or hot words")
-    penalty = settings.unknown_penalty if lm is not None else 0.0
-    max_gain = settings.word_insertion_bonus + max(0.0, penalty) + hot.given.max() + hot.pending.max()
+    unk_score = settings.unk_score if lm is not None else 0.0
+    max_gain = settings.word_insertion_bonus + max(0.0, unk_score) + hot.emitted.max() + hot.potential.max()
     return BeamSearch(
         settings,
         SearchSettings(
             space=tokenizer.space,
             by_word=by_word,
-            closed=settings.closed,
+            closed_vocabulary=settings.closed_vocabulary,
             scored=lm is not None,
             lm_weight=float(settings.lm_weight),
             bonus=float(settings.word_insertion_bonus),
-            unknown_penalty=float(penalty),
-            unknown_ahead=float(settings.lm_weight * known.tables.unigrams[UNKNOWN_ID, 0] + penalty),
+            unk_score=float(unk_score),
+            unknown_ahead=float(settings.lm_weight * known.tables.unigrams[UNKNOWN_ID, 0] + unk_score),
             max_gain=float(max_gain) if settings.lm_weight >= 0 else math.inf,
             unknown_unit=UNKNOWN_ID,
             end_unit=END_ID,

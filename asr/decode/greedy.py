@@ -1,43 +1,64 @@
-"""Greedy CTC decoding: the best symbol of every frame, repeats merged, blanks removed (Graves et al. 2006)."""
+"""Greedy CTC decoding; and how this or any other decoder is run over waveforms, in batches of similar length."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from typing import TypeVar
 
+import numpy as np
 import torch
 from torch import Tensor
 
+from asr.data.batches import duration_batches
+from asr.decode.types import Hypothesis
+from asr.model.recognizer import Recognizer
 
-@dataclass(frozen=True)
-class Hypothesis:
-    """Tokens of one utterance; token i was read off frames first[i] up to, not including, end[i] of log_probs.
+BATCH_S = 120.0  # seconds of audio computed at once, padding included
 
-    confidence: of each word, in [0, 1], where asr.decode.timing.with_confidence has added it.
-    """
-
-    tokens: list[int]
-    first: list[int]
-    end: list[int]
-    confidence: list[float] = field(default_factory=list)
+Result = TypeVar("Result")
 
 
-@dataclass(frozen=True)
-class Word:
-    """A word with start and end in seconds from the beginning of the audio, and a confidence in [0, 1]."""
+class GreedySearch:
+    """The best symbol of every frame, repeats merged, blanks removed (Graves et al. 2006)."""
 
-    text: str
-    start: float
-    end: float
-    confidence: float
+    platt_scaling = None
+
+    def __call__(self, log_probs: Tensor, lengths: Tensor, /) -> list[Hypothesis]:
+        """log_probs: (B, T, V), lengths: (B,) -> one hypothesis an utterance."""
+        symbols = log_probs.argmax(dim=-1).cpu()  # (B, T)
+        return [_collapse(row[:n]) for row, n in zip(symbols, lengths.tolist(), strict=True)]
 
 
-def greedy(log_probs: Tensor, lengths: Tensor) -> list[Hypothesis]:
-    """log_probs: (batch, frames, vocabulary), lengths: (batch,) -> one hypothesis an utterance."""
-    symbols = log_probs.argmax(dim=-1).cpu()
-    return [_collapse(row[:n]) for row, n in zip(symbols, lengths.tolist(), strict=True)]
+greedy = GreedySearch()
 
 
 def _collapse(symbols: Tensor) -> Hypothesis:
     values, runs = torch.unique_consecutive(symbols, return_counts=True)
     ends, spoken = runs.cumsum(0), values != 0
     return Hypothesis(values[spoken].tolist(), (ends - runs)[spoken].tolist(), ends[spoken].tolist())
+
+
+def decode_waveforms(
+    recognizer: Recognizer,
+    waveforms: Sequence[np.ndarray],
+    decode: Callable[[Tensor, Tensor], list[Result]],
+) -> list[Result]:
+    """What a decoder makes of (samples,) float32 waveforms at the model's rate, in their order."""
+    found: dict[int, Result] = {}
+    lengths = np.array([len(waveform) for waveform in waveforms])
+    for batch in duration_batches(lengths / recognizer.sample_rate, BATCH_S):
+        padded = torch.zeros(len(batch), int(lengths[batch].max()))  # (B, samples)
+        for row, index in enumerate(batch):
+            padded[row, : lengths[index]] = torch.from_numpy(waveforms[index])
+        with torch.inference_mode():
+            log_probs, frames = recognizer(
+                padded.to(recognizer.device), torch.from_numpy(lengths[batch]).to(recognizer.device)
+            )  # (B, T, V), (B,)
+        found.update(zip(batch, decode(log_probs, frames), strict=True))
+    return [found[i] for i in range(len(waveforms))]
+
+
+def log_prob_rows(log_probs: Tensor, lengths: Tensor) -> list[np.ndarray]:
+    """Decodes nothing: (B, T, V) and their lengths -> (T, V) float32 of each."""
+    rows = log_probs.detach().float().cpu().numpy()
+    return [row[:n] for row, n in zip(rows, lengths.tolist(), strict=True)]

@@ -1,13 +1,23 @@
-"""A vocabulary as a tree of tokens, in arrays that compiled code can walk."""
+"""The words that a search knows, as a tree of tokens, and those it listens for, as an automaton: arrays for compiled
+code."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
+from asr.errors import TextError
+from asr.text import Tokenizer, listed, normalize
+
 MAX_WORD_LENGTH = 64  # characters; longer ones are taken for accidents in the text and are unknown
+# Nats a token, where none is given: more hears words that nobody said, see scripts/bench_hotwords.py.
+HOT_WORD_WEIGHT = 0.6
+MAX_HOT_WORD_WEIGHT = 100.0
 
 
 class Lexicon(NamedTuple):
@@ -61,3 +71,120 @@ def _tree(letters: np.ndarray, lengths: np.ndarray, units: np.ndarray, gains: np
     ahead[0] = 0.0  # nothing is known before the first letter
     first = np.cumsum(np.append(1, children)).astype(np.int32)
     return Lexicon(first, np.append(0, letters[rows, depths]).astype(np.int32), unit, ahead)
+
+
+class HotWords(NamedTuple):
+    """An automaton (Aho and Corasick 1975) that says after every token how much a prefix is to be favored. A word earns
+    its weight token by token, and loses it again where the text goes another way.
+
+    column: (tokens,) the column of a token in following, 0 for tokens that are in no hot word.
+
+    following: (states, columns) the state after a token. emitted: (states,) what reaching a state earns for good.
+    potential: (states,) what a state has for the part of a word that has been matched, until the text goes another way.
+    start: the state before the first token, space: the token that ends the last word, -1 if words have no bounds.
+    """
+
+    column: np.ndarray
+    following: np.ndarray
+    emitted: np.ndarray
+    potential: np.ndarray
+    start: int
+    space: int
+
+
+def parse_hot_words(items: Iterable[str]) -> dict[str, float | None]:
+    """NAME, NAME:weight, or a file with one of them a line -> weights in nats a token, None where none is
+    given.
+
+    Raises TextError for what is neither, and for a file that cannot be read.
+    """
+    weights: dict[str, float | None] = {}
+    for item in items:
+        lines = _lines(Path(item[1:])) if item.startswith("@") else [(item, f"hot word '{item}'")]
+        for line, where in lines:
+            name, colon, number = line.rpartition(":")
+            name = (name if colon else line).strip()
+            try:
+                weight = float(number) if colon else None
+            except ValueError:
+                weight = math.nan
+            if not name or not _is_weight(weight):
+                raise TextError(
+                    f"{where}: expected NAME or NAME:weight, a weight of at most {MAX_HOT_WORD_WEIGHT:g} nats a letter"
+                )
+            weights[name] = weight
+    return weights
+
+
+def _is_weight(weight: float | None) -> bool:
+    return weight is None or 0 < abs(weight) <= MAX_HOT_WORD_WEIGHT
+
+
+def _lines(path: Path) -> list[tuple[str, str]]:
+    """Those that are not blank, and what errors call them."""
+    try:
+        lines = path.read_text(encoding="utf-8-sig").splitlines()
+    except OSError as error:
+        raise TextError(f"{path}: {error.strerror}; --hotword @FILE names a file of hot words, one a line") from None
+    except ValueError:
+        raise TextError(f"{path}: a file of hot words must be text in UTF-8, one a line") from None
+    return [(line, f"{path}, line {i}") for i, line in enumerate(lines, 1) if line.strip()]
+
+
+def build_hot_words(weights: Mapping[str, float | None], tokenizer: Tokenizer, normalizer: str) -> HotWords:
+    """weights: nats a token, None: HOT_WORD_WEIGHT. Whole words only, where the tokens have a space: "art" is not found
+    in "party".
+
+    Raises TextError naming a word that the model cannot spell, or whose weight is out of range.
+    """
+    bounds = (tokenizer.space,) if tokenizer.space >= 0 else ()
+    states: dict[tuple[int, ...], int] = {(): 0}  # by what of a word has been matched
+    children: dict[tuple[int, ...], list[int]] = defaultdict(list)
+    whole: dict[tuple[int, ...], float] = {}
+    begun: dict[tuple[int, ...], float] = defaultdict(float)
+    for word, given in weights.items():
+        if not _is_weight(given):
+            raise TextError(
+                f"hot word '{word}': weight {given:g}, expected at most {MAX_HOT_WORD_WEIGHT:g} nats a letter"
+            )
+        weight = HOT_WORD_WEIGHT if given is None else given
+        letters = _spell(word, tokenizer, normalizer)
+        phrase = (*bounds, *letters, *bounds)
+        for place, token in enumerate(phrase):
+            before, after = phrase[:place], phrase[: place + 1]
+            if after not in states:
+                states[after] = len(states)
+                children[before].append(token)
+            begun[after] = max(begun[after], weight * min(max(place + 1 - len(bounds), 0), len(letters)))
+        whole[phrase] = weight * len(letters)
+    known = sorted({token for branches in children.values() for token in branches})
+    column = np.zeros(len(tokenizer), np.int32)
+    column[known] = np.arange(1, len(known) + 1)
+    following = np.zeros((len(states), len(known) + 1), np.int32)
+    # Where a match breaks, it goes on from the longest end of it that is a state.
+    links = np.zeros(len(states), np.int32)
+    emitted, potential = np.zeros((2, len(states)))
+    for matched, state in sorted(states.items(), key=lambda item: len(item[0])):
+        if matched:
+            parent = states[matched[:-1]]
+            fallback = links[state] = following[links[parent], column[matched[-1]]] if parent else 0
+            following[state] = following[fallback]
+            emitted[state] = whole.get(matched, 0.0) + emitted[fallback]
+            open_ended = begun[matched] if children[matched] else 0.0  # otherwise it is emitted
+            potential[state] = max(open_ended, potential[fallback])
+        for token in children[matched]:
+            longer = (*matched, token)
+            following[state, column[token]] = states[longer]
+    return HotWords(column, following, emitted, potential, states[bounds] if weights else 0, tokenizer.space)
+
+
+def _spell(word: str, tokenizer: Tokenizer, normalizer: str) -> list[int]:
+    text = normalize(word, normalizer)
+    missing = tokenizer.unknown(text)
+    if not text:
+        raise TextError(f"hot word '{word}': nothing of it is left by '{normalizer}'")
+    if missing and tokenizer.kind == "words":
+        raise TextError(f"hot word '{word}': the model knows {listed(tokenizer.tokens[1:])}, not {missing[0]!r}")
+    if missing:
+        raise TextError(f"hot word '{word}': the model has no token for {missing[0]!r}")
+    return tokenizer.encode(text)

@@ -11,10 +11,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from asr.decode.hotwords import HotWords
-from asr.decode.lexicon import Lexicon
-from asr.lm.trie import score
-from asr.util.jit import bare, inlined
+from asr.decode.lexicon import HotWords, Lexicon
+from asr.lm.trie import Tables, score
+from asr.util.jit import inlined, njit_no_refcount
 
 NEVER = -1e30  # stands for ln 0, so that no infinity and no NaN can come up
 
@@ -23,18 +22,18 @@ class SearchSettings(NamedTuple):
     """What prefixes are worth beside their acoustic score.
 
     by_word: the language model scores words where they end, at the token `space`; otherwise every token, whose numbers
-    in the model are units: (tokens,). closed: prefixes that begin no word of the lexicon are cut.
+    in the model are units: (tokens,). closed_vocabulary: prefixes that begin no word of the lexicon are cut.
     unknown_ahead: what a prefix loses as soon as it can become no known word. max_gain: what the language model, the
     bonus and the hot words can earn it with one token at most.
     """
 
     space: int
     by_word: bool
-    closed: bool
+    closed_vocabulary: bool
     scored: bool
     lm_weight: float
     bonus: float
-    unknown_penalty: float
+    unk_score: float
     unknown_ahead: float
     max_gain: float
     unknown_unit: int
@@ -64,16 +63,24 @@ NODE = np.dtype(
 )
 
 
-@bare
-def log_add(a, b):
+@njit_no_refcount
+def log_add(a: float, b: float) -> float:
     """ln(e^a + e^b)."""
     if a < b:
         a, b = b, a
     return a if b - a < -40.0 else a + log1p(exp(b - a))
 
 
-@bare
-def spell(first, letters, ahead, unknown_ahead, closed, lexeme, token):
+@njit_no_refcount
+def spell(
+    first: np.ndarray,
+    letters: np.ndarray,
+    ahead: np.ndarray,
+    unknown_ahead: float,
+    closed_vocabulary: bool,
+    lexeme: int,
+    token: int,
+) -> tuple[int, float]:
     """One more letter: the lexicon's node (-1: no known word begins like this) and the change of the lookahead."""
     before = ahead[lexeme] if lexeme >= 0 else unknown_ahead
     if lexeme >= 0:
@@ -87,18 +94,20 @@ def spell(first, letters, ahead, unknown_ahead, closed, lexeme, token):
                 high = middle
         if low < end and letters[low] == token:
             return low, ahead[low] - before
-    return -1, (NEVER if closed else unknown_ahead) - before
+    return -1, (NEVER if closed_vocabulary else unknown_ahead) - before
 
 
-@bare
-def listen(column, following, given, pending, before, token):
+@njit_no_refcount
+def listen(
+    column: np.ndarray, following: np.ndarray, emitted: np.ndarray, potential: np.ndarray, before: int, token: int
+) -> tuple[int, float]:
     """One more token for the hot words: their state, and what the prefix earns."""
     state = following[before, column[token]]
-    return state, given[state] + pending[state] - pending[before]
+    return state, emitted[state] + potential[state] - potential[before]
 
 
 @inlined
-def query(rules, tables, state, unit):
+def query(rules: SearchSettings, tables: Tables, state: int, unit: int) -> tuple[float, int]:
     """The language model's ln p of a unit after a state, and the state after it."""
     if not rules.scored:
         return 0.0, state
@@ -107,7 +116,9 @@ def query(rules, tables, state, unit):
 
 
 @inlined
-def end_word(tree, node, closed, rules, tables):
+def end_word(
+    tree: np.ndarray, node: int, closed_vocabulary: bool, rules: SearchSettings, tables: Tables
+) -> tuple[float, int, float]:
     """The word that ends at a node: ln p, the state after it, and what it adds to the bias."""
     row = tree[node]
     lexeme = row.lexeme
@@ -119,12 +130,14 @@ def end_word(tree, node, closed, rules, tables):
     worth = rules.lm_weight * gain + rules.bonus
     worth -= rules.lexicon.ahead[lexeme] if lexeme >= 0 else rules.unknown_ahead
     if unit < 0:
-        worth += NEVER if closed else rules.unknown_penalty
+        worth += NEVER if closed_vocabulary else rules.unk_score
     return gain, row.ending_state, worth
 
 
 @inlined
-def extend(tree, node, token, rules, tables):
+def extend(
+    tree: np.ndarray, node: int, token: int, rules: SearchSettings, tables: Tables
+) -> tuple[float, float, int, int, int]:
     """A prefix and one more token: its bias (below NEVER / 2 if it is forbidden), ln p, state, lexeme and hot state."""
     row = tree[node]
     bias, lm, state, lexeme = row.bias, row.lm, row.state, row.lexeme
@@ -134,36 +147,42 @@ def extend(tree, node, token, rules, tables):
         bias += rules.lm_weight * gain + rules.bonus
     elif token != rules.space:
         words = rules.lexicon
-        lexeme, gain = spell(words.first, words.token, words.ahead, rules.unknown_ahead, rules.closed, lexeme, token)
+        lexeme, gain = spell(
+            words.first, words.token, words.ahead, rules.unknown_ahead, rules.closed_vocabulary, lexeme, token
+        )
         bias += gain
     elif lexeme != 0:
-        gain, state, worth = end_word(tree, node, rules.closed, rules, tables)
+        gain, state, worth = end_word(tree, node, rules.closed_vocabulary, rules, tables)
         lm += gain
         bias += worth
         lexeme = 0
-    words = rules.hot
-    hot, gain = listen(words.column, words.following, words.given, words.pending, row.hot, token)
+    heard = rules.hot
+    hot, gain = listen(heard.column, heard.following, heard.emitted, heard.potential, row.hot, token)
     return bias + gain, lm, state, lexeme, hot
 
 
-@bare
-def finish(tree, node, closed, rules, tables):
+@njit_no_refcount
+def finish(
+    tree: np.ndarray, node: int, closed_vocabulary: bool, rules: SearchSettings, tables: Tables
+) -> tuple[float, float]:
     """A prefix at the end of the utterance: its bias (below NEVER / 2 if it may not end there) and ln p."""
     row = tree[node]
     bias, lm, state, hot = row.bias, row.lm, row.state, row.hot
     if rules.by_word and row.lexeme != 0:
-        gain, state, worth = end_word(tree, node, closed, rules, tables)
+        gain, state, worth = end_word(tree, node, closed_vocabulary, rules, tables)
         lm += gain
         bias += worth
     gain, _ = query(rules, tables, state, rules.end_unit)
-    bias += rules.lm_weight * gain - rules.hot.pending[hot]
+    bias += rules.lm_weight * gain - rules.hot.potential[hot]
     if rules.hot.space >= 0:
-        bias += rules.hot.given[rules.hot.following[hot, rules.hot.column[rules.hot.space]]]
+        bias += rules.hot.emitted[rules.hot.following[hot, rules.hot.column[rules.hot.space]]]
     return bias, lm + gain
 
 
 @inlined
-def take_child(tree, used, node, token, rules, tables):
+def take_child(
+    tree: np.ndarray, used: int, node: int, token: int, rules: SearchSettings, tables: Tables
+) -> tuple[int, int]:
     """The node of a prefix and one more token, made if there is none, and the number of nodes then used."""
     found = tree[node].child
     while found >= 0 and tree[found].token != token:

@@ -7,12 +7,13 @@ all alignments, apart for those that end in a blank and in its last token.
 from __future__ import annotations
 
 from math import inf
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from asr.decode.prefixes import NEVER, extend, finish, listen, log_add, take_child
-from asr.util.jit import bare, inlined, jit
+from asr.decode.prefixes import NEVER, SearchSettings, extend, finish, listen, log_add, take_child
+from asr.lm.trie import Tables
+from asr.util.jit import inlined, jit, njit_no_refcount
 
 UNASKED = inf
 
@@ -32,8 +33,8 @@ class Beam(NamedTuple):
 
     order: (beam,) the slots, those in use first. Per slot: node, the prefix's node in the tree; blank, last and either,
     ln p of its alignments that end in a blank, in its last token, in any; worth: (beam, tokens) its score with one more
-    token, all but the acoustic part, UNASKED until the language model has been asked, and most, what that can be at
-    most; merged: (beam, tokens) with one more token it is in the beam as well; kept: it will be in the next beam.
+    token, all but the acoustic part, UNASKED until the language model has been asked; bound: what that can be at most;
+    merged: (beam, tokens) with one more token it is in the beam as well; kept: it will be in the next beam.
     """
 
     order: np.ndarray
@@ -42,7 +43,7 @@ class Beam(NamedTuple):
     last: np.ndarray
     either: np.ndarray
     worth: np.ndarray
-    most: np.ndarray
+    bound: np.ndarray
     merged: np.ndarray
     kept: np.ndarray
 
@@ -61,9 +62,9 @@ class Candidates(NamedTuple):
     fresh: np.ndarray
 
 
-@bare
-def largest(values, chosen, count, most):
-    """Move the indices of the `most` largest values to the front of chosen[:count] (Hoare's selection)."""
+@njit_no_refcount
+def largest(values: np.ndarray, chosen: np.ndarray, count: int, k: int) -> None:
+    """Move the indices of the k largest values to the front of chosen[:count] (Hoare's selection)."""
     low, high = 0, count - 1
     while low < high:
         pivot = values[chosen[(low + high) // 2]]
@@ -77,24 +78,24 @@ def largest(values, chosen, count, most):
                 chosen[i], chosen[j] = chosen[j], chosen[i]
                 i += 1
                 j -= 1
-        if most - 1 <= j:
+        if k - 1 <= j:
             high = j
-        elif most - 1 >= i:
+        elif k - 1 >= i:
             low = i
         else:
             break
 
 
 @inlined
-def likely_tokens(frame, limits, chosen):
+def likely_tokens(frame: np.ndarray, limits: Limits, chosen: np.ndarray) -> int:
     """Tokens worth trying in one frame, the blank apart: how many there are in `chosen`."""
     best = frame[0]
     for token in range(1, len(frame)):
         best = max(best, frame[token])
-    least = best - limits.token_threshold
+    threshold = best - limits.token_threshold
     count = 0
     for token in range(1, len(frame)):
-        if frame[token] >= least:
+        if frame[token] >= threshold:
             chosen[count] = token
             count += 1
     if count > limits.max_tokens:
@@ -104,28 +105,28 @@ def likely_tokens(frame, limits, chosen):
 
 
 @inlined
-def look_ahead(worth, row, rules):
-    """Fill Beam.worth of a prefix: (tokens,). Returns Beam.most."""
+def look_ahead(worth: np.ndarray, row: Any, rules: SearchSettings) -> float:
+    """Fill Beam.worth of a prefix: (tokens,). Returns Beam.bound."""
     if not rules.by_word:
         worth[:] = UNASKED
         return row.bias + rules.max_gain
     words, hot, lexeme = rules.lexicon, rules.hot, row.lexeme
     # A word that ends, or is found to be unknown, gives back what its lookahead gave.
     bias = row.bias - (words.ahead[lexeme] if lexeme >= 0 else rules.unknown_ahead)
-    worth[:] = bias + (NEVER if rules.closed else rules.unknown_ahead)
+    worth[:] = bias + (NEVER if rules.closed_vocabulary else rules.unknown_ahead)
     if lexeme >= 0:
         for child in range(words.first[lexeme], words.first[lexeme + 1]):
             worth[words.token[child]] = bias + words.ahead[child]
-    if len(hot.given) > 1:
+    if len(hot.emitted) > 1:
         for token in range(1, len(worth)):
-            worth[token] += listen(hot.column, hot.following, hot.given, hot.pending, row.hot, token)[1]
+            worth[token] += listen(hot.column, hot.following, hot.emitted, hot.potential, row.hot, token)[1]
     if rules.space >= 0:
         worth[rules.space] = UNASKED
     return bias + rules.max_gain
 
 
 @inlined
-def stay(frame, tree, beam, active, candidates):
+def stay(frame: np.ndarray, tree: np.ndarray, beam: Beam, active: int, candidates: Candidates) -> tuple[float, float]:
     """The prefixes in the beam as candidates for the next one: the best and the lowest rank. Marks who is merged."""
     best, lowest = NEVER, -NEVER
     for i in range(active):
@@ -148,27 +149,39 @@ def stay(frame, tree, beam, active, candidates):
 
 
 @inlined
-def grow(frame, tokens, tree, beam, active, candidates, best, lowest, limits, rules, tables):
+def grow(
+    frame: np.ndarray,
+    tokens: np.ndarray,
+    tree: np.ndarray,
+    beam: Beam,
+    active: int,
+    candidates: Candidates,
+    best: float,
+    lowest: float,
+    limits: Limits,
+    rules: SearchSettings,
+    tables: Tables,
+) -> tuple[int, float]:
     """The prefixes in the beam and each of the tokens as candidates, after those of `stay`: how many, the best rank."""
     count = active
-    least = max(best - limits.beam_threshold, lowest if active == len(beam.order) else NEVER)
+    threshold = max(best - limits.beam_threshold, lowest if active == len(beam.order) else NEVER)
     for i in range(active):
         s = beam.order[i]
         repeated = tree[beam.node[s]].token
         for token in tokens:
             acoustic = (beam.blank[s] if token == repeated else beam.either[s]) + frame[token]
             rank = acoustic + beam.worth[s, token]
-            if rank < least or beam.merged[s, token]:
+            if rank < threshold or beam.merged[s, token]:
                 continue
             if rank == UNASKED:
-                if acoustic + beam.most[s] < least:
+                if acoustic + beam.bound[s] < threshold:
                     continue
                 beam.worth[s, token] = extend(tree, beam.node[s], token, rules, tables)[0]
                 rank = acoustic + beam.worth[s, token]
-                if rank < least:
+                if rank < threshold:
                     continue
             best = max(best, rank)
-            least = max(least, best - limits.beam_threshold)
+            threshold = max(threshold, best - limits.beam_threshold)
             candidates.origin[count], candidates.added[count], candidates.rank[count] = s, token, rank
             candidates.last[count] = acoustic
             count += 1
@@ -176,21 +189,30 @@ def grow(frame, tokens, tree, beam, active, candidates, best, lowest, limits, ru
 
 
 @inlined
-def select(candidates, count, least, most):
-    """The best of those that reach `least`, at most `most`, to the front of `chosen`: how many there are."""
+def select(candidates: Candidates, count: int, threshold: float, size: int) -> int:
+    """The best of those that reach `threshold`, at most `size`, to the front of `chosen`: how many there are."""
     kept = 0
     for c in range(count):
-        if candidates.rank[c] >= least:
+        if candidates.rank[c] >= threshold:
             candidates.chosen[kept] = c
             kept += 1
-    if kept > most:
-        largest(candidates.rank, candidates.chosen, kept, most)
-        return most
+    if kept > size:
+        largest(candidates.rank, candidates.chosen, kept, size)
+        return size
     return kept
 
 
 @inlined
-def renew(tree, used, beam, active, candidates, chosen, rules, tables):
+def renew(
+    tree: np.ndarray,
+    used: int,
+    beam: Beam,
+    active: int,
+    candidates: Candidates,
+    chosen: np.ndarray,
+    rules: SearchSettings,
+    tables: Tables,
+) -> int:
     """Put the chosen candidates into the beam: the number of nodes then used."""
     for i in range(active):
         row = tree[beam.node[beam.order[i]]]
@@ -219,19 +241,28 @@ def renew(tree, used, beam, active, candidates, chosen, rules, tables):
         s, node, acoustic = beam.order[staying + i], candidates.fresh[i], candidates.last[chosen[i]]
         tree[node].slot, beam.node[s] = s, node
         beam.blank[s], beam.last[s], beam.either[s] = NEVER, acoustic, acoustic
-        beam.most[s] = look_ahead(beam.worth[s], tree[node], rules)
+        beam.bound[s] = look_ahead(beam.worth[s], tree[node], rules)
     return used
 
 
-@bare
-def walk(log_probs, tree, beam, candidates, tokens, limits, rules, tables):
+@njit_no_refcount
+def walk(
+    log_probs: np.ndarray,
+    tree: np.ndarray,
+    beam: Beam,
+    candidates: Candidates,
+    tokens: np.ndarray,
+    limits: Limits,
+    rules: SearchSettings,
+    tables: Tables,
+) -> int:
     """Through all frames, from the empty prefix: the number of prefixes then in the beam."""
     root, used, active = tree[0], 1, 1
     root.parent, root.token, root.child, root.sibling, root.slot = -1, -1, -1, -1, 0
     root.lexeme, root.hot, root.state = 0, rules.hot.start, rules.start
-    root.bias, root.lm, root.ending_lm = rules.hot.pending[rules.hot.start], 0.0, NEVER
+    root.bias, root.lm, root.ending_lm = rules.hot.potential[rules.hot.start], 0.0, NEVER
     beam.node[0], beam.blank[0], beam.last[0], beam.either[0] = 0, 0.0, NEVER, 0.0
-    beam.most[0] = look_ahead(beam.worth[0], root, rules)
+    beam.bound[0] = look_ahead(beam.worth[0], root, rules)
     for t in range(len(log_probs)):
         frame = log_probs[t]
         likely = tokens[: likely_tokens(frame, limits, tokens)]
@@ -244,7 +275,9 @@ def walk(log_probs, tree, beam, candidates, tokens, limits, rules, tables):
 
 
 @jit
-def search(log_probs, tree, limits, rules, tables):
+def search(
+    log_probs: np.ndarray, tree: np.ndarray, limits: Limits, rules: SearchSettings, tables: Tables
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """log_probs: (frames, tokens) finite float32, token 0 the blank; tree: (1 + frames × beam,) NODE, room.
 
     Returns tokens and ends of the best hypotheses, best first (hypothesis i is tokens[ends[i - 1] : ends[i]]), and
@@ -259,7 +292,7 @@ def search(log_probs, tree, limits, rules, tables):
         last=np.empty(size),
         either=np.empty(size),
         worth=np.empty((size, vocabulary)),
-        most=np.empty(size),
+        bound=np.empty(size),
         merged=np.zeros((size, vocabulary), np.bool_),
         kept=np.zeros(size, np.bool_),
     )
@@ -280,17 +313,19 @@ def search(log_probs, tree, limits, rules, tables):
 
 
 @jit
-def best_prefixes(tree, node, acoustic, most, rules, tables):
+def best_prefixes(
+    tree: np.ndarray, node: np.ndarray, acoustic: np.ndarray, best: int, rules: SearchSettings, tables: Tables
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """The end of a search: see there. Where no prefix ends in a whole word of a closed vocabulary, any may end."""
     count = len(node)
     totals, language = np.empty(count), np.empty(count)
-    for closed in (rules.closed, False):
+    for closed_vocabulary in (rules.closed_vocabulary, False):
         for i in range(count):
-            bias, language[i] = finish(tree, node[i], closed, rules, tables)
+            bias, language[i] = finish(tree, node[i], closed_vocabulary, rules, tables)
             totals[i] = acoustic[i] + bias
         if totals.max() > NEVER / 2:
             break
-    order = np.argsort(-totals, kind="mergesort")[: min(most, (totals > NEVER / 2).sum())]
+    order = np.argsort(-totals, kind="mergesort")[: min(best, (totals > NEVER / 2).sum())]
     scores, ends = np.empty((len(order), 3)), np.empty(len(order), np.int64)
     total = 0
     for i, c in enumerate(order):

@@ -26,8 +26,8 @@ def measure(confidence: np.ndarray, right: np.ndarray) -> dict[str, Any] | None:
     """What `wer.json` holds of confidences; None without words.
 
     ece: the expected calibration error (Naeini et al. 2015), the mean over words of how far their bin's mean confidence
-    is from its share of right words. nce: NIST's normalized cross entropy, 1 for an oracle, 0 for telling everywhere
-    the share of right words; None where all words are right, or none.
+    is from its fraction of right words. nce: NIST's normalized cross entropy, 1 for an oracle, 0 for telling everywhere
+    the fraction of right words; None where all words are right, or none.
     """
     if not len(confidence):
         return None
@@ -39,8 +39,12 @@ def measure(confidence: np.ndarray, right: np.ndarray) -> dict[str, Any] | None:
         for part in parts
     ]
     ece = sum(each["words"] * abs(each["confidence"] - each["right"]) for each in bins) / len(confidence)
-    share = right.mean()
-    nce = None if share in (0, 1) else 1.0 - _entropy(confidence, right) / _entropy(np.full(len(right), share), right)
+    accuracy = right.mean()
+    nce = (
+        None
+        if accuracy in (0, 1)
+        else 1.0 - _entropy(confidence, right) / _entropy(np.full(len(right), accuracy), right)
+    )
     return {"ece": ece, "nce": nce, "bins": bins}
 
 
@@ -65,9 +69,9 @@ def fit_platt_scaling(confidence: np.ndarray, right: np.ndarray) -> tuple[float,
 
 
 def diagram(measured: dict[str, Any]) -> str:
-    """A reliability diagram, SVG: the share of right words over the mean confidence of their bin."""
+    """A reliability diagram, SVG: the fraction of right words over the mean confidence of their bin."""
     bins = np.array([(each["confidence"], each["right"]) for each in measured["bins"]])
-    curves = {"as it should be": np.array([(0.0, 0.0), (1.0, 1.0)]), "share of right words": bins}
+    curves = {"as it should be": np.array([(0.0, 0.0), (1.0, 1.0)]), "fraction of right words": bins}
     along = f"confidence (ECE {100 * measured['ece']:.1f} %)"
     return f"{draw('confidence', along, curves)}\n".replace("<svg", '<svg xmlns="http://www.w3.org/2000/svg"')
 

@@ -49,14 +49,16 @@ def compare(first: Path, second: Path) -> Comparison:
         other = next(name for name in [*ours, *theirs] if _reference(ours, name) != _reference(theirs, name))
         raise AsrError(f"{first} and {second} are not of the same test set: utterance {other} differs")
     errors = np.array([[score([side[name]]).errors for side in (ours, theirs)] for name in ours], dtype=np.float64)
-    words = np.array([len(pair.reference.split()) for pair in ours.values()], dtype=np.float64)
+    words: np.ndarray = np.array([len(pair.reference.split()) for pair in ours.values()], dtype=np.float64)
     if not words.sum():
         raise AsrError(f"{first}: no words to compare with")
     speakers, group = np.unique([re.split("[-_]", name)[0] for name in ours], return_inverse=True)
-    rates, change, unit = errors.sum(0) / words.sum(), errors[:, 1] - errors[:, 0], "utterance"
+    before, after = (errors.sum(0) / words.sum()).tolist()
+    change: np.ndarray = errors[:, 1] - errors[:, 0]
+    unit = "utterance"
     if MIN_SPEAKERS <= len(speakers) < len(ours):
         change, words, unit = np.bincount(group, change), np.bincount(group, words), "speaker"
-    return Comparison(int(words.sum()), *rates.tolist(), *_paired(change, words), unit)
+    return Comparison(int(words.sum()), before, after, *_paired(change, words), unit)
 
 
 def read_pairs(folder: Path) -> dict[str, Pair]:

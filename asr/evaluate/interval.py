@@ -35,7 +35,8 @@ def rate_interval(
     the cluster-robust standard error of the ratio with Student's t of units − 1 degrees of freedom. With fewer
     than 20 units or 10 errors it is at least as wide as the exact binomial interval over words.
     """
-    e, w = np.asarray(errors, dtype=np.float64), np.asarray(words, dtype=np.float64)
+    e: np.ndarray = np.asarray(errors, dtype=np.float64)
+    w: np.ndarray = np.asarray(words, dtype=np.float64)
     if w.sum() == 0:
         return None
     # Two or three speakers say nothing of a fourth: t(1) and t(2) give intervals beyond all sense.

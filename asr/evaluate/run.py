@@ -16,9 +16,10 @@ import numpy as np
 from asr import __version__
 from asr.data.dataset import read_utterance
 from asr.data.manifest import Manifest, Utterance
-from asr.decode.batch import Decoder, decode_waveforms
-from asr.decode.greedy import greedy
+from asr.decode.decoder import GREEDY
+from asr.decode.greedy import decode_waveforms, greedy
 from asr.decode.timing import with_confidence
+from asr.decode.types import Decoder
 from asr.errors import AudioError, ManifestError
 from asr.evaluate.calibration import diagram, measure, word_correctness
 from asr.evaluate.score import Pair, Scores, score
@@ -28,7 +29,6 @@ from asr.util.files import file_sha256, write_atomic
 
 FORMAT = 1
 SCORES = ("wer", "cer", "ser", "hits", "substitutions", "deletions", "insertions", "words", "utterances")
-GREEDY = {"kind": "greedy", "beam": None, "lm": None, "weights": None}  # of `wer.json`
 CHUNK_S = 600.0  # seconds of audio in memory at once
 
 Example = tuple[Utterance, np.ndarray]
@@ -58,7 +58,7 @@ def evaluate(recognizer: Recognizer, examples: Iterable[Example], decoder: Decod
         result.compute_s += time.perf_counter() - began
         for (utterance, samples), hypothesis in zip(chunk, hypotheses, strict=True):
             result.audio_s += len(samples) / recognizer.sample_rate
-            text = normalize(recognizer.tokenizer.decode(hypothesis.tokens), normalizer)
+            text = normalize(recognizer.tokenizer.decode(hypothesis.token_ids), normalizer)
             reference = normalize(utterance.text or "", normalizer)
             result.pairs.append(Pair(utterance.id, reference, text, utterance.speaker, tuple(hypothesis.confidence)))
     return result
@@ -114,11 +114,12 @@ def make_record(
     evaluation: Evaluation,
     scores: Scores,
     recognizer: Recognizer,
-    model: Path,
+    model: Path | None,
     manifest: Path,
     decoder: dict[str, Any] = GREEDY,
 ) -> dict[str, Any]:
-    """What `wer.json` holds; `model` is the folder of `recognizer`, `decoder` the record of what decoded."""
+    """What `wer.json` holds; `model` is the folder of `recognizer`, None where it was not
+    loaded from one, `decoder` the record of what decoded."""
     interval = scores.interval
     return {
         "format": FORMAT,
@@ -132,8 +133,8 @@ def make_record(
         "audio_s": round(evaluation.audio_s, 3),
         "normalizer": recognizer.text.normalizer,
         "decoder": decoder,
-        "model": str(model),
-        "model_sha256": model_sha256(model),
+        "model": recognizer.name if model is None else str(model),
+        "model_sha256": None if model is None else model_sha256(model),
         "manifest": str(manifest),
         "manifest_sha256": file_sha256(manifest),
         "seed": recognizer.training_record.get("seed"),

@@ -18,15 +18,14 @@ import numpy as np
 import torch
 
 from asr.data.manifest import Manifest, Utterance
-from asr.decode.batch import decode_waveforms, log_prob_rows
 from asr.decode.beam import BeamSettings, prepare
+from asr.decode.greedy import decode_waveforms, log_prob_rows
 from asr.decode.timing import with_confidence
 from asr.errors import ManifestError
 from asr.evaluate.calibration import fit_platt_scaling, word_correctness
 from asr.evaluate.run import chunks, model_sha256, readable
 from asr.evaluate.score import Pair, score
-from asr.lm.folder import store_tuned
-from asr.lm.model import LanguageModel
+from asr.lm.model import LanguageModel, store_tuned
 from asr.model.recognizer import Recognizer
 from asr.text import normalize
 from asr.util.files import file_sha256
@@ -37,12 +36,12 @@ class Weights(NamedTuple):
 
     lm_weight: float
     word_insertion_bonus: float
-    unknown_penalty: float
+    unk_score: float
 
 
 GRID = [Weights(*values, -10.0) for values in product((0.25, 0.5, 0.75, 1.0, 1.5), (0.0, 1.5, 3.0))]
 STEP = Weights(0.2, 1.0, 4.0)
-SHARES = (1.0, 0.5, 0.25)  # of a step
+STEP_SIZES = (1.0, 0.5, 0.25)  # in units of STEP
 MAX_TRIALS = 100
 
 
@@ -94,16 +93,18 @@ def tune(
     def measure(weights: Weights) -> Trial:
         search = prepare(tokenizer, normalizer, replace(settings, **weights._asdict()), lm)
         with ThreadPoolExecutor(os.cpu_count()) as pool:
-            best = pool.map(lambda log_probs: search.n_best(log_probs)[0].tokens, development.log_probs)
+            best = pool.map(lambda log_probs: search.n_best(log_probs)[0].token_ids, development.log_probs)
             texts = [normalize(tokenizer.decode(tokens), normalizer) for tokens in best]
         scores = score([Pair("", *texts) for texts in zip(development.references, texts, strict=True)])
+        assert scores.wer is not None  # see `compute`
+        assert scores.cer is not None
         return Trial(weights, scores.wer, scores.cer)
 
-    return search_weights(measure, unknown_words=not settings.closed)
+    return search_weights(measure, unknown_words=not settings.closed_vocabulary)
 
 
 def search_weights(measure: Callable[[Weights], Trial], unknown_words: bool = True) -> Iterator[Trial]:
-    """Every trial as it is made, none twice; unknown_words: whether their penalty matters."""
+    """Every trial as it is made, none twice; unknown_words: whether their score matters."""
     tried: dict[Weights, Trial] = {}
 
     def attempt(weights: Weights) -> Iterator[Trial]:
@@ -113,13 +114,13 @@ def search_weights(measure: Callable[[Weights], Trial], unknown_words: bool = Tr
 
     for weights in GRID:
         yield from attempt(weights)
-    for share in SHARES:
+    for size in STEP_SIZES:
         centre, best = None, best_of(tried.values()).weights
         while best != centre:
             centre = best
             for axis, step in STEP._asdict().items():
-                if axis != "unknown_penalty" or unknown_words:
-                    for change in (-share * step, share * step):
+                if axis != "unk_score" or unknown_words:
+                    for change in (-size * step, size * step):
                         yield from attempt(centre._replace(**{axis: round(getattr(centre, axis) + change, 4)}))
             best = best_of(tried.values()).weights
 
@@ -142,7 +143,7 @@ def map_confidences(
     pairs = []
     for log_probs, reference in zip(development.log_probs, development.references, strict=True):
         [found] = decode(torch.from_numpy(log_probs).unsqueeze(0), torch.tensor([len(log_probs)]))
-        text = normalize(recognizer.tokenizer.decode(found.tokens), normalizer)
+        text = normalize(recognizer.tokenizer.decode(found.token_ids), normalizer)
         pairs.append(Pair("", reference, text, confidence=tuple(found.confidence)))
     return fit_platt_scaling(*word_correctness(pairs))
 
@@ -163,7 +164,7 @@ def store(
         "wer": best.wer,
         "cer": best.cer,
         "beam": settings.beam,
-        "closed": settings.closed,
+        "closed_vocabulary": settings.closed_vocabulary,
         "model": recognizer.name,
         "model_sha256": model_sha256(model),
         "manifest": manifest.name,

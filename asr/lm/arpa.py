@@ -1,26 +1,58 @@
-"""ARPA files (base-10 logarithms) -> n-grams (natural ones) and back."""
+"""ARPA files (base-10 logarithms) -> n-grams (natural ones) and back; lines of packed text files."""
 
 from __future__ import annotations
 
+import bz2
+import gzip
+import lzma
 import math
 import re
+import zlib
 from array import array
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from asr.errors import ModelError
-from asr.lm.textfile import read_lines, write_lines
-from asr.lm.trie import Level
-from asr.lm.units import SPECIAL
+from asr.errors import AsrError, ModelError, TextError
+from asr.lm.trie import SPECIAL, Level
+from asr.util.files import written
 
 LN10 = math.log(10)
-LEAST = -99.0  # log10, of what never happens
+NEVER_LOG10 = -99.0  # log10, of what never happens
 MAX_ORDERS = 10
+_BY_START = {b"\xfd7zXZ\x00": lzma.open, b"\x1f\x8b": gzip.open, b"BZh": bz2.open}
+_BY_NAME = {".xz": lzma.open, ".gz": gzip.open, ".bz2": bz2.open}
 _BLOCK = 100_000
 _BACKSLASH = ord("\\")
+
+
+def read_lines(path: Path, error: type[AsrError] = TextError) -> Iterator[bytes]:
+    """The lines of a file; how it is packed is told by its first bytes. Raises `error`, naming the line."""
+    number = 0
+    try:
+        with path.open("rb") as file:
+            start = file.read(6)
+        opener: Any = next((opener for magic, opener in _BY_START.items() if start.startswith(magic)), open)
+        with opener(path, "rb") as file:
+            for line in file:
+                number += 1
+                yield line
+    except (OSError, EOFError, ValueError, zlib.error, lzma.LZMAError) as caught:
+        where = f"damaged after line {number:,}: " if number else ""
+        raise error(f"{path}: {where}{getattr(caught, 'strerror', None) or caught}") from None
+
+
+def write_lines(path: Path, lines: Iterable[str]) -> None:
+    """Write lines, whole or not at all, packed as the name says."""
+    opener: Any = _BY_NAME.get(path.suffix)
+    with written(path) as file:
+        if opener is None:
+            file.writelines(line.encode() for line in lines)
+        else:
+            with opener(file, "wt", encoding="utf-8", newline="\n") as packed:
+                packed.writelines(lines)
 
 
 def is_arpa(path: Path) -> bool:
@@ -43,7 +75,7 @@ def _lines(words: Sequence[str], levels: Sequence[Level]) -> Iterator[str]:
             rows = np.arange(first, min(first + _BLOCK, len(level)))
             texts = map(" ".join, zip(*_columns(words, levels[:n], rows), strict=True))
             log_probs = level.log_probs[rows] / LN10
-            log_probs = np.where(log_probs < LEAST + 0.01, LEAST, log_probs).tolist()
+            log_probs = np.where(log_probs < NEVER_LOG10 + 0.01, NEVER_LOG10, log_probs).tolist()
             log_backoffs = (level.log_backoffs[rows] / LN10).tolist()
             if n < len(levels):
                 yield from map("%.7g\t%s\t%.7g\n".__mod__, zip(log_probs, texts, log_backoffs, strict=True))
@@ -108,7 +140,7 @@ class _Section:
         log_prob, log_backoff = float(fields[0]), float(fields[n + 1]) if len(fields) == n + 2 else 0.0
         if not log_prob <= 0.01:  # rounding lifts some above 0
             raise ValueError(f"a log10 probability of {log_prob:g}; it must not be above 0")
-        if not log_backoff <= -LEAST:
+        if not log_backoff <= -NEVER_LOG10:
             raise ValueError(f"a log10 backoff weight of {log_backoff:g}")
         if n == 1:
             index.setdefault(fields[1], len(index))
@@ -117,7 +149,9 @@ class _Section:
         self.log_backoffs.append(log_backoff)
 
     def ngrams(self) -> Ngrams:
-        log_probs, log_backoffs = (np.maximum(log10, LEAST) * LN10 for log10 in (self.log_probs, self.log_backoffs))
+        log_probs, log_backoffs = (
+            np.maximum(log10, NEVER_LOG10) * LN10 for log10 in (self.log_probs, self.log_backoffs)
+        )
         return Ngrams(np.array(self.ids, np.int64).reshape(-1, self.order), log_probs, log_backoffs)
 
 
@@ -164,7 +198,7 @@ def _read_sections(path: Path) -> tuple[dict[bytes, int], list[Ngrams]]:
     if not ended:
         raise ModelError(f"{path}: no \\end\\ line; cut off")
     for special in set(range(len(SPECIAL))).difference(sections[0].ids):
-        sections[0].add([b"%g" % LEAST, SPECIAL[special].encode()], index)
+        sections[0].add([b"%g" % NEVER_LOG10, SPECIAL[special].encode()], index)
     order = max(section.order for section in sections if section.log_probs)
     return index, [section.ngrams() for section in sections[:order]]
 

@@ -1,9 +1,15 @@
-"""A language model as Python sees it: loaded, asked for sentences, saved."""
+"""A language model: loaded, asked for sentences, saved.
+
+Its folder holds lm.json (what it is), words.txt (one a line, in order) and ngrams.safetensors (mapped, not read).
+"""
 
 from __future__ import annotations
 
+import json
 import math
-from collections.abc import Iterable
+import os
+import shutil
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -11,11 +17,34 @@ from typing import Any
 
 import numpy as np
 
-from asr.lm import trie
-from asr.lm.folder import WEIGHTS, load_folder, save_folder
-from asr.lm.trie import EMPTY, Level, Tables
-from asr.lm.units import END_ID, START_ID, UNKNOWN_ID, units_of
+from asr import __version__
+from asr.errors import ModelError
+from asr.lm.trie import (
+    EMPTY,
+    END_ID,
+    START_ID,
+    UNKNOWN_ID,
+    Level,
+    Tables,
+    build,
+    levels_of,
+    score,
+    score_words,
+    shapes,
+)
 from asr.text import normalize
+from asr.util.files import write_atomic
+
+FORMAT_VERSION = 1
+# Of a search, see asr.decode.beam; lm.json may hold them.
+WEIGHTS = ("lm_weight", "word_insertion_bonus", "unk_score")
+UNITS = ("word", "character")
+SPACE = "\u2581"  # a space among characters: in files, spaces separate units
+
+
+def units_of(unit: str, text: str) -> Sequence[str]:
+    """What a model counts: the words of a normalized text, or its characters with a visible space."""
+    return text.split() if unit == "word" else text.replace(" ", SPACE)
 
 
 @dataclass(frozen=True)
@@ -36,8 +65,8 @@ class Perplexity:
 class LanguageModel:
     """An n-gram model of words or characters.
 
-    tables: for asr.lm.trie.score; words: in the order of their numbers, <unk>, <s> and </s> first; unit: see
-    asr.lm.units; normalizer: what the text went through that it was estimated from, None where that is not known;
+    tables: for asr.lm.trie.score; words: in the order of their numbers, <unk>, <s> and </s> first; unit: one of
+    UNITS; normalizer: what the text went through that it was estimated from, None where that is not known;
     record: where it comes from; tuned: weights for a search and where they come from, see asr.evaluate.tune.
     """
 
@@ -62,13 +91,16 @@ class LanguageModel:
             from asr.lm.arpa import read_arpa
 
             words, levels = read_arpa(path)
-            return cls(trie.build(levels, bits), words)
+            return cls(build(levels, bits), words)
         tables, words, about = load_folder(path)
         unit, normalizer = about.get("unit", "word"), about.get("normalizer")
         return cls(tables, words, unit, normalizer, about.get("record") or {}, about["tuned"])
 
     def save(self, folder: str | Path) -> None:
-        """Write a model's folder; see asr.lm.folder."""
+        """Write a model's folder, whole or not at all. Another model there is replaced; any other folder is refused.
+
+        Raises ModelError.
+        """
         about = {
             "unit": self.unit,
             "order": self.order,
@@ -84,7 +116,7 @@ class LanguageModel:
         return len(self.tables.starts) - 1
 
     @property
-    def weights(self) -> dict[str, float]:
+    def weights(self) -> dict[str, Any]:
         """What a search weighs it by, as tuned: some fields of asr.decode.beam.BeamSettings, or none."""
         return {name: self.tuned[name] for name in WEIGHTS if name in self.tuned}
 
@@ -109,11 +141,11 @@ class LanguageModel:
 
     def score(self, state: int, word: int) -> tuple[float, int]:
         """ln p(word | state) and the next state; a sentence ends with the word END_ID."""
-        return trie.score(self.tables, state, word)
+        return score(self.tables, state, word)
 
     def score_sentence(self, words: Iterable[str]) -> np.ndarray:
         """ln p of each word of a sentence and of its end. (words + 1,) float64"""
-        return trie.score_words(self.tables, self.start_state, np.append(self.ids(words), END_ID))
+        return score_words(self.tables, self.start_state, np.append(self.ids(words), END_ID))
 
     def perplexity(self, texts: Iterable[str]) -> Perplexity:
         """Of sentences, which go through the model's normalizer first; empty ones are left out."""
@@ -121,11 +153,96 @@ class LanguageModel:
         ids = [np.append(self.ids(units), END_ID) for units in sentences if units]
         if not ids:
             return Perplexity(math.nan, math.nan, 0, 0, 0)
-        log_probs = np.concatenate([trie.score_words(self.tables, self.start_state, each) for each in ids])
+        log_probs = np.concatenate([score_words(self.tables, self.start_state, each) for each in ids])
         known = np.concatenate(ids) != UNKNOWN_ID
-        means = -log_probs.mean(), -log_probs[known].mean()
-        return Perplexity(*np.exp(means).tolist(), len(known) - len(ids), int((~known).sum()), len(ids))
+        everything, known_only = float(np.exp(-log_probs.mean())), float(np.exp(-log_probs[known].mean()))
+        return Perplexity(everything, known_only, len(known) - len(ids), int((~known).sum()), len(ids))
 
     def levels(self) -> list[Level]:
         """The n-grams by their order, for writing them elsewhere."""
-        return trie.levels_of(self.tables)
+        return levels_of(self.tables)
+
+
+def save_folder(folder: Path, tables: Tables, words: Sequence[str], about: dict[str, Any]) -> None:
+    """Write a model, whole or not at all. Another model there is replaced; any other folder is refused (ModelError)."""
+    from safetensors.numpy import save
+
+    if folder.exists() and not (folder / "lm.json").is_file() and (not folder.is_dir() or any(folder.iterdir())):
+        raise ModelError(f"{folder}: is there and is not a language model; choose another name")
+    fields = tables._asdict()
+    arrays = {name: np.ascontiguousarray(value) for name, value in fields.items() if isinstance(value, np.ndarray)}
+    numbers = {name: value for name, value in fields.items() if name not in arrays}
+    head = {"format_version": FORMAT_VERSION, "asr_version": __version__, **about, "packing": numbers}
+    folder = folder.absolute()
+    part, old = (folder.with_name(f".{folder.name}.{os.getpid()}.{end}") for end in ("part", "old"))
+    part.mkdir(parents=True)
+    try:
+        (part / "ngrams.safetensors").write_bytes(save(arrays))
+        (part / "words.txt").write_bytes("\n".join(words).encode())
+        (part / "lm.json").write_text(_json(head), encoding="utf-8")
+        if folder.exists():
+            folder.rename(old)
+        part.rename(folder)
+    finally:
+        for leftover in (part, old):
+            shutil.rmtree(leftover, ignore_errors=True)
+
+
+def read_about(folder: Path) -> dict[str, Any]:
+    """What lm.json says, of a version that can be read. Raises ModelError."""
+    path = folder / "lm.json"
+    try:
+        about = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise ModelError(f"{folder}: not a language model (no lm.json)") from None
+    except (OSError, ValueError, RecursionError) as error:
+        raise ModelError(f"{path}: unreadable: {error}") from None
+    version = about.get("format_version") if isinstance(about, dict) else None
+    if version != FORMAT_VERSION:
+        raise ModelError(
+            f"{path}: format_version is {version!r}, this asr {__version__} reads {FORMAT_VERSION};"
+            " a newer asr may be needed"
+        )
+    return about
+
+
+def store_tuned(folder: Path, tuned: dict[str, Any]) -> None:
+    """Put weights, and where they come from, into a model's lm.json; nothing else in the folder changes."""
+    write_atomic(folder / "lm.json", _json(read_about(folder) | {"tuned": tuned}))
+
+
+def load_folder(folder: Path) -> tuple[Tables, list[str], dict[str, Any]]:
+    """Map a model: its arrays stay on the disk until they are asked. Raises ModelError naming the file at fault."""
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file  # maps the file; the one for numpy copies it
+
+    about, path = read_about(folder), folder / "ngrams.safetensors"
+    try:
+        arrays: dict[str, Any] = {name: tensor.numpy() for name, tensor in load_file(path).items()}
+    except (OSError, SafetensorError) as error:
+        raise ModelError(f"{path}: unreadable or damaged: {error}") from None
+    try:
+        numbers = {name: int(value) for name, value in about.pop("packing").items()}
+        tables = Tables(**{name: value for name, value in (arrays | numbers).items() if name in Tables._fields})
+        words = (folder / "words.txt").read_bytes().decode().split("\n")
+        for name, shape in shapes(tables).items():
+            if arrays[name].shape != shape:
+                raise ValueError(f"{name} is {arrays[name].shape}, should be {shape}")
+        if len(words) != len(tables.unigrams):
+            raise ValueError(f"{len(words)} lines in words.txt for {len(tables.unigrams)} words")
+        tuned = about.setdefault("tuned", {})
+        tuned |= {name: float(tuned[name]) for name in WEIGHTS if name in tuned}
+        if "platt_scaling" in tuned:
+            slope, offset = map(float, tuned["platt_scaling"])
+            if not (0 <= slope <= 1e3 and abs(offset) <= 1e3):
+                raise ValueError(f"platt_scaling is {slope}, {offset}")
+            tuned["platt_scaling"] = slope, offset
+        if not all(abs(tuned[name]) <= 1000 for name in WEIGHTS if name in tuned):
+            raise ValueError(f"tuned is {tuned}")
+    except (OSError, KeyError, TypeError, ValueError, OverflowError, AttributeError, IndexError) as error:
+        raise ModelError(f"{folder}: a damaged language model: {error}") from None
+    return tables, words, about
+
+
+def _json(about: dict[str, Any]) -> str:
+    return json.dumps(about, indent=2, ensure_ascii=False) + "\n"

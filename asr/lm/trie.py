@@ -17,8 +17,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-from asr.util.jit import bare, jit
+from asr.util.jit import jit, njit_no_refcount
 
+UNKNOWN, START, END = SPECIAL = ("<unk>", "<s>", "</s>")
+UNKNOWN_ID, START_ID, END_ID = range(3)  # their numbers in every model
 EMPTY = -1  # the state without any context
 
 
@@ -66,7 +68,7 @@ class Level:
         return len(self.words)
 
 
-@bare
+@njit_no_refcount
 def score(tables: Tables, state: int, word: int) -> tuple[float, int]:
     """ln p(word | state), and the state after it. Words are numbers below len(tables.unigrams)."""
     log_prob = 0.0
@@ -95,7 +97,7 @@ def score_words(tables: Tables, state: int, words: np.ndarray) -> np.ndarray:
     return log_probs
 
 
-@bare
+@njit_no_refcount
 def _value(stream: np.ndarray, width: int, i: int) -> int:
     bit = i * width
     slot = bit >> 5
@@ -103,7 +105,7 @@ def _value(stream: np.ndarray, width: int, i: int) -> int:
     return (pair >> (bit & 31)) & ((1 << width) - 1)
 
 
-@bare
+@njit_no_refcount
 def _child(tables: Tables, context: int, word: int) -> int:
     """The node of the context followed by the word; -1 where it is not in the model."""
     if context == EMPTY:
@@ -123,7 +125,7 @@ def _child(tables: Tables, context: int, word: int) -> int:
     return -1
 
 
-@bare
+@njit_no_refcount
 def _suffix(tables: Tables, node: int) -> int:
     if node < tables.starts[1]:
         return EMPTY
@@ -132,7 +134,7 @@ def _suffix(tables: Tables, node: int) -> int:
     return _value(tables.suffixes, tables.suffixes_width, node - tables.starts[2])
 
 
-@bare
+@njit_no_refcount
 def _row(tables: Tables, node: int) -> int:
     """Of log_probs and log_backoffs, for a node of two or more words."""
     row = 0
@@ -141,7 +143,7 @@ def _row(tables: Tables, node: int) -> int:
     return row
 
 
-@bare
+@njit_no_refcount
 def _log_prob(tables: Tables, node: int) -> float:
     first = tables.starts[1]
     if node < first:
@@ -149,7 +151,7 @@ def _log_prob(tables: Tables, node: int) -> float:
     return np.float64(tables.log_probs[_row(tables, node), _value(tables.prob_codes, tables.bits, node - first)])
 
 
-@bare
+@njit_no_refcount
 def _log_backoff(tables: Tables, node: int) -> float:
     first = tables.starts[1]
     if node < first:
@@ -193,14 +195,14 @@ def codebook(values: np.ndarray, bits: int) -> np.ndarray:
         return distinct
     values = np.sort(values[values != 0])
     sums = np.append(0.0, np.cumsum(values))
-    # The first bins: half of them share out the values, half the range, lest rare ones be far from every centre.
+    # The first bins: half of them share out the values, half the range, so that rare values are near a center as well.
     spread = np.linspace(0, 1, len(values)) + (values - values[0]) / (values[-1] - values[0])
     inner = np.searchsorted(spread, np.linspace(0, 2, 1 << bits)[1:-1])
     for _ in range(30):
         edges = np.unique(np.concatenate([[0], inner, [len(values)]]))
-        centres = np.diff(sums[edges]) / np.diff(edges)
-        inner = np.searchsorted(values, (centres[1:] + centres[:-1]) / 2)
-    return np.sort(np.append(centres, 0.0))
+        centers = np.diff(sums[edges]) / np.diff(edges)
+        inner = np.searchsorted(values, (centers[1:] + centers[:-1]) / 2)
+    return np.sort(np.append(centers, 0.0))
 
 
 def codes(values: np.ndarray, book: np.ndarray) -> np.ndarray:

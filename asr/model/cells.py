@@ -5,7 +5,7 @@ float64, forward and gradient. Parameters have torch's layout, gates stacked by 
 
     weight_ih: (gates × hidden, inputs)   weight_hh: (gates × hidden, hidden)   bias_ih, bias_hh: (gates × hidden,)
 
-x: (batch, inputs) and states (batch, hidden), σ is the logistic function, ⊙ the product of elements.
+x: (B, C) and states (B, H), σ is the logistic function, ⊙ the product of elements.
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ def gru_step(x: Tensor, hidden: Tensor, p: Parameters) -> Tensor:
 
 
 def run_cell(name: str, x: Tensor, p: Parameters) -> Tensor:
-    """A cell over time from a zero state. x: (batch, frames, inputs) -> (batch, frames, hidden)."""
+    """A cell over time from a zero state. x: (B, T, C) -> (B, T, H)."""
     hidden = x.new_zeros(x.shape[0], p.weight_hh.shape[1])
     cell = torch.zeros_like(hidden)
     outputs = []

@@ -13,7 +13,7 @@ BLANK_INDEX = 0
 
 
 class CTCHead(nn.Module):
-    """(batch, frames, inputs) -> log_probs (batch, frames, vocabulary), in the weights' own precision (float32).
+    """(B, T, D) -> log_probs: (B, T, V), in the weights' own precision (float32).
 
     It starts at zero, every symbol equally likely in every frame. From there CTC's first steps go to the blank (Zeyer
     et al. 2021), and symbols then appear where the audio shows them. A random start often falls into the other
@@ -43,7 +43,7 @@ class Loss(NamedTuple):
 
 
 def frames_needed(tokens: Tensor, token_lengths: Tensor) -> Tensor:
-    """tokens: (batch, most tokens), padded -> (batch,): one frame a token and a blank between equal neighbors."""
+    """tokens: (B, U), padded, token_lengths: (B,) -> (B,): one frame a token and a blank between equal neighbors."""
     repeats = (tokens[:, 1:] == tokens[:, :-1]) & length_mask(token_lengths - 1, max(tokens.shape[1] - 1, 0))
     return token_lengths + repeats.sum(1)
 
@@ -51,16 +51,16 @@ def frames_needed(tokens: Tensor, token_lengths: Tensor) -> Tensor:
 def ctc(log_probs: Tensor, lengths: Tensor, tokens: Tensor, token_lengths: Tensor) -> Loss:
     """Negative log-likelihood summed over the batch; divide by the utterances of the whole accumulated batch.
 
-    log_probs: (batch, frames, vocabulary) from log_softmax (PyTorch's gradient is right only through it),
-    lengths: (batch,), tokens: (batch, most tokens), token_lengths: (batch,).
+    log_probs: (B, T, V) from log_softmax (PyTorch's gradient is right only through it), lengths: (B,), tokens: (B, U),
+    token_lengths: (B,).
     Infeasible utterances give zero loss and zero gradient and are counted, never inf.
     """
-    infeasible = frames_needed(tokens, token_lengths) > lengths
+    infeasible = frames_needed(tokens, token_lengths) > lengths  # (B,)
     losses = ctc_loss(
         log_probs.transpose(0, 1), tokens, lengths, token_lengths, BLANK_INDEX, reduction="none", zero_infinity=True
-    )
-    inside = length_mask(lengths, log_probs.shape[1])
-    best = log_probs.detach().argmax(-1)
+    )  # (B,)
+    inside = length_mask(lengths, log_probs.shape[1])  # (B, T)
+    best = log_probs.detach().argmax(-1)  # (B, T)
     blank = best == BLANK_INDEX
     new = nn.functional.pad(best[:, 1:] != best[:, :-1], (1, 0), value=True)  # not the frame before, held on
     frames = inside.sum()

@@ -28,9 +28,9 @@ class Subsampling(nn.Module):
         )
 
     def forward(self, x: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
-        """x: (batch, frames, inputs) -> (batch, fewer frames, outputs), both zero past each length."""
+        """x: (B, F, C), lengths: (B,) -> (B, T, D) and their lengths: (B,), zero past each length."""
         for convolution, stride in zip(self.convolutions, self.strides, strict=True):
-            x = gelu(convolution(pad(x.transpose(1, 2), self.padding))).transpose(1, 2)
+            x = gelu(convolution(pad(x.transpose(1, 2), self.padding))).transpose(1, 2)  # (B, fewer frames, channels)
             lengths = strided(lengths, stride)
             # The bias makes padding non-zero, and the next convolution would see it. `where`, because NaN × 0 is NaN.
             x = torch.where(length_mask(lengths, x.shape[1]).unsqueeze(-1), x, 0.0)
@@ -59,10 +59,10 @@ class Encoder(nn.Module):
         self.dropout = nn.Dropout(config.dropout)
 
     def forward(self, features: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
-        """features: (batch, frames, inputs), lengths: (batch,) -> (batch, encoder frames, outputs), encoder lengths."""
-        x, lengths = self.subsampling(features, lengths)
+        """features: (B, F, C), lengths: (B,) -> (B, T, D), their lengths: (B,)."""
+        x, lengths = self.subsampling(features, lengths)  # (B, T, D), (B,)
         x = self.dropout(x)
         for norm, layer in zip(self.norms, self.layers, strict=True):
-            y = self.dropout(layer(norm(x), lengths))
+            y = self.dropout(layer(norm(x), lengths))  # (B, T, D)
             x = x + y if self.config.residual else y
         return self.last_norm(x), lengths

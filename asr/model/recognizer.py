@@ -1,4 +1,4 @@
-"""A whole recognizer (features, encoder, head, tokens) and the folder it is stored in."""
+"""A whole recognizer: features, encoder, head, tokens."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ from asr.features import FeatureExtractor
 from asr.lengths import output_frames
 from asr.model.ctc import CTCHead
 from asr.model.encoder import Encoder
+from asr.model.recurrent import RecurrentLayer
 from asr.text import Tokenizer
 
 if TYPE_CHECKING:
     from asr.augment import SpecAugment
 
-FORMAT_VERSION = 1
 EMISSION_DELAY_S = 0.08  # of a model whose own has not been measured
 
 
 class Recognizer(nn.Module):
     """Waveforms -> log-probabilities of tokens. Everything decoding needs is here and in the model folder.
 
-    emission_delay_s: from where a word begins to the centre of its first frame, as scripts/bench_align.py measures it.
+    emission_delay_s: from where a word begins to the center of its first frame, as scripts/bench_align.py measures it.
     platt_scaling: slope and offset that take the log odds of a word's probability to those of its being right.
     """
 
@@ -65,22 +65,23 @@ class Recognizer(nn.Module):
     def set_precision(self, precision: str) -> None:
         """Precision of the recurrent layers on CUDA: fp32, tf32 (auto) or bf16."""
         for layer in self.encoder.layers:
+            assert isinstance(layer, RecurrentLayer)
             layer.precision = precision
 
     def forward(
         self, waveforms: Tensor, lengths: Tensor, spec_augment: SpecAugment | None = None
     ) -> tuple[Tensor, Tensor]:
-        """waveforms: (batch, samples) in ±1, lengths: (batch,) -> log_probs (batch, frames, vocabulary), their lengths.
+        """waveforms: (B, S) in ±1, lengths: (B,) -> log_probs: (B, T, V), their lengths: (B,).
 
         Frames of log_probs past an utterance's length are arbitrary.
         """
         with torch.no_grad():
             if spec_augment is None:
-                features, feature_lengths = self.features(waveforms, lengths)
+                features, feature_lengths = self.features(waveforms, lengths)  # (B, F, C), (B,)
             else:
                 batch, mels = len(waveforms), self.features.config.n_mels
                 warps, responses = spec_augment.warps(batch), spec_augment.responses(batch, mels)
                 features, feature_lengths = self.features(waveforms, lengths, warps, responses)
                 features = spec_augment(features, feature_lengths)
-        encoded, encoded_lengths = self.encoder(features, feature_lengths)
-        return self.head(encoded), encoded_lengths
+        encoded, encoded_lengths = self.encoder(features, feature_lengths)  # (B, T, D), (B,)
+        return self.head(encoded), encoded_lengths  # (B, T, V), (B,)

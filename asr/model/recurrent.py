@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 import torch
 from torch import _VF, Tensor, nn
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 MODULES = {"rnn": nn.RNN, "lstm": nn.LSTM, "gru": nn.GRU}
-KERNELS = {"rnn": _VF.rnn_tanh, "lstm": _VF.lstm, "gru": _VF.gru}
+KERNELS: dict[str, Callable[..., Any]] = {"rnn": _VF.rnn_tanh, "lstm": _VF.lstm, "gru": _VF.gru}
 
 
 class RecurrentLayer(nn.Module):
@@ -50,39 +53,38 @@ class RecurrentLayer(nn.Module):
                         parameter[width : 2 * width] = 1.0
 
     def forward(self, x: Tensor, lengths: Tensor) -> Tensor:
-        """x: (batch, frames, inputs), lengths: (batch,) -> (batch, frames, outputs), arbitrary past the end."""
+        """x: (B, T, C), lengths: (B,) -> (B, T, D), arbitrary past the end."""
         if not self.bidirectional:
             return self._run(x, self.rnn._flat_weights)
         if x.is_cuda:
             return self._run_packed(x, lengths)
         weights = self.rnn._flat_weights
         half = len(weights) // 2
-        order = _reversal(lengths, x.shape[1])
-        forward = self._run(x, weights[:half])
-        backward = self._run(_reorder(x, order), weights[half:])
-        return torch.cat([forward, _reorder(backward, order)], dim=-1)
+        order = _reversal(lengths, x.shape[1])  # (B, T)
+        forward = self._run(x, weights[:half])  # (B, T, H)
+        backward = self._run(_reorder(x, order), weights[half:])  # (B, T, H)
+        return torch.cat([forward, _reorder(backward, order)], dim=-1)  # (B, T, 2 H)
 
     def _run(self, x: Tensor, weights: list[Tensor]) -> Tensor:
-        """One direction over a padded batch."""
+        """One direction over a padded batch: (B, T, C) -> (B, T, H)."""
         x, weights = self._cast(x, weights)
-        state = x.new_zeros(1, x.shape[0], self.rnn.hidden_size)
+        state = x.new_zeros(1, x.shape[0], self.rnn.hidden_size)  # (directions, B, H)
         states = (state, state) if self.cell == "lstm" else state
         # arguments: has_biases, num_layers, dropout, train, bidirectional, batch_first
         output = KERNELS[self.cell](x, states, weights, True, 1, 0.0, self.training, False, True)[0]
         return output.to(self.rnn.weight_ih_l0.dtype)
 
     def _run_packed(self, x: Tensor, lengths: Tensor) -> Tensor:
-        """Both directions through cuDNN's fused kernel."""
+        """Both directions through cuDNN's fused kernel: (B, T, C) -> (B, T, 2 H)."""
         frames = x.shape[1]
         x, weights = self._cast(x, self.rnn._flat_weights)
         packed = pack_padded_sequence(x, lengths.cpu(), batch_first=True, enforce_sorted=False)
-        state = x.new_zeros(2, x.shape[0], self.rnn.hidden_size)
+        state = x.new_zeros(2, x.shape[0], self.rnn.hidden_size)  # (directions, B, H)
         states = (state, state) if self.cell == "lstm" else state
-        data = KERNELS[self.cell](packed.data, packed.batch_sizes, states, weights, True, 1, 0.0, self.training, True)[
-            0
-        ]
-        output = packed._replace(data=data)
-        return pad_packed_sequence(output, batch_first=True, total_length=frames)[0].to(self.rnn.weight_ih_l0.dtype)
+        run = KERNELS[self.cell]
+        data = run(packed.data, packed.batch_sizes, states, weights, True, 1, 0.0, self.training, True)[0]
+        output, _ = pad_packed_sequence(packed._replace(data=data), batch_first=True, total_length=frames)
+        return output.to(self.rnn.weight_ih_l0.dtype)
 
     def _cast(self, x: Tensor, weights: list[Tensor]) -> tuple[Tensor, list[Tensor]]:
         if self.precision == "bf16" and x.is_cuda:
@@ -91,7 +93,7 @@ class RecurrentLayer(nn.Module):
 
 
 def _reversal(lengths: Tensor, frames: int) -> Tensor:
-    """(batch, frames): the index that reverses each sequence within its length and leaves the padding where it is."""
+    """(B, T): the index that reverses each sequence within its length and leaves the padding where it is."""
     position = torch.arange(frames, device=lengths.device)
     end = lengths.unsqueeze(1)
     return torch.where(position < end, end - 1 - position, position)

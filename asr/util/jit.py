@@ -29,16 +29,17 @@ def jit(function: Callable[..., Any], **options: Any) -> Any:
     folder = cache_folder()
     if folder is None:
         return numba.njit(nogil=True, **options)(function)
-    usual, numba.config.CACHE_DIR = numba.config.CACHE_DIR, str(folder)  # type: ignore[attr-defined]
+    config: Any = numba.config
+    usual, config.CACHE_DIR = config.CACHE_DIR, str(folder)
     try:
         return numba.njit(nogil=True, cache=True, **options)(function)
     except RuntimeError:  # numba's word for a folder in which it cannot write
         return numba.njit(nogil=True, **options)(function)
     finally:
-        numba.config.CACHE_DIR = usual  # type: ignore[attr-defined]
+        config.CACHE_DIR = usual
 
 
-def bare(function: Callable[..., Any]) -> Any:
+def njit_no_refcount(function: Callable[..., Any]) -> Any:
     """Decorator: `jit` for functions that are given all their arrays. Nothing in them counts references: for every
     array that is looked up in a tuple, that takes longer than what is then done with the array."""
     return jit(function, _nrt=False)

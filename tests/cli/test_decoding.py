@@ -8,8 +8,7 @@ from typer.testing import CliRunner
 
 from asr.cli.main import app
 from asr.lm.model import LanguageModel
-from asr.lm.trie import Level, build
-from asr.lm.units import SPECIAL
+from asr.lm.trie import SPECIAL, Level, build
 from asr.model.folder import save_model
 
 

@@ -15,7 +15,8 @@ from torchaudio.functional import forced_align
 import asr
 from asr.audio import read_audio
 from asr.data.manifest import Manifest
-from asr.decode.align import CHUNK_S, PAUSE_S, align, best_path, long_log_probs, spell, token_spans, word_edges
+from asr.decode.align import CHUNK_S, align, best_path, long_log_probs, spell, token_spans
+from asr.decode.timing import PAUSE_S, word_edges
 from asr.errors import TextError
 from asr.lengths import min_frames
 from asr.text import Tokenizer
@@ -122,8 +123,8 @@ def test_impossible_symbols_leave_the_paths_around_them():
 def test_spans_hold_the_frames_and_their_mean_probability():
     log_probs = np.log([[0.8, 0.1, 0.1], [0.1, 0.7, 0.2], [0.1, 0.9, 0.0001], [0.9, 0.05, 0.05], [0.2, 0.6, 0.2]])
     spans = token_spans(log_probs, [1, 1], best_path(log_probs, [1, 1]))
-    assert (spans.first.tolist(), spans.end.tolist()) == ([1, 4], [3, 5])
-    assert spans.confidence == pytest.approx([0.8, 0.6])
+    assert (spans.start_frames.tolist(), spans.end_frames.tolist()) == ([1, 4], [3, 5])
+    assert spans.scores == pytest.approx([0.8, 0.6])
 
 
 def test_words_keep_their_spelling():
@@ -187,7 +188,7 @@ def test_words_follow_one_another_and_hold_their_tokens(digits, samples, untrain
         assert edges[-1] <= result.duration
         for word in result.words:
             assert word.start < word.end
-            assert 0 <= word.confidence <= 1
+            assert 0 <= word.score <= 1
             assert recognizer.tokenizer.kind == "words" or [t.text for t in word.tokens] == list(word.text)
             assert (word.tokens[0].start, word.tokens[-1].end) == (word.start, word.end)
             assert all(a.start < a.end == b.start for a, b in itertools.pairwise(word.tokens))
@@ -210,9 +211,9 @@ def test_what_was_not_said_scores_low(digits, samples):
     waveform, text = samples["heart_16k"]
     heard = text.split()
     words = align(digits, waveform, " ".join([*heard[:3], "zero", *heard[3:]])).words
-    assert min(words, key=lambda word: word.confidence).text == "zero"
-    assert words[3].confidence < 0.1
-    assert np.median([word.confidence for word in words]) > 0.9
+    assert min(words, key=lambda word: word.score).text == "zero"
+    assert words[3].score < 0.1
+    assert np.median([word.score for word in words]) > 0.9
 
 
 def test_texts_that_cannot_be_aligned(digits, samples):

@@ -13,9 +13,8 @@ import torch
 from asr.decode.beam import BeamSettings, prepare
 from asr.decode.greedy import greedy
 from asr.errors import ConfigError, ModelError
-from asr.lm.model import LanguageModel
-from asr.lm.trie import Level, build
-from asr.lm.units import SPACE, SPECIAL
+from asr.lm.model import SPACE, LanguageModel
+from asr.lm.trie import SPECIAL, Level, build
 from asr.text import Tokenizer
 
 LETTERS = Tokenizer("characters", ("<blank>", " ", "a", "b"))
@@ -85,7 +84,9 @@ def draw_case(rng):
     """A search without limits, and the function that says what a token sequence earns beside its acoustic score."""
     kind = rng.choice(["plain", "open", "closed", "characters", "tokens"])
     weights = {"lm_weight": float(rng.random()), "word_insertion_bonus": float(rng.normal())}
-    settings = BeamSettings(**EVERYTHING, **weights, unknown_penalty=-3 * float(rng.random()), closed=kind == "closed")
+    settings = BeamSettings(
+        **EVERYTHING, **weights, unk_score=-3 * float(rng.random()), closed_vocabulary=kind == "closed"
+    )
     tokenizer = WORDS if kind == "tokens" else LETTERS
     known = ["a", "ab", "ba", "bab"] if rng.random() < 0.5 else ["b", "aab", "bb"]
     hot = {"ab": 0.7, "aa b": 0.4, "b a": 1.1, "b": -0.3} if tokenizer is LETTERS and rng.random() < 0.5 else {}
@@ -107,7 +108,7 @@ def draw_case(rng):
             return None
         language = lm.log_prob(units) if lm else 0.0
         total = weights["lm_weight"] * language + weights["word_insertion_bonus"] * len(units)
-        return total + settings.unknown_penalty * unknown + hot_score(text, hot)
+        return total + settings.unk_score * unknown + hot_score(text, hot)
 
     return prepare(tokenizer, "basic", settings, lm and lm.model, hot), bonus
 
@@ -128,7 +129,7 @@ def test_an_unbounded_beam_equals_the_enumeration_of_all_alignments(seed):
                     expected[prefix] = acoustic + worth
             found = search.n_best(log_probs, 10_000)
             assert [h.total for h in found] == sorted((h.total for h in found), reverse=True)
-            scores = {tuple(h.tokens): h.total for h in found}
+            scores = {tuple(h.token_ids): h.total for h in found}
             assert len(scores) == len(found)
             assert scores.keys() >= expected.keys()
             for prefix, total in scores.items():
@@ -164,7 +165,7 @@ def test_pruning_equals_a_plain_search_with_the_same_pruning(seed):
     log_probs = random_log_probs(rng, 40, 8)
     found = prepare(letters, "basic", settings).n_best(log_probs, settings.beam)
     expected = plain_search(log_probs, settings.beam, settings.token_threshold)
-    assert [h.tokens for h in found] == [tokens for tokens, _ in expected]
+    assert [h.token_ids for h in found] == [tokens for tokens, _ in expected]
     assert [h.total for h in found] == pytest.approx([total for _, total in expected], abs=1e-4)
 
 
@@ -173,7 +174,7 @@ def test_pruning_equals_a_plain_search_with_the_same_pruning(seed):
 def test_no_log_probs_give_nan_or_inf(value, closed):
     rng = np.random.default_rng(3)
     lm = Bigrams(["ab", "b"], rng).model
-    search = prepare(LETTERS, "basic", BeamSettings(closed=closed), lm, {"aba": 2.0})
+    search = prepare(LETTERS, "basic", BeamSettings(closed_vocabulary=closed), lm, {"aba": 2.0})
     for frames in (0, 1, 2, 30):
         for share in (0.1, 0.7, 1.0):
             log_probs = random_log_probs(rng, frames, 4)
@@ -182,15 +183,15 @@ def test_no_log_probs_give_nan_or_inf(value, closed):
             assert found
             assert all(math.isfinite(x) for h in found for x in (h.acoustic, h.lm, h.total))
             [timed] = search(torch.from_numpy(log_probs).unsqueeze(0), torch.tensor([frames]))
-            assert timed.tokens == found[0].tokens
-            assert all(0 <= a < b <= frames for a, b in zip(timed.first, timed.end, strict=True))
+            assert timed.token_ids == found[0].token_ids
+            assert all(0 <= a < b <= frames for a, b in zip(timed.start_frames, timed.end_frames, strict=True))
 
 
 def test_all_blank_is_an_empty_text():
     log_probs = np.log(np.full((50, 4), 1e-6, np.float32))
     log_probs[:, 0] = 0.0
     [best] = prepare(LETTERS, "basic").n_best(log_probs)
-    assert best.tokens == []
+    assert best.token_ids == []
     assert best.acoustic == pytest.approx(0.0, abs=1e-3)
 
 
@@ -200,7 +201,11 @@ def test_peaked_log_probs_are_read_as_by_greedy_with_the_same_times():
     log_probs[0, range(10), path] = 0.0
     lengths = torch.tensor([10])
     [expected], [found] = greedy(log_probs, lengths), prepare(LETTERS, "basic")(log_probs, lengths)
-    assert (found.tokens, found.first, found.end) == (expected.tokens, expected.first, expected.end)
+    assert (found.token_ids, found.start_frames, found.end_frames) == (
+        expected.token_ids,
+        expected.start_frames,
+        expected.end_frames,
+    )
 
 
 def test_batches_equal_singles_and_threads_do_not_meet():
@@ -220,17 +225,19 @@ def test_the_language_model_decides_between_what_sounds_alike():
     log_probs[0, 2] = log_probs[1, 0] = math.log(0.94)
     log_probs[2, [2, 3]] = math.log(0.5), math.log(0.46)  # "aa" sounds more likely than "ab"
     lm = Bigrams(["ab"], rng).model
-    assert LETTERS.decode(prepare(LETTERS, "basic").n_best(log_probs)[0].tokens) == "aa"
+    assert LETTERS.decode(prepare(LETTERS, "basic").n_best(log_probs)[0].token_ids) == "aa"
     for closed in (False, True):
-        search = prepare(LETTERS, "basic", BeamSettings(closed=closed), lm)
-        assert LETTERS.decode(search.n_best(log_probs)[0].tokens) == "ab"
+        search = prepare(LETTERS, "basic", BeamSettings(closed_vocabulary=closed), lm)
+        assert LETTERS.decode(search.n_best(log_probs)[0].token_ids) == "ab"
 
 
 def test_a_closed_vocabulary_that_fits_nothing_still_gives_a_text():
     log_probs = np.log(np.full((4, 4), 1e-4, np.float32))
     log_probs[range(4), [2, 2, 0, 2]] = 0.0  # "aa" for certain
     lm = Bigrams(["aab"], np.random.default_rng(6)).model
-    [best] = prepare(LETTERS, "basic", BeamSettings(closed=True, beam=1, lm_weight=0.1), lm).n_best(log_probs)
+    [best] = prepare(LETTERS, "basic", BeamSettings(closed_vocabulary=True, beam=1, lm_weight=0.1), lm).n_best(
+        log_probs
+    )
     assert math.isfinite(best.total)
 
 
@@ -245,9 +252,9 @@ def test_a_language_model_that_does_not_fit_is_refused():
     with pytest.raises(ModelError, match="no space"):
         prepare(Tokenizer("characters", ("<blank>", "a")), "basic", lm=Bigrams(["a"], rng).model)
     with pytest.raises(ConfigError, match="closed vocabulary"):
-        prepare(LETTERS, "basic", BeamSettings(closed=True))
+        prepare(LETTERS, "basic", BeamSettings(closed_vocabulary=True))
     with pytest.raises(ConfigError, match="tokens are words"):
-        prepare(WORDS, "basic", BeamSettings(closed=True), Bigrams(["one"], rng).model)
+        prepare(WORDS, "basic", BeamSettings(closed_vocabulary=True), Bigrams(["one"], rng).model)
 
 
 @pytest.mark.parametrize("wrong", [{"beam": 0}, {"token_threshold": math.nan}, {"lm_weight": math.inf}])

@@ -1,4 +1,4 @@
-"""Hot words: given, lent and taken back; as options and files; heard where the language model never saw them."""
+"""Hot words: earned and taken back; as options and files; heard where the language model never saw them."""
 
 import math
 
@@ -6,24 +6,23 @@ import numpy as np
 import pytest
 
 from asr.decode.beam import BeamSettings, prepare
-from asr.decode.hotwords import WEIGHT, build_hot_words, parse_hot_words
+from asr.decode.lexicon import build_hot_words, parse_hot_words
 from asr.errors import TextError
 from asr.lm.model import LanguageModel
-from asr.lm.trie import Level, build
-from asr.lm.units import SPECIAL
+from asr.lm.trie import SPECIAL, Level, build
 from asr.text import Tokenizer
 
 LETTERS = Tokenizer("characters", ("<blank>", " ", *"abcdefghijklmnopqrstuvwxyz"))
 
 
 def earned(weights, text):
-    """After every letter of a text, what it has and what it has been lent."""
+    """After every letter of a text, what has been emitted for it and what its last state may still become."""
     hot = build_hot_words(weights, LETTERS, "basic")
-    state, given, course = hot.start, 0.0, []
+    state, emitted, course = hot.start, 0.0, []
     for token in LETTERS.encode(text):
         state = hot.following[state, hot.column[token]]
-        given += hot.given[state]
-        course.append(given + hot.pending[state])
+        emitted += hot.emitted[state]
+        course.append(emitted + hot.potential[state])
     return course
 
 
@@ -44,10 +43,10 @@ def test_options_and_files(tmp_path):
     path = tmp_path / "names.txt"
     path.write_bytes("\ufeffAda:3\r\n\r\nO'Brien\r\n".encode())
     assert parse_hot_words(["Quilter", "Van Dyck:0.5", f"@{path}"]) == {
-        "Quilter": WEIGHT,
+        "Quilter": None,
         "Van Dyck": 0.5,
         "Ada": 3.0,
-        "O'Brien": WEIGHT,
+        "O'Brien": None,
     }
     path.write_text("Ada\nBob:much\n")
     with pytest.raises(TextError, match=r"names.txt, line 2: expected NAME"):
@@ -82,11 +81,11 @@ def test_a_name_the_language_model_never_saw_is_heard(closed):
         log_probs[2 * place, token] = math.log(0.5)
     for place, other in zip((6, 8), LETTERS.encode("et"), strict=True):
         log_probs[place, other] = math.log(0.4)
-    settings = BeamSettings(closed=closed, token_threshold=20.0)
+    settings = BeamSettings(closed_vocabulary=closed, token_threshold=20.0)
 
     def read(hot_words):
         search = prepare(LETTERS, "basic", settings, lm, hot_words)
-        return LETTERS.decode(search.n_best(log_probs)[0].tokens)
+        return LETTERS.decode(search.n_best(log_probs)[0].token_ids)
 
     assert read({}) == "quiet"
     assert read({"Quiln": 2.0}) == "quiln"

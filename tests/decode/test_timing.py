@@ -7,12 +7,25 @@ import pytest
 import torch
 
 from asr.decode.beam import prepare
-from asr.decode.greedy import Hypothesis, greedy
+from asr.decode.greedy import greedy
 from asr.decode.timing import timed_words, with_confidence, word_posteriors, word_spans
+from asr.decode.types import Hypothesis
 from asr.text import Tokenizer
 
 LETTERS = Tokenizer("characters", ("<blank>", " ", "a", "b"))
 DIGITS = Tokenizer("words", ("<blank>", "one", "two"))
+
+
+class Found:
+    """A decoder that finds the same, whatever it is given."""
+
+    platt_scaling = None
+
+    def __init__(self, hypothesis):
+        self.hypothesis = hypothesis
+
+    def __call__(self, log_probs, lengths, /):
+        return [self.hypothesis]
 
 
 def hypothesis_of(path):
@@ -56,7 +69,7 @@ def test_every_decoder_gets_the_same_confidences_and_the_map_of_the_model(untrai
     [by_greedy] = with_confidence(greedy, untrained)(log_probs, lengths)
     [by_beam] = with_confidence(prepare(LETTERS, "basic"), untrained)(log_probs, lengths)
     raw = word_posteriors(log_probs[0].double(), by_greedy, LETTERS)
-    assert by_greedy.tokens == by_beam.tokens
+    assert by_greedy.token_ids == by_beam.token_ids
     assert by_greedy.confidence == pytest.approx(raw.tolist())
     assert by_greedy.confidence == pytest.approx(by_beam.confidence)
     monkeypatch.setattr(untrained, "platt_scaling", (0.5, -1.0))
@@ -70,7 +83,7 @@ def test_confidences_are_probabilities_whatever_the_network_says(untrained, valu
     hypothesis = hypothesis_of([2, 1, 3])
     log_probs = torch.zeros(1, 3, 4)
     log_probs[0, 0] = value
-    [found] = with_confidence(lambda *_: [hypothesis], untrained)(log_probs, torch.tensor([3]))
+    [found] = with_confidence(Found(hypothesis), untrained)(log_probs, torch.tensor([3]))
     assert len(found.confidence) == 2
     assert all(0 <= c <= 1 for c in found.confidence)
 
@@ -83,11 +96,11 @@ def test_words_lie_in_the_audio_and_follow_each_other(untrained, monkeypatch, em
     samples = rng.standard_normal(rng.integers(1, 20_000)).astype(np.float32)
     samples[rng.random(len(samples) // 800 + 1).repeat(800)[: len(samples)] < 0.4] *= 1e-3
     path = rng.choice(4, untrained.output_frames(len(samples)), p=[0.4, 0.2, 0.2, 0.2]).tolist()
-    [found] = with_confidence(lambda *_: [hypothesis_of(path)], untrained)(
+    [found] = with_confidence(Found(hypothesis_of(path)), untrained)(
         torch.zeros(1, len(path), 4), torch.tensor([len(path)])
     )
     words = timed_words(untrained, found, samples, 10.0)
-    assert len(words) == len(untrained.tokenizer.decode(found.tokens).split())
+    assert len(words) == len(untrained.tokenizer.decode(found.token_ids).split())
     edges = [10.0, *(edge for word in words for edge in (word.start, word.end)), 10.0 + len(samples) / 8000]
     assert edges == sorted(edges)
 
@@ -96,7 +109,7 @@ def test_words_lie_in_the_audio_and_follow_each_other(untrained, monkeypatch, em
 def test_the_last_word_ends_with_its_segment_to_the_last_bit(untrained, samples):
     first = 240_001
     path = [2] * untrained.output_frames(samples)
-    [found] = with_confidence(lambda *_: [hypothesis_of(path)], untrained)(
+    [found] = with_confidence(Found(hypothesis_of(path)), untrained)(
         torch.zeros(1, len(path), 4), torch.tensor([len(path)])
     )
     [word] = timed_words(untrained, found, np.ones(samples, np.float32), first / 8000)

@@ -26,9 +26,8 @@ from asr.evaluate.tune import (
     tune,
 )
 from asr.lm.arpa import write_arpa
-from asr.lm.folder import store_tuned
-from asr.lm.model import LanguageModel
-from asr.lm.train import LmConfig, train
+from asr.lm.estimate import LmConfig, train
+from asr.lm.model import LanguageModel, store_tuned
 from asr.model.folder import load_model, save_model
 
 TEXTS = ["ab a", "ba bab", "a ab ba", "bab", "ab ab a"]
@@ -49,7 +48,7 @@ def folder(tmp_path, untrained, write_audio):
         lines.append({"id": str(i), "audio": f"{i}.wav", "duration": 0.5 + i / 8, "text": text})
     (tmp_path / "dev.jsonl").write_text("\n".join(map(json.dumps, lines)))
     (tmp_path / "text.txt").write_text("\n".join(TEXTS * 3))
-    train([tmp_path / "text.txt"], LmConfig(order=2), None, print)[0].save(tmp_path / "lm")
+    train([tmp_path / "text.txt"], LmConfig(order=2))[0].save(tmp_path / "lm")
     return tmp_path
 
 
@@ -82,7 +81,7 @@ def test_ties_go_to_fewer_character_errors_and_then_to_the_first():
 
 
 def test_in_a_closed_vocabulary_the_penalty_stays():
-    assert {trial.weights.unknown_penalty for trial in search_weights(bowl((0.5, 0.0, 0.0)), False)} == {-10.0}
+    assert {trial.weights.unk_score for trial in search_weights(bowl((0.5, 0.0, 0.0)), False)} == {-10.0}
 
 
 def test_trials_are_what_an_evaluation_measures_and_the_same_again(folder):
@@ -163,7 +162,7 @@ def test_the_command_stores_the_best_and_decoding_uses_it(folder):
     assert run(*command, "--output-dir", folder / "eval").exit_code == 0
     record = json.loads((folder / "eval/wer.json").read_text())
     assert (record["wer"], record["cer"]) == (tuned["wer"], tuned["cer"])
-    weights = ("lm_weight", "word_insertion_bonus", "unknown_penalty")
+    weights = ("lm_weight", "word_insertion_bonus", "unk_score")
     assert [record["decoder"]["weights"][name] for name in weights] == [tuned[name] for name in weights]
     assert run(*command, "--word-insertion-bonus", 7, "--output-dir", folder / "eval").exit_code == 0
     used = json.loads((folder / "eval/wer.json").read_text())["decoder"]["weights"]
@@ -188,22 +187,22 @@ def test_what_another_process_is_writing_makes_no_other_language_model(folder):
 
 
 def test_weights_stay_with_a_model_that_is_copied_and_are_the_defaults_in_python(folder):
-    store_tuned(folder / "lm", {"lm_weight": 0.7, "word_insertion_bonus": 1, "unknown_penalty": -3.0, "wer": 0.5})
+    store_tuned(folder / "lm", {"lm_weight": 0.7, "word_insertion_bonus": 1, "unk_score": -3.0, "wer": 0.5})
     assert run("lm", "convert", folder / "lm", "-o", folder / "copy").exit_code == 0
     lm, recognizer = LanguageModel.load(folder / "copy"), load_model(folder / "model")
-    assert lm.weights == {"lm_weight": 0.7, "word_insertion_bonus": 1.0, "unknown_penalty": -3.0}
+    assert lm.weights == {"lm_weight": 0.7, "word_insertion_bonus": 1.0, "unk_score": -3.0}
     assert prepare(recognizer.tokenizer, "basic", lm=lm).settings == BeamSettings(**lm.weights)
     assert prepare(recognizer.tokenizer, "basic", BeamSettings(), lm).settings == BeamSettings()
 
 
 def test_closed_hears_only_known_words_and_hot_words(folder):
     command = ["transcribe", "--model", folder / "model", "--lm", folder / "lm", folder / "4.wav", "--lm-weight", 0]
-    heard = run(*command, "--unknown-penalty", 0).stdout.split()
+    heard = run(*command, "--unk-score", 0).stdout.split()
     assert set(heard) - {"a", "ab", "ba", "bab"}
-    closed = run(*command, "--closed").stdout.split()
+    closed = run(*command, "--closed-vocabulary").stdout.split()
     assert closed
     assert set(closed) <= {"a", "ab", "ba", "bab"}
-    only = ["transcribe", "--model", folder / "model", folder / "4.wav", "--closed"]
+    only = ["transcribe", "--model", folder / "model", folder / "4.wav", "--closed-vocabulary"]
     assert set(run(*only, "--hotword", "bb").stdout.split()) == {"bb"}
     assert "closed vocabulary" in run(*only).output
 
@@ -211,12 +210,20 @@ def test_closed_hears_only_known_words_and_hot_words(folder):
 def test_an_unreadable_recording_is_named_and_the_rest_counts(folder):
     (folder / "2.wav").write_bytes(b"RIFF")
     result = run(
-        "lm", "tune", folder / "lm", folder / "dev.jsonl", "--model", folder / "model", "--beam", 4, "--closed"
+        "lm",
+        "tune",
+        folder / "lm",
+        folder / "dev.jsonl",
+        "--model",
+        folder / "model",
+        "--beam",
+        4,
+        "--closed-vocabulary",
     )
     assert result.exit_code == 1
     assert "error: utterance 2: " in result.output
     assert "1 of 5 utterances" in result.output
-    assert LanguageModel.load(folder / "lm").tuned["closed"] is True
+    assert LanguageModel.load(folder / "lm").tuned["closed_vocabulary"] is True
 
 
 @pytest.mark.parametrize(

@@ -9,8 +9,8 @@ import pytest
 
 from asr.errors import ModelError
 from asr.lm.arpa import is_arpa, read_arpa, write_arpa
+from asr.lm.estimate import LmConfig, train
 from asr.lm.model import LanguageModel
-from asr.lm.train import LmConfig, train
 
 PLAIN = """some words before the data
 
@@ -79,7 +79,7 @@ def test_what_is_written_is_read_again(tmp_path, order, prune):
     rng = np.random.default_rng(order)
     lines = [" ".join(rng.choice(["ä", "b'c", "d", "日本"], rng.integers(1, 9))) for _ in range(60)]
     (tmp_path / "text").write_text("\n".join(lines), encoding="utf-8")
-    model, levels = train([tmp_path / "text"], LmConfig(order=order, prune=prune), None, print)
+    model, levels = train([tmp_path / "text"], LmConfig(order=order, prune=prune))
     write_arpa(tmp_path / "lm.arpa.gz", model.words, levels)
     words, again = read_arpa(tmp_path / "lm.arpa.gz")
     assert words == model.words

@@ -11,16 +11,18 @@ import numpy as np
 import pytest
 
 from asr.errors import ConfigError, TextError
-from asr.lm.counts import count_ngrams, limit_vocabulary, read_corpus
-from asr.lm.kneser_ney import FALLBACK, discounts_of, estimate
-from asr.lm.model import LanguageModel
-from asr.lm.train import LmConfig, train
+from asr.lm.estimate import (
+    FALLBACK,
+    LmConfig,
+    count_ngrams,
+    discounts_of,
+    estimate,
+    limit_vocabulary,
+    read_corpus,
+    train,
+)
+from asr.lm.model import SPACE, LanguageModel
 from asr.lm.trie import build
-from asr.lm.units import SPACE
-
-
-def quiet(_line):
-    pass
 
 
 class Reference:
@@ -82,7 +84,7 @@ def random_text(seed, words=6, sentences=40, longest=7):
 def estimate_text(folder, sentences, order, prune=(), bits=16, **limits):
     path = folder / "text.txt"
     path.write_text("\n".join(map(" ".join, sentences)))
-    corpus = limit_vocabulary(read_corpus([path], "word", "basic", quiet), **limits)
+    corpus = limit_vocabulary(read_corpus([path], "word", "basic"), **limits)
     levels, discounts = estimate(count_ngrams(corpus, order), prune)
     return LanguageModel(build(levels, bits), corpus.words), discounts
 
@@ -144,7 +146,7 @@ def test_rare_words_become_unknown(tmp_path):
     counts = Counter(itertools.chain(*sentences))
     model, _ = estimate_text(tmp_path, sentences, 2, min_count=5)
     assert model.words == ["<unk>", "<s>", "</s>", *sorted(word for word, count in counts.items() if count >= 5)]
-    model, _ = estimate_text(tmp_path, sentences, 2, most=3)
+    model, _ = estimate_text(tmp_path, sentences, 2, max_words=3)
     assert set(model.words[3:]) == {word for word, _ in counts.most_common(3)}
     replaced = [[word if word in model.index else "<unk>" for word in words] for words in sentences]
     reference = Reference(replaced, model.words, 2)
@@ -168,7 +170,7 @@ def test_perplexity_counts_the_ends_and_can_leave_out_the_unknown(tmp_path):
 def test_characters_are_a_unit_like_words(tmp_path):
     path = tmp_path / "text.txt"
     path.write_text("ab ba\nabba a\n")
-    model, _ = train([path], LmConfig(order=3, unit="character"), None, quiet)
+    model, _ = train([path], LmConfig(order=3, unit="character"))
     assert model.words[3:] == ["a", "b", SPACE]
     reference = Reference([list(f"ab{SPACE}ba"), list(f"abba{SPACE}a")], model.words, 3)
     state = model.start_state
@@ -185,11 +187,11 @@ def test_packed_texts_are_read_and_recorded(tmp_path):
     (tmp_path / "c.gz").write_bytes(gzip.compress(text))
     (tmp_path / "d.bz2").write_bytes(bz2.compress(text))
     paths = [tmp_path / name for name in ("a.txt", "b.dat", "c.gz", "d.bz2")]
-    corpora = [read_corpus([path], "word", "basic", quiet) for path in paths]
+    corpora = [read_corpus([path], "word", "basic") for path in paths]
     for corpus in corpora[1:]:
         assert corpus.words == corpora[0].words
         np.testing.assert_array_equal(corpus.numbers, corpora[0].numbers)
-    model, _ = train(paths, LmConfig(order=2), paths[0], quiet)
+    model, _ = train(paths, LmConfig(order=2), paths[0])
     assert [source["file"] for source in model.record["sources"]] == [path.name for path in paths]
     assert model.record["sentences"] == 160
     assert model.record["perplexity"]["all"] == model.perplexity(text.decode().splitlines()).all
@@ -212,7 +214,7 @@ def test_texts_that_cannot_be_used_are_named(tmp_path, name, content, said):
     path = tmp_path / name
     path.mkdir() if content is None else path.write_bytes(content)
     with pytest.raises(TextError, match=said.replace(".", r"\.")) as caught:
-        read_corpus([path], "word", "none" if b"<s>" in (content or b"") else "basic", quiet)
+        read_corpus([path], "word", "none" if b"<s>" in (content or b"") else "basic")
     assert "\n" not in str(caught.value)
 
 

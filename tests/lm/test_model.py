@@ -11,9 +11,8 @@ import pytest
 from asr.errors import ModelError
 from asr.lm import trie
 from asr.lm.arpa import read_arpa, write_arpa
-from asr.lm.folder import store_tuned
-from asr.lm.model import LanguageModel
-from asr.lm.train import LmConfig, train
+from asr.lm.estimate import LmConfig, train
+from asr.lm.model import LanguageModel, store_tuned
 
 WORDS = ["a", "b", "c", "d", "e'f", "ü"]
 
@@ -28,7 +27,7 @@ def text(tmp_path_factory):
 
 @pytest.fixture(scope="module", params=[1, 2, 3, 5])
 def trained(request, text):
-    return train([text], LmConfig(order=request.param, bits=16, prune=(0, 0, 1)[: request.param]), None, print)
+    return train([text], LmConfig(order=request.param, bits=16, prune=(0, 0, 1)[: request.param]))
 
 
 def looked_up(levels, words, sentence):
@@ -128,7 +127,7 @@ def test_threads_ask_at_the_same_time(trained):
 
 @pytest.fixture
 def folder(text, tmp_path):
-    train([text], LmConfig(order=3), None, print)[0].save(tmp_path / "lm")
+    train([text], LmConfig(order=3))[0].save(tmp_path / "lm")
     return tmp_path / "lm"
 
 

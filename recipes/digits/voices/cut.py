@@ -43,7 +43,7 @@ def cut(recognizer: Recognizer, utterance: Utterance) -> Iterator[tuple[str, flo
     starts = [*(word.start + OVERLAP_S for word in words[1:]), utterance.duration]
     for word, previous_end, next_start in zip(words, ends, starts, strict=False):
         text = normalize(word.text, "basic")
-        if text in TIMES and word.confidence >= MIN_SCORE and word.end - word.start >= SHORTEST_S:
+        if text in TIMES and word.score >= MIN_SCORE and word.end - word.start >= SHORTEST_S:
             yield text, max(word.start - BEFORE_S, previous_end, 0.0), min(word.end + AFTER_S, next_start)
 
 

@@ -1,7 +1,8 @@
-"""An evaluation for people: the table that `asr evaluate` prints."""
+"""What commands print as tables: an evaluation, and the trials of `asr lm tune`."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from rich import box
@@ -9,8 +10,11 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from asr.evaluate.tune import Trial
+from asr.util.format import plural
 
-def print_table(record: dict[str, Any], expect: float | None = None) -> None:
+
+def print_evaluation(record: dict[str, Any], expect: float | None = None) -> None:
     """Print what a wer.json holds, and next to the WER the one that was promised."""
     table = Table(box=box.SIMPLE, show_header=False)
     table.add_row("manifest", escape(record["manifest"]))
@@ -26,12 +30,12 @@ def print_table(record: dict[str, Any], expect: float | None = None) -> None:
     if expect is not None:
         table.add_row("expected", f"{_percent(expect)} or less")
     errors = {kind: record[f"{kind}s"] for kind in ("substitution", "deletion", "insertion")}
-    kinds = ", ".join(_counted(count, kind) for kind, count in errors.items())
-    table.add_row("errors", f"{sum(errors.values())} in {_counted(record['words'], 'word')}: {kinds}")
+    kinds = ", ".join(plural(count, kind) for kind, count in errors.items())
+    table.add_row("errors", f"{sum(errors.values()):,} in {plural(record['words'], 'word')}: {kinds}")
     table.add_row("CER", _percent(record["cer"]))
     table.add_row("wrong utterances", f"{_percent(record['ser'])} of {record['utterances']}")
     if confidence := record.get("confidence"):
-        error = f"{_percent(confidence['ece'])} from the share of right words (ECE, {len(confidence['bins'])} bins)"
+        error = f"{_percent(confidence['ece'])} from the fraction of right words (ECE, {len(confidence['bins'])} bins)"
         table.add_row("confidences", error)
     table.add_row("normalizer", record["normalizer"])
     table.add_row("decoder", record["decoder"]["kind"])
@@ -44,5 +48,10 @@ def _percent(fraction: float | None) -> str:
     return "–" if fraction is None else f"{100 * fraction:.2f} %"
 
 
-def _counted(number: int, what: str) -> str:
-    return f"{number} {what}" if number == 1 else f"{number} {what}s"
+def print_trials(trials: Sequence[Trial], best: Trial) -> None:
+    """Print weights of a language model and what errors they leave, in the order they were tried."""
+    table = Table("LM weight", "word bonus", "unknown score", "WER", "CER", "", box=box.SIMPLE)
+    for trial in trials:
+        numbers = [f"{weight:g}" for weight in trial.weights]
+        table.add_row(*numbers, _percent(trial.wer), _percent(trial.cer), "best" if trial is best else "")
+    Console().print(table)

@@ -2,7 +2,7 @@
 
 import pytest
 
-from asr.evaluate.table import print_table
+from asr.cli.tables import print_evaluation
 
 RECORD = {
     "manifest": "m.jsonl",
@@ -25,7 +25,7 @@ RECORD = {
 
 
 def test_the_figures_stand_with_what_they_count(capsys):
-    print_table(RECORD, expect=0.2)
+    print_evaluation(RECORD, expect=0.2)
     shown = " ".join(capsys.readouterr().out.split())
     assert "WER 25.00 % 95 % interval 10.00 % to 40.00 % (bootstrap, by speaker) expected 20.00 % or less" in shown
     assert "3 in 12 words: 1 substitution, 0 deletions, 2 insertions" in shown
@@ -33,7 +33,7 @@ def test_the_figures_stand_with_what_they_count(capsys):
 
 @pytest.mark.parametrize("high", [1.0, 1.8])
 def test_an_interval_that_holds_everything_is_none(capsys, high):
-    print_table(RECORD | {"words": 1, "wer_ci95": [0.0, high]})
+    print_evaluation(RECORD | {"words": 1, "wer_ci95": [0.0, high]})
     shown = capsys.readouterr().out
     assert "too few words to tell" in shown
     assert "in 1 word:" in shown
