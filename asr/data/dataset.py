@@ -74,7 +74,7 @@ class WaveformCache:
         try:
             samples = read_utterance(utterance, self.sample_rate)
         except AudioError as error:
-            raise AudioError(f"{self.manifest.path}, utterance {utterance.id}: {error}") from None
+            raise AudioError(f"{self.manifest.path}, utterance {utterance.id}: {error}", error.fault) from None
         if self.room > 0 or self._kept:
             self._keep(row, utterance, _packed(samples))
         return utterance, samples

@@ -17,7 +17,7 @@ import numpy as np
 
 from asr.errors import AsrError, ModelError, TextError
 from asr.lm.trie import SPECIAL, Level
-from asr.util.files import written
+from asr.util.files import atomic_write
 
 LN10 = math.log(10)
 NEVER_LOG10 = -99.0  # log10, of what never happens
@@ -47,7 +47,7 @@ def read_lines(path: Path, error: type[AsrError] = TextError) -> Iterator[bytes]
 def write_lines(path: Path, lines: Iterable[str]) -> None:
     """Write lines, whole or not at all, packed as the name says."""
     opener: Any = _BY_NAME.get(path.suffix)
-    with written(path) as file:
+    with atomic_write(path) as file:
         if opener is None:
             file.writelines(line.encode() for line in lines)
         else:

@@ -3,24 +3,22 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from enum import Enum
 from pathlib import Path
-from typing import Any, Protocol
 
 from torch.nn.utils import clip_grad_norm_
 
 from asr.config import TrainConfig
 from asr.data.dataset import Batch
 from asr.errors import TrainError
-from asr.evaluate.score import Scores
 from asr.model.ctc import Loss
 from asr.model.recognizer import Recognizer
 from asr.train.distributed import ALONE, Processes
 from asr.train.gradient import compute_gradient
 from asr.train.log import RunLog
 from asr.train.metrics import EpochMetrics, describe, diagnosis, some
-from asr.train.state import TrainingState
+from asr.train.state import Data, TrainingState
 from asr.util.signals import StopSignals
 
 logger = logging.getLogger(__name__)
@@ -37,35 +35,6 @@ class Outcome(Enum):
     OUT_OF_TIME = "out of time"
     ENOUGH_EPOCHS = "enough epochs"
     INTERRUPTED = "interrupted"
-
-
-class Data(Protocol):
-    """What `fit` learns from and validates on.
-
-    identity: plain values that identify the data; a checkpoint of other data is refused. about: stored with every
-    checkpoint. max_unreadable: so many utterances of an epoch may be missing, more end the training.
-    """
-
-    @property
-    def identity(self) -> dict[str, Any]: ...
-
-    @property
-    def about(self) -> dict[str, Any]: ...
-
-    @property
-    def max_unreadable(self) -> int: ...
-
-    def batches(self, epoch: int, first: int) -> tuple[int, Iterator[Batch]]:
-        """The number of batches in an epoch, and those from number `first` on: always the same ones."""
-        ...
-
-    def names(self, epoch: int, indices: Sequence[int]) -> list[str]:
-        """A batch's utterances, for people."""
-        ...
-
-    def validate(self, recognizer: Recognizer) -> Scores:
-        """Scores on the development part."""
-        ...
 
 
 def fit(

@@ -6,16 +6,17 @@ import copy
 import logging
 import math
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any, Protocol, cast
 
 import torch
 from torch import Tensor
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from asr.config import TrainConfig
+from asr.data.dataset import Batch
 from asr.errors import TrainError
 from asr.evaluate.score import Scores
 from asr.model.recognizer import Recognizer
@@ -30,10 +31,36 @@ from asr.train.checkpoint import (
 from asr.train.distributed import Processes
 from asr.train.optimizer import learning_rate, make_optimizer
 
-if TYPE_CHECKING:
-    from asr.train.loop import Data
-
 logger = logging.getLogger(__name__)
+
+
+class Data(Protocol):
+    """What `fit` learns from and validates on.
+
+    identity: plain values that identify the data; a checkpoint of other data is refused. about: stored with every
+    checkpoint. max_unreadable: so many utterances of an epoch may be missing, more end the training.
+    """
+
+    @property
+    def identity(self) -> dict[str, Any]: ...
+
+    @property
+    def about(self) -> dict[str, Any]: ...
+
+    @property
+    def max_unreadable(self) -> int: ...
+
+    def batches(self, epoch: int, first: int) -> tuple[int, Iterator[Batch]]:
+        """The number of batches in an epoch, and those from number `first` on: always the same ones."""
+        ...
+
+    def names(self, epoch: int, indices: Sequence[int]) -> list[str]:
+        """A batch's utterances, for people."""
+        ...
+
+    def validate(self, recognizer: Recognizer) -> Scores:
+        """Scores on the development part."""
+        ...
 
 
 class TrainingState:

@@ -33,5 +33,5 @@ def set_precision(precision: str) -> None:
     """
     inner = "ieee" if precision == "fp32" else "tf32"
     torch.backends.cudnn.conv.fp32_precision = inner  # type: ignore[attr-defined]
-    torch.backends.cudnn.rnn.fp32_precision = inner
+    torch.backends.cudnn.rnn.fp32_precision = inner  # type: ignore[attr-defined]
     torch.backends.cuda.matmul.fp32_precision = "ieee"  # type: ignore[attr-defined]
