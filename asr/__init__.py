@@ -13,7 +13,6 @@ Importing this package is cheap: torch is loaded by what needs it.
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Iterable, Mapping
 from importlib import import_module
 from pathlib import Path
