@@ -64,11 +64,11 @@ def run_training(config: Path, run: Path) -> None:
     train(load_config(config, [f"run={run}"]))
 
 
-def kill_often(config: Path, run: Path, kills: int, longest_s: float, rng: random.Random) -> int:
-    """Train to the end, with up to so many kills on the way, each after at most `longest_s`. Returns their number."""
+def kill_often(config: Path, run: Path, kills: int, max_delay_s: float, rng: random.Random) -> int:
+    """Train to the end, with up to so many kills on the way, each after at most `max_delay_s`. Returns their number."""
     for killed in range(kills + 1):
         process = start(config, run)
-        process.join(rng.uniform(0.0, longest_s) if killed < kills else None)
+        process.join(rng.uniform(0.0, max_delay_s) if killed < kills else None)
         if process.exitcode is None:
             process.kill()
             process.join()
@@ -106,11 +106,11 @@ def main() -> None:
         config = write_config(folder, arguments.epochs, arguments.workers)
         began = time.monotonic()
         kill_often(config, folder / "whole", 0, 0.0, rng)
-        longest_s = 1.5 * (time.monotonic() - began) / arguments.kills
+        max_delay_s = 1.5 * (time.monotonic() - began) / arguments.kills
         done, found = 0, []
         for number in range(arguments.kills):  # a run that ends before the last kill is followed by another
             run = folder / f"killed{number}"
-            done += kill_often(config, run, arguments.kills - done, longest_s, rng)
+            done += kill_often(config, run, arguments.kills - done, max_delay_s, rng)
             found += differences(folder / "whole", run)
             print(f"{done} kills, {number + 1} runs: {'; '.join(found) or 'the same to the last bit'}", flush=True)
             if found or done == arguments.kills:

@@ -15,7 +15,7 @@ import typer
 from typer.core import TyperGroup
 
 from asr.errors import AsrError
-from asr.util.files import write_atomic
+from asr.util.files import replace_file
 from asr.util.libraries import library_errors
 
 if TYPE_CHECKING:
@@ -141,7 +141,7 @@ def write_results(results: Iterable[Result], total: int, folder: Path | None, su
             output, text = result
             taken[output] += 1
             number = f".{taken[output]}" if taken[output] > 1 else ""
-            write_atomic(folder / output.with_name(f"{output.name}{number}{suffix}"), f"{text}\n")
+            replace_file(folder / output.with_name(f"{output.name}{number}{suffix}"), f"{text}\n")
     if failed:
         if total > 1:
             say(f"{failed} of {total} failed")

@@ -20,7 +20,7 @@ from asr.corpus.download import SUFFIXES, Archive, fetch, find_in_mirror, gigaby
 from asr.corpus.unpack import unpack
 from asr.data.manifest import write_manifests
 from asr.errors import AsrError, DownloadError, ManifestError
-from asr.util.files import folder_lock, write_atomic
+from asr.util.files import folder_lock, replace_file
 from asr.util.format import as_time, plural
 
 logger = logging.getLogger(__name__)
@@ -109,7 +109,7 @@ def prepare(
                 logger.warning(f"{home}: nothing for {use} in what is there")
         unpacked = sorted(folder.name for folder in corpus.glob("*")) if not sources else []
         stamp = {"prepare.py": digest, "parts": list(found), "archives": unpacked, "from": given}
-        write_atomic(home / PREPARED, json.dumps(stamp))
+        replace_file(home / PREPARED, json.dumps(stamp))
     return home
 
 

@@ -25,7 +25,7 @@ from asr.evaluate.calibration import diagram, measure, word_correctness
 from asr.evaluate.score import Pair, Scores, score
 from asr.model.recognizer import Recognizer
 from asr.text import normalize
-from asr.util.files import file_sha256, write_atomic
+from asr.util.files import file_sha256, replace_file
 
 FORMAT = 1
 SCORES = ("wer", "cer", "ser", "hits", "substitutions", "deletions", "insertions", "words", "utterances")
@@ -155,7 +155,7 @@ def write_evaluation(folder: Path, evaluation: Evaluation, record: dict[str, Any
         (folder / name).write_text("".join(lines), encoding="utf-8")
     if record["confidence"]:
         (folder / "confidence.svg").write_text(diagram(record["confidence"]), encoding="utf-8")
-    write_atomic(folder / "wer.json", json.dumps(record, indent=2, ensure_ascii=False) + "\n")
+    replace_file(folder / "wer.json", json.dumps(record, indent=2, ensure_ascii=False) + "\n")
 
 
 def stored_evaluation(

@@ -33,7 +33,7 @@ from asr.lm.trie import (
     shapes,
 )
 from asr.text import normalize
-from asr.util.files import write_atomic
+from asr.util.files import replace_file
 
 FORMAT_VERSION = 1
 # Of a search, see asr.decode.beam; lm.json may hold them.
@@ -208,7 +208,7 @@ def read_about(folder: Path) -> dict[str, Any]:
 
 def store_tuned(folder: Path, tuned: dict[str, Any]) -> None:
     """Put weights, and where they come from, into a model's lm.json; nothing else in the folder changes."""
-    write_atomic(folder / "lm.json", _json(read_about(folder) | {"tuned": tuned}))
+    replace_file(folder / "lm.json", _json(read_about(folder) | {"tuned": tuned}))
 
 
 def load_folder(folder: Path) -> tuple[Tables, list[str], dict[str, Any]]:

@@ -15,7 +15,7 @@ from asr.errors import AsrError, ModelError
 from asr.model.recognizer import EMISSION_DELAY_S, Recognizer
 from asr.text import Tokenizer
 from asr.util.device import set_precision
-from asr.util.files import write_atomic
+from asr.util.files import replace_file
 
 FORMAT_VERSION = 1
 BUILT_IN = Path(__file__).parent.parent / "pretrained"
@@ -72,9 +72,9 @@ def save_model(recognizer: Recognizer, folder: Path, card: str) -> None:
     }
     weights = {name: tensor.detach().cpu().contiguous() for name, tensor in recognizer.state_dict().items()}
     # The config goes last: a folder without one is not taken for a model.
-    write_atomic(folder / "model.safetensors", save(weights, metadata={"format": "pt"}))
-    write_atomic(folder / "README.md", card)
-    write_atomic(folder / "config.json", json.dumps(config, indent=2, ensure_ascii=False) + "\n")
+    replace_file(folder / "model.safetensors", save(weights, metadata={"format": "pt"}))
+    replace_file(folder / "README.md", card)
+    replace_file(folder / "config.json", json.dumps(config, indent=2, ensure_ascii=False) + "\n")
 
 
 def load_model(folder: str | Path, device: torch.device | str = "cpu") -> Recognizer:

@@ -16,7 +16,7 @@ from rich.progress import Progress
 
 from asr.errors import TrainError
 from asr.train.report import read_metrics, write_report
-from asr.util.files import write_atomic
+from asr.util.files import replace_file
 
 if TYPE_CHECKING:
     from torch.utils.tensorboard import SummaryWriter
@@ -45,7 +45,7 @@ class RunLog:
         self.folder.mkdir(parents=True, exist_ok=True)
         path = self.folder / "metrics.jsonl"
         kept = [record for record in read_metrics(path) if record["step"] <= step]
-        write_atomic(path, "".join(_line(record) for record in kept))
+        replace_file(path, "".join(_line(record) for record in kept))
         self._events = tensorboard_writer(self.folder / "tensorboard", step)
         hidden = not sys.stderr.isatty()
         columns = Progress.get_default_columns()

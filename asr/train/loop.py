@@ -17,8 +17,9 @@ from asr.model.recognizer import Recognizer
 from asr.train.distributed import ALONE, Processes
 from asr.train.gradient import compute_gradient
 from asr.train.log import RunLog
-from asr.train.metrics import EpochMetrics, describe, diagnosis, some
+from asr.train.metrics import EpochMetrics, describe, diagnosis
 from asr.train.state import Data, TrainingState
+from asr.util.format import some
 from asr.util.signals import StopSignals
 
 logger = logging.getLogger(__name__)

@@ -18,6 +18,7 @@ from asr.model.ctc import Loss
 from asr.model.recognizer import Recognizer
 from asr.train.checkpoint import Progress
 from asr.train.distributed import Processes
+from asr.util.format import some
 
 if TYPE_CHECKING:
     from asr.train.state import TrainingState
@@ -114,11 +115,6 @@ def describe(progress: Progress, config: TrainConfig, record: dict[str, Any], le
         if record[key]:
             line += f"  {record[key]} {what}"
     return line + (f"  {left} left" if progress.epoch < config.epochs else "")
-
-
-def some(names: Sequence[str], max_named: int = 5) -> str:
-    """The first names, and how many there are beyond."""
-    return ", ".join(names[:max_named]) + (f" and {len(names) - max_named} more" if len(names) > max_named else "")
 
 
 def diagnosis(recognizer: Recognizer, losses: Sequence[Loss], names: Sequence[str]) -> str:

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from asr.evaluate.chart import draw, number
-from asr.util.files import write_atomic
+from asr.util.files import replace_file
 
 MAX_POINTS = 300  # of a curve; more would not be seen
 MAX_WARNINGS = 20
@@ -73,7 +73,7 @@ def write_report(run: Path) -> Path:
         f"<details><summary>Settings</summary>\n<pre>{escape(settings_text)}</pre></details>",
         "</body>\n</html>\n",
     ]
-    write_atomic(run / "report.html", "\n".join(page))
+    replace_file(run / "report.html", "\n".join(page))
     return run / "report.html"
 
 

@@ -24,7 +24,7 @@ from asr.train.memory import MIN_STEPS, find_batch_seconds, with_batch_seconds
 from asr.train.model_folder import export_best, read_run_config
 from asr.train.optimizer import freeze
 from asr.util.device import resolve_device, set_precision
-from asr.util.files import file_sha256, folder_lock, write_atomic
+from asr.util.files import file_sha256, folder_lock, replace_file
 
 logger = logging.getLogger(__name__)
 
@@ -64,7 +64,7 @@ def train_one(config: Config, processes: Processes) -> Outcome:
         if processes.first:
             as_begun(config)  # once more: another training may have begun and stopped meanwhile
             if not (run / "config.yaml").exists():
-                write_atomic(run / "config.yaml", dump_yaml(config))
+                replace_file(run / "config.yaml", dump_yaml(config))
         log = RunLog(run if processes.first else None, config.train.epochs)
         loss = TrainingLoss(recognizer, config, processes.rank)
         outcome = fit(recognizer, data, loss, config.train, run / "checkpoints", log, processes)

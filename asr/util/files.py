@@ -56,7 +56,7 @@ def atomic_write(path: Path) -> Iterator[BinaryIO]:
         part.unlink(missing_ok=True)
 
 
-def write_atomic(path: Path, contents: str | bytes) -> None:
+def replace_file(path: Path, contents: str | bytes) -> None:
     """Write a file: all of it or nothing."""
     with atomic_write(path) as file:
         file.write(contents.encode() if isinstance(contents, str) else contents)

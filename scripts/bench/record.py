@@ -15,7 +15,7 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from asr.util.files import write_atomic
+from asr.util.files import replace_file
 
 PACKAGES = ("torch", "torchaudio", "torchcodec", "lhotse", "soundfile", "soxr", "numpy")
 
@@ -71,4 +71,4 @@ def print_table(title: str, columns: list[str], rows: list[list[str]]) -> None:
 
 
 def write_record(path: Path, record: dict[str, Any]) -> None:
-    write_atomic(path, json.dumps(record, indent=2, ensure_ascii=False) + "\n")
+    replace_file(path, json.dumps(record, indent=2, ensure_ascii=False) + "\n")
