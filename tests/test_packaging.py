@@ -101,6 +101,8 @@ def test_what_is_installed_asks_for_nothing_that_the_lock_lacks():
         if (name, extra) in seen:
             continue
         seen.add((name, extra))
+        if name != "asr" and versions.get(name) != Version(distribution(name).version):
+            continue  # an environment that was not made from the lock
         for line in distribution(name).requires or []:
             requirement = Requirement(line)
             if requirement.marker is not None and not requirement.marker.evaluate({"extra": extra}):
