@@ -116,10 +116,13 @@ def clip(samples: np.ndarray, fraction_of_peak: float) -> np.ndarray:
 
 
 class Augmentation(Protocol):
-    """What may happen to an utterance between a mouth and a file."""
+    """What may happen to an utterance between a mouth and a file.
+
+    prob: how many utterances go through it; None: all, and it draws for itself what it does.
+    """
 
     @property
-    def prob(self) -> float: ...
+    def prob(self) -> float | None: ...
 
     def __call__(self, samples: np.ndarray, sample_rate: int, rng: np.random.Generator) -> np.ndarray:
         """samples: (samples,) float32 -> the same shape."""
@@ -140,11 +143,14 @@ class Reverb:
 class Noise:
     """White, pink or brown noise; with `recorded`, which gives noise of unit power, every second time that."""
 
-    prob: float
+    noise_prob: float
     snr_db: tuple[float, float]
     recorded: Callable[[int, np.random.Generator], np.ndarray] | None = None
+    prob: float | None = None
 
     def __call__(self, samples: np.ndarray, sample_rate: int, rng: np.random.Generator) -> np.ndarray:
+        if rng.random() >= self.noise_prob:
+            return samples
         if self.recorded is not None and rng.random() < 0.5:
             noise = self.recorded(len(samples), rng)
         else:
@@ -197,7 +203,7 @@ class Gain:
     """Another level."""
 
     gain_db: tuple[float, float]
-    prob: float = 1.0
+    prob: float | None = None
 
     def __call__(self, samples: np.ndarray, sample_rate: int, rng: np.random.Generator) -> np.ndarray:
         return samples * np.float32(decibels(rng.uniform(*self.gain_db)))
@@ -216,7 +222,7 @@ def augmentations(
         Codec(config.codec.prob),
         Gain(config.gain_db),
     ]
-    return [part for part in parts if part.prob > 0]
+    return [part for part in parts if part.prob is None or part.prob > 0]
 
 
 def augment_waveform(
@@ -224,7 +230,7 @@ def augment_waveform(
 ) -> np.ndarray:
     """(samples,) float32 -> the same shape: each part in turn, with its probability."""
     for part in parts:
-        if part.prob >= 1.0 or rng.random() < part.prob:
+        if part.prob is None or rng.random() < part.prob:
             samples = part(samples, sample_rate, rng)
     return samples
 

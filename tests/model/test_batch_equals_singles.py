@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from asr.augment import SpecAugment
-from asr.config import AugmentConfig, FeatureConfig, ModelConfig, TextConfig
+from asr.config import AugmentConfig, FeatureConfig, FrequencyMaskConfig, ModelConfig, TextConfig, TimeMaskConfig
 from asr.lengths import encoder_frames
 from asr.model.ctc import ctc
 from asr.model.encoder import Encoder
@@ -111,7 +111,9 @@ def test_values_in_the_padding_change_nothing():
 
 def test_masks_stay_inside_the_utterance():
     features, lengths = torch.ones(3, 50, 20), torch.tensor([50, 10, 1])
-    config = AugmentConfig(time_masks=2, time_mask_frames=20, frequency_masks=1, frequency_mask_bins=5)
+    config = AugmentConfig(
+        time_mask=TimeMaskConfig(count=2, max_frames=20), frequency_mask=FrequencyMaskConfig(count=1, max_bins=5)
+    )
     masked = SpecAugment(config, seed=0)(features, lengths)
     assert set(masked.unique().tolist()) == {0.0, 1.0}
     again = SpecAugment(config, seed=0)(features, lengths)
