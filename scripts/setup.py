@@ -25,7 +25,18 @@ def run(*command: str | Path) -> None:
     print("$", *command, file=sys.stderr, flush=True)
     status = subprocess.run([str(part) for part in command], cwd=ROOT, check=False).returncode
     if status:
+        if "--quiet" in command:
+            print("failed; the same command without --quiet says more", file=sys.stderr)
         sys.exit(status)
+
+
+def works(python: Path) -> bool:
+    """Whether this is a Python that asr runs on, with pip; not so where making the environment was interrupted."""
+    probe = "import pip, sys; sys.exit(sys.version_info < (3, 10))"
+    try:
+        return subprocess.run([python, "-c", probe], capture_output=True, check=False).returncode == 0
+    except OSError:
+        return False
 
 
 def main() -> None:
@@ -35,9 +46,9 @@ def main() -> None:
     if sys.version_info < (3, 10):  # noqa: UP036  this script is what an older Python is started on
         sys.exit(f"asr needs Python 3.10 or newer, this is {sys.version.split()[0]}")
     python = BIN / ("python.exe" if os.name == "nt" else "python")
-    if not python.exists():
+    if not works(python):
         print(f"making {FOLDER}", file=sys.stderr)
-        venv.create(FOLDER, with_pip=True)
+        venv.create(FOLDER, with_pip=True, clear=True)
     print("installing; the first time takes minutes, torch alone is several GB", file=sys.stderr, flush=True)
     # Python compiles what is used, when it is first used; compiling everything here would take a third of the time.
     options = ("--quiet", "--disable-pip-version-check", "--no-compile", "-c", "requirements.lock")
@@ -57,4 +68,9 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except KeyboardInterrupt:
+        sys.exit(130)
+    except OSError as error:
+        sys.exit(f"error: {error}")

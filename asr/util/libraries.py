@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import importlib
+import os
+import re
 import shutil
 import subprocess
 import sys
@@ -13,9 +15,9 @@ from importlib.metadata import PackageNotFoundError, requires, version
 
 from asr.errors import AsrError, LibraryError
 
-# What `asr info` looks at: all that have a compiled part.
-LIBRARIES = ("numpy", "torch", "torchaudio", "soundfile", "soxr", "safetensors", "scipy", "numba")
-OTHERS = ("jiwer", "librosa", "tensorboard")
+# What `asr info` imports: what no command does without, and all that have a compiled part.
+LIBRARIES = ("numpy", "torch", "torchaudio", "soundfile", "soxr", "safetensors", "scipy", "numba", "jiwer")
+OTHERS = ("librosa", "tensorboard")
 PACKAGES = {"yaml": "PyYAML"}  # where package and module have different names
 LOCKED_PAIR = {"torch": "2.11.0", "torchaudio": "2.11.0"}  # that of requirements.lock
 # torch release -> the torchaudio releases whose compiled part loads beside it. Measured, as their metadata does not
@@ -32,7 +34,7 @@ FITTING = {
 def installed(library: str) -> str | None:
     """The version of an installed library, None where there is none."""
     try:
-        return version(PACKAGES.get(library, library))
+        return version(PACKAGES.get(library, library)) if library else None
     except PackageNotFoundError:
         return None
 
@@ -41,12 +43,12 @@ def describe_libraries() -> tuple[list[tuple[str, str]], dict[str, str]]:
     """Import every library. Returns rows of name and state, and of those that fail the line that says what to do."""
     rows, failing = [], {}
     for library in LIBRARIES:
-        state = installed(library) or "missing"
+        state = installed(library) or "unknown version"
         try:
             importlib.import_module(library)
         except Exception as error:
             failing[library] = explain(error) or f"{library} does not load ({first_line(error)})"
-            state += ", does not load" if installed(library) else ""
+            state = f"{state}, does not load" if installed(library) else "missing"
         rows.append((library, state))
     return rows + [(library, installed(library) or "none") for library in OTHERS], failing
 
@@ -81,21 +83,37 @@ def library_errors() -> Iterator[None]:
 
 
 def explain(error: Exception) -> str | None:
-    """What to do about a library that failed while it was imported; None for an error of any other kind."""
-    if isinstance(error, ModuleNotFoundError) and error.name and not installed(error.name.partition(".")[0]):
-        name = error.name.partition(".")[0]
-        return None if name in ("asr", *sys.stdlib_module_names) else f"{name} is missing: {install(name)}"
+    """What to do about a library that failed while it was imported; None for an error of any other kind.
+
+    What the user's own code imports in vain is such: of that its own traceback tells more.
+    """
+    if isinstance(error, (ImportError, AttributeError)) and (file := hiding_file()):
+        return f"{file} hides the library of that name: rename it"
+    missing = str(getattr(error, "name", None) or "").partition(".")[0]
+    absent = isinstance(error, ModuleNotFoundError) and not installed(missing)
+    if absent and raised_in(error) == "asr" and declared(missing):
+        return f"{missing} is missing: {install(missing)}"
     library = being_imported(error)
     if library is None:
         return None
     if library == "torchaudio" and "torch" in sys.modules:
         return explain_pair(error)
-    remedy = f'pip install --force-reinstall "{library}=={installed(library)}"'
-    if library == "soundfile" and not isinstance(
-        error, ImportError
-    ):  # its wheel carries libsndfile, its source does not
+    package = PACKAGES.get(library, library)
+    number = (installed(library) or "").partition("+")[0]  # +cpu and the like are not on the package index
+    remedy = f'pip install --force-reinstall "{package}=={number}"'
+    if library == "soundfile" and "library not found" in str(error):
         remedy += " brings libsndfile along; so does your system's package manager"
     return f"{library} {installed(library)} does not load ({first_line(error)}): {remedy}"
+
+
+def hiding_file() -> str | None:
+    """A file of the user's own that was imported in place of a library: it lies in the folder that comes first."""
+    first = {os.path.realpath(folder) for folder in (os.getcwd(), sys.path[0])}
+    for library in (*LIBRARIES, *PACKAGES):
+        file = getattr(sys.modules.get(library), "__file__", None)
+        if file and installed(library) and os.path.dirname(os.path.realpath(file)) in first:
+            return str(file)
+    return None
 
 
 def explain_pair(error: Exception) -> str:
@@ -120,23 +138,40 @@ def explain_pair(error: Exception) -> str:
 
 
 def being_imported(error: BaseException) -> str | None:
-    """The library whose import raised the error: the outermost one of which a module was being executed."""
+    """The library whose import raised the error: the outermost one of which a module was being executed, or from which
+    asr imports a name that it lacks."""
     for frame, _ in traceback.walk_tb(error.__traceback__):
         name = str(frame.f_globals.get("__name__")).partition(".")[0]
-        if frame.f_code.co_name == "<module>" and installed(name) and name != "asr":
+        if frame.f_code.co_name == "<module>" and name != "asr" and installed(name):
             return name
-    # "cannot import name … from torch": the frame is that of the module which wanted it.
-    name = str(getattr(error, "name", None) or "").partition(".")[0]
-    return name if isinstance(error, ImportError) and name != "asr" and installed(name) else None
+    wanted = str(getattr(error, "name", None) or "").partition(".")[0] if isinstance(error, ImportError) else ""
+    return wanted if raised_in(error) == "asr" != wanted and installed(wanted) else None
+
+
+def raised_in(error: BaseException) -> str:
+    """The package whose code raised the error."""
+    frames = [frame for frame, _ in traceback.walk_tb(error.__traceback__)]
+    return str(frames[-1].f_globals.get("__name__")).partition(".")[0] if frames else ""
+
+
+def declared(library: str) -> str | None:
+    """What asr asks for of a library, "soxr>=0.5"; None where it does not ask for it."""
+    try:
+        lines = requires("asr") or []
+    except PackageNotFoundError:  # a clone that was not installed
+        return PACKAGES.get(library, library) if library in (*LIBRARIES, *OTHERS, *PACKAGES) else None
+    package = PACKAGES.get(library, library).lower().replace("_", "-")
+    for line in (line.partition(";")[0].strip() for line in lines):
+        if (name := re.match(r"[\w.-]+", line)) and name[0].lower().replace("_", "-") == package:
+            return line
+    return None
 
 
 def install(library: str) -> str:
     """The command that installs a library in a version that asr works with."""
-    package = PACKAGES.get(library, library)
     if library in LOCKED_PAIR:
         return "pip install " + " ".join(f"{name}=={number}" for name, number in LOCKED_PAIR.items())
-    declared = (line.partition(";")[0].strip() for line in requires("asr") or [])
-    return f'pip install "{next((line for line in declared if line.startswith(package)), package)}"'
+    return f'pip install "{declared(library)}"'
 
 
 def first_line(error: BaseException) -> str:

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from helpers import ROOT
 
-from asr.errors import AudioError, LibraryError
+from asr.errors import AudioError
 from asr.util.libraries import FITTING, LOCKED_PAIR, describe_ffmpeg, explain, installed, library_errors
 
 SITE = Path(pytest.__file__).resolve().parents[1]
@@ -124,17 +124,35 @@ def test_a_missing_package_is_named_with_the_versions_asr_works_with(tmp_path):
 
 
 def test_other_errors_are_not_taken_for_a_library(tmp_path):
-    for error in (FileNotFoundError("no"), ImportError("cannot import", name="asr.nowhere"), ZeroDivisionError("x")):
+    errors = (FileNotFoundError("no"), ImportError("cannot import", name="asr.nowhere"), ZeroDivisionError("x"))
+    for error in (*errors, ImportError("of the user's own"), ModuleNotFoundError("x", name="py")):
         assert explain(error) is None
     with pytest.raises(AudioError), library_errors():
         raise AudioError("as it is")
     with pytest.raises(ZeroDivisionError), library_errors():
         raise ZeroDivisionError
-    with pytest.raises(LibraryError, match="is missing: pip install"), library_errors():
-        import not_there  # noqa: F401
+    for wrong in ("import not_there", "from numpy import nope", "import torch.nope"):  # in code that is not asr's
+        with pytest.raises(ImportError), library_errors():
+            exec(wrong)
     (tmp_path / "mine.py").write_text("import json\njson.loads('no json')\n")
     done = asr(first=tmp_path, program=("-c", "from asr.util.libraries import *\nwith library_errors(): import mine"))
     assert "JSONDecodeError" in done.stderr.splitlines()[-1]
+
+
+@pytest.mark.parametrize("library", ["torch", "yaml"])
+def test_a_file_that_hides_a_library_is_named(tmp_path, library):
+    (tmp_path / f"{library}.py").write_text("")
+    command = ["train", ROOT / "recipes/yesno/yesno.yaml"] if library == "yaml" else ["transcribe", SAMPLE]
+    line = one_line(asr(*command, first=tmp_path))
+    assert line == f"error: {tmp_path / library}.py hides the library of that name: rename it"
+
+
+def test_what_the_command_line_itself_needs_may_be_missing(tmp_path):
+    for entry in SITE.iterdir():
+        if not entry.name.startswith("typer"):
+            (tmp_path / entry.name).symlink_to(entry)
+    line = one_line(asr("--help", first=tmp_path, program=("-S", "-m", "asr")))
+    assert line.startswith('error: typer is missing: pip install "typer')
 
 
 def test_ffmpeg_is_described(tmp_path, monkeypatch):
