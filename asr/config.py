@@ -87,7 +87,7 @@ class ModelConfig(Section):
     bidirectional: bool = setting(True, "false: causal throughout, needs features.normalize of global or none")
     subsampling: Literal[1, 2, 4] = setting(4, "of time, before the recurrent layers")
     dropout: float = setting(0.1, "between layers", ge=0, lt=1)
-    layer_norm: bool = setting(True, "after each layer")
+    layer_norm: bool = setting(True, "before each layer")
     residual: bool = setting(True, "add a layer's input to its output")
 
 
