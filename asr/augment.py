@@ -57,28 +57,6 @@ def change_speed(samples: np.ndarray, sample_rate: int, speed: float) -> np.ndar
     return samples if speed == 1.0 else resample(samples, sample_rate * speed, sample_rate)
 
 
-def reverberate(samples: np.ndarray, sample_rate: int, rng: np.random.Generator) -> np.ndarray:
-    """A random room: the direct sound, then, 0 to 15 dB below it, noise that decays by 60 dB in 0.1 to 0.7 s."""
-    from scipy.signal import oaconvolve
-
-    decay_s = rng.uniform(0.1, 0.7)
-    time_s = np.arange(round(decay_s * sample_rate), dtype=np.float32) / sample_rate
-    tail = rng.standard_normal(len(time_s), dtype=np.float32) * np.exp(-6.91 / decay_s * time_s)
-    tail[0] = 0.0
-    tail *= decibels(-rng.uniform(0.0, 15.0)) / max(float(np.sqrt(np.sum(tail**2))), 1e-9)
-    tail[0] = 1.0
-    return oaconvolve(samples, tail)[: len(samples)].astype(np.float32)
-
-
-def telephone_band(samples: np.ndarray, sample_rate: int, rng: np.random.Generator) -> np.ndarray:
-    """About 300 to 3,400 Hz (ITU-T G.712), the edges drawn around that."""
-    from scipy.signal import butter, sosfilt
-
-    edges = np.minimum([rng.uniform(150, 400), rng.uniform(2_800, 3_600)], 0.49 * sample_rate)
-    sections = butter(int(rng.integers(1, 5)), edges, "bandpass", fs=sample_rate, output="sos")
-    return sosfilt(sections, samples).astype(np.float32)
-
-
 def through_file(
     samples: np.ndarray, sample_rate: int, form: str, subtype: str, level: float | None = None
 ) -> np.ndarray:
@@ -99,14 +77,6 @@ def through_codec(samples: np.ndarray, sample_rate: int, codec: str) -> np.ndarr
         return np.pad(wide, (0, len(samples) - len(wide)))
     peak = max(float(np.abs(samples).max(initial=0.0)), 1e-9)
     return through_file(samples / peak * 0.7, sample_rate, "WAV", CODECS[codec]) * np.float32(peak / 0.7)
-
-
-def compress(samples: np.ndarray, sample_rate: int, rng: np.random.Generator) -> np.ndarray:
-    """Through one of COMPRESSIONS at a random quality, at 16 kHz of about 20 to 70 kbit/s; the length stays."""
-    kind = str(rng.choice(list(COMPRESSIONS))) if sample_rate in MP3_RATES else "vorbis"
-    beyond = np.float32(max(float(np.abs(samples).max(initial=0.0)), 1.0))  # full scale
-    level = rng.uniform(0.3, 0.99)
-    return beyond * through_file(samples / beyond, sample_rate, *COMPRESSIONS[kind], level)
 
 
 def clip(samples: np.ndarray, fraction_of_peak: float) -> np.ndarray:
@@ -131,12 +101,20 @@ class Augmentation(Protocol):
 
 @dataclass(frozen=True)
 class Reverb:
-    """A room."""
+    """A random room: the direct sound, then, 0 to 15 dB below it, noise that decays by 60 dB in 0.1 to 0.7 s."""
 
     prob: float
 
     def __call__(self, samples: np.ndarray, sample_rate: int, rng: np.random.Generator) -> np.ndarray:
-        return reverberate(samples, sample_rate, rng)
+        from scipy.signal import oaconvolve
+
+        decay_s = rng.uniform(0.1, 0.7)
+        time_s = np.arange(round(decay_s * sample_rate), dtype=np.float32) / sample_rate
+        tail = rng.standard_normal(len(time_s), dtype=np.float32) * np.exp(-6.91 / decay_s * time_s)
+        tail[0] = 0.0
+        tail *= decibels(-rng.uniform(0.0, 15.0)) / max(float(np.sqrt(np.sum(tail**2))), 1e-9)
+        tail[0] = 1.0
+        return oaconvolve(samples, tail)[: len(samples)].astype(np.float32)
 
 
 @dataclass(frozen=True)
@@ -170,12 +148,16 @@ class Clipping:
 
 @dataclass(frozen=True)
 class Bandpass:
-    """The band of a telephone line."""
+    """The band of a telephone line, about 300 to 3,400 Hz (ITU-T G.712), the edges drawn around that."""
 
     prob: float
 
     def __call__(self, samples: np.ndarray, sample_rate: int, rng: np.random.Generator) -> np.ndarray:
-        return telephone_band(samples, sample_rate, rng)
+        from scipy.signal import butter, sosfilt
+
+        edges = np.minimum([rng.uniform(150, 400), rng.uniform(2_800, 3_600)], 0.49 * sample_rate)
+        sections = butter(int(rng.integers(1, 5)), edges, "bandpass", fs=sample_rate, output="sos")
+        return sosfilt(sections, samples).astype(np.float32)
 
 
 @dataclass(frozen=True)
@@ -190,12 +172,15 @@ class Telephone:
 
 @dataclass(frozen=True)
 class Codec:
-    """MP3 or Ogg Vorbis, at a random quality."""
+    """MP3 or Ogg Vorbis at a random quality, at 16 kHz of about 20 to 70 kbit/s; the length stays."""
 
     prob: float
 
     def __call__(self, samples: np.ndarray, sample_rate: int, rng: np.random.Generator) -> np.ndarray:
-        return compress(samples, sample_rate, rng)
+        kind = str(rng.choice(list(COMPRESSIONS))) if sample_rate in MP3_RATES else "vorbis"
+        beyond = np.float32(max(float(np.abs(samples).max(initial=0.0)), 1.0))  # full scale
+        level = rng.uniform(0.3, 0.99)
+        return beyond * through_file(samples / beyond, sample_rate, *COMPRESSIONS[kind], level)
 
 
 @dataclass(frozen=True)

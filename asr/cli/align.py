@@ -47,7 +47,7 @@ def align(
     ] = None,
     model: Annotated[str | None, typer.Option(help="A model folder, a run folder or a built-in model's name.")] = None,
     form: Annotated[
-        AlignmentFormat, typer.Option("--format", help="textgrid is for Praat, srt are subtitles.")
+        AlignmentFormat, typer.Option("--format", help="textgrid: for Praat; srt: subtitles.")
     ] = AlignmentFormat.json,
     output_dir: Annotated[Path | None, typer.Option(help="Write one file a recording here, not to stdout.")] = None,
     skip_unknown: Annotated[

@@ -15,7 +15,8 @@ HotwordOption = Annotated[
     ),
 ]
 BeamOption = Annotated[
-    int | None, typer.Option(min=1, help="Beam search with so many prefixes; default: greedy, 128 with --lm.")
+    int | None,
+    typer.Option(min=1, help="Beam search that keeps this many prefixes; default: greedy, or 128 with --lm."),
 ]
 LmWeightOption = Annotated[
     float | None, typer.Option(help="Weight of the language model; default: what it was tuned to, or 0.5.")

@@ -41,7 +41,7 @@ def evaluate(
     closed_vocabulary: ClosedVocabularyOption = False,
     hotwords: HotwordOption = None,
 ) -> None:
-    """Word error rate of a model on a manifest, with its 95 % interval. A stored result of the same is shown again."""
+    """Word error rate of a model on a manifest, with its 95 % interval. Reuses a result stored in --output-dir."""
     from asr.cli.tables import print_evaluation
     from asr.decode.decoder import DecoderOptions
     from asr.decode.lexicon import parse_hot_words
@@ -89,7 +89,7 @@ def compare(
     first: Annotated[Path, typer.Argument(metavar="FOLDER", help="That asr evaluate --output-dir wrote.")],
     second: Annotated[Path, typer.Argument(metavar="FOLDER", help="Another, of the same manifest.")],
 ) -> None:
-    """Whether one evaluation is better than another of the same test set, or it may be chance: a paired test."""
+    """Compare two evaluations of the same test set: is one better, or may it be chance? A paired test."""
     from asr.evaluate.compare import compare as run
 
     found = run(first, second)

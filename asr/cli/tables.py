@@ -35,7 +35,7 @@ def print_evaluation(record: dict[str, Any], expect: float | None = None) -> Non
     table.add_row("CER", _percent(record["cer"]))
     table.add_row("wrong utterances", f"{_percent(record['ser'])} of {record['utterances']}")
     if confidence := record.get("confidence"):
-        error = f"{_percent(confidence['ece'])} from the fraction of right words (ECE, {len(confidence['bins'])} bins)"
+        error = f"off by {_percent(confidence['ece'])} on average (ECE, {len(confidence['bins'])} bins)"
         table.add_row("confidences", error)
     table.add_row("normalizer", record["normalizer"])
     table.add_row("decoder", record["decoder"]["kind"])

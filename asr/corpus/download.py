@@ -130,7 +130,7 @@ def fetch(archive: Archive, folder: Path, mirror: str | None, verify: bool) -> P
         if not local.is_file():
             raise DownloadError(f"{local}: not in the mirror folder; MIRROR must hold {archive.path}")
         if difference := _difference(local, archive, verify):
-            logger.warning(f"{local}: {difference}; used as the mirror is a local folder")
+            logger.warning(f"{local}: {difference}; used all the same, because the mirror is a local folder")
         return local
     if target.is_file():
         if difference := _difference(target, archive, verify):

@@ -12,6 +12,7 @@ from asr.train.gradient import compute_gradient
 from asr.train.log import duration_text
 from asr.train.optimizer import make_optimizer
 from asr.train.run import TrainingLoss, overfitting, prepare
+from asr.util.format import plural
 
 
 def dry_run(config: Config) -> list[tuple[str, str]]:
@@ -42,11 +43,14 @@ def dry_run(config: Config) -> list[tuple[str, str]]:
     return [
         ("tokens", " ".join(repr(token) for token in recognizer.tokenizer.tokens[:40])),
         ("parameters", f"{recognizer.parameter_count:,}"),
-        ("one epoch", f"{len(durations)} utterances, {durations.sum() / 3600:.2f} h, {count} batches"),
+        (
+            "one epoch",
+            f"{len(durations)} utterances, {durations.sum() / 3600:.2f} h, {plural(count, 'batch', 'batches')}",
+        ),
         ("padding", f"{100 * padding:.1f} %"),
         ("waveforms", f"{tuple(batch.waveforms.shape)} (batch, samples) at {recognizer.sample_rate} Hz"),
         ("log_probs", f"{tuple(log_probs.shape)} (batch, frames, tokens), a frame is {1000 * recognizer.frame_s:g} ms"),
-        ("fewest spare frames", str(int(spare.min()))),
+        ("min. spare frames", str(int(spare.min()))),
         ("loss before training", f"{losses[0]:.2f} an utterance"),
         ("one step", f"{1000 * step_s:.0f} ms, {speed:.0f} × real time"),
         (

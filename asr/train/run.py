@@ -56,10 +56,7 @@ def train_one(config: Config, processes: Processes) -> Outcome:
     config, recognizer = data.config, data.recognizer
     if processes.first:
         data.dev.read_all()  # a recording that cannot be read is found now, not when an epoch has been trained
-    busy = TrainError(
-        f"{run}: another training is running in it; wait for it, or choose another run folder"
-        " (run=DIR, or RUN=DIR before a recipe's command)"
-    )
+    busy = TrainError(f"{run}: another training is running in it. {OTHER_RUN} or wait for it")
     with folder_lock(run, busy) if processes.first else nullcontext():
         if processes.first:
             as_begun(config)  # once more: another training may have begun and stopped meanwhile

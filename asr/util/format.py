@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 
-def plural(count: int, noun: str) -> str:
-    """1 utterance, 1,400 utterances."""
-    return f"{count:,} {noun}" + ("" if count == 1 else "s")
+def plural(count: int, noun: str, many: str = "") -> str:
+    """1 utterance, 1,400 utterances; many: the plural, where it is not the noun and an s."""
+    return f"{count:,} {noun if count == 1 else many or f'{noun}s'}"
 
 
 def as_time(seconds: float) -> str:
