@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -13,14 +13,15 @@ import numpy as np
 from torch import Tensor
 
 from asr.audio import Audio, Source, as_audio, read_audio
-from asr.data.manifest import Manifest
+from asr.data.manifest import Manifest, Utterance
 from asr.decode.align import Alignment, align
+from asr.decode.batch import decode_waveforms
 from asr.decode.decoder import DecoderOptions
-from asr.decode.greedy import decode_waveforms
 from asr.decode.timing import timed_words, with_confidence
 from asr.decode.types import Hypothesis, Word
 from asr.errors import AsrError, AudioError
 from asr.evaluate.run import evaluate_manifest, make_record, write_evaluation
+from asr.evaluate.score import diagnose
 from asr.model.folder import find_model, load_model
 from asr.model.recognizer import Recognizer
 from asr.util.device import resolve_device
@@ -136,11 +137,17 @@ class Transcriber:
         read = self._job(audio, sample_rate).read(self.sample_rate)
         return align(self.recognizer, read.samples, text, skip_unknown)
 
-    def evaluate(self, manifest: str | Path, output_dir: str | Path | None = None) -> dict[str, Any]:
+    def evaluate(
+        self,
+        manifest: str | Path,
+        output_dir: str | Path | None = None,
+        progress: Callable[[Iterable[Utterance], int], Iterable[Utterance]] | None = None,
+    ) -> dict[str, Any]:
         """Word error rate on a manifest, a list of recordings with their texts: the record that `wer.json` holds.
         Rates are fractions.
 
-        output_dir: write wer.json, ref.trn and hyp.trn here. A recording that cannot be read is logged and not scored.
+        output_dir: write wer.json, ref.trn and hyp.trn here. progress: passes on the utterances, of which there are so
+        many, and may show how far they are. A recording that cannot be read is logged and not scored.
 
         >>> import asr
         >>> record = asr.load("digits").evaluate("data/samples/samples.jsonl")
@@ -150,12 +157,16 @@ class Transcriber:
         Raises ManifestError for a manifest that is damaged or lacks texts.
         """
         listed = Manifest(manifest)
-        evaluation = evaluate_manifest(self.recognizer, listed, decoder=self.decoder)
+        utterances = None if progress is None else progress(listed, len(listed))
+        evaluation = evaluate_manifest(self.recognizer, listed, utterances, self.decoder)
         for failure in evaluation.failed:
-            logger.warning(failure)
-        record = make_record(
-            evaluation, evaluation.score(), self.recognizer, self.folder, listed.path, self.options.record()
-        )
+            logger.error(failure)
+        scores = evaluation.score()
+        if advice := diagnose(scores):
+            if self.options.lm is not None:
+                advice += "; or the language model outweighs the audio: lower lm_weight, raise word_insertion_bonus"
+            logger.warning(advice)
+        record = make_record(evaluation, scores, self.recognizer, self.folder, listed.path, self.options.record())
         if output_dir is not None:
             write_evaluation(Path(output_dir), evaluation, record)
         return record

@@ -12,6 +12,7 @@ import argparse
 import os
 import subprocess
 import sys
+import time
 import venv
 from pathlib import Path
 
@@ -50,6 +51,7 @@ def main() -> None:
         print(f"making {FOLDER}", file=sys.stderr)
         venv.create(FOLDER, with_pip=True, clear=True)
     print("installing; the first time takes minutes, torch alone is several GB", file=sys.stderr, flush=True)
+    began = time.monotonic()
     # Python compiles what is used, when it is first used; compiling everything here would take a third of the time.
     options = ("--quiet", "--disable-pip-version-check", "--no-compile", "-c", "requirements.lock")
     pip = (python, "-m", "pip", "install", *options)
@@ -58,8 +60,10 @@ def main() -> None:
     # compat: a clone named asr would otherwise hide the package from scripts that lie beside it
     editable = ("--no-build-isolation", "--config-settings", "editable_mode=compat", "-e")
     run(*pip, *editable, ".[test]" if arguments.test else ".")
+    minutes, size = (time.monotonic() - began) / 60, sum(os.lstat(path).st_size for path in FOLDER.rglob("*"))
+    print(f"installed in {minutes:.1f} min; .venv has {size / 1e9:.1f} GB", file=sys.stderr, flush=True)
     if arguments.test:
-        print("running the tests, up to ten minutes on two cores", file=sys.stderr, flush=True)
+        print("running the tests, about fifteen minutes on two cores", file=sys.stderr, flush=True)
         run(python, "-m", "pytest")
     else:
         run(BIN / "asr", "transcribe", "data/samples")

@@ -34,7 +34,8 @@ API = {
 METHODS = {
     "align": "(self, audio: AudioInput, text: str, sample_rate: int | None = None, skip_unknown: bool = False)"
     " -> Alignment",
-    "evaluate": "(self, manifest: str | Path, output_dir: str | Path | None = None) -> dict[str, Any]",
+    "evaluate": "(self, manifest: str | Path, output_dir: str | Path | None = None,"
+    " progress: Callable[[Iterable[Utterance], int], Iterable[Utterance]] | None = None) -> dict[str, Any]",
     "transcribe": "(self, audio: AudioInput, sample_rate: int | None = None) -> Transcript",
     "transcribe_all": "(self, jobs: Iterable[Job]) -> Iterator[tuple[Job, Transcript | AsrError]]",
 }

@@ -32,10 +32,11 @@ def say(line: str) -> None:
 
 
 class Lines(logging.Handler):
-    """Writes what the library logs to stderr: a line as it is, a warning as one."""
+    """Writes what the library logs to stderr: a line as it is, warnings and errors as such."""
 
     def line(self, record: logging.LogRecord) -> str:
-        return ("warning: " if record.levelno >= logging.WARNING else "") + record.getMessage()
+        prefix = f"{record.levelname.lower()}: " if record.levelno >= logging.WARNING else ""
+        return prefix + record.getMessage()
 
     def emit(self, record: logging.LogRecord) -> None:
         typer.echo(self.line(record), err=True)

@@ -45,40 +45,22 @@ def evaluate(
     from asr.cli.tables import print_evaluation
     from asr.decode.decoder import DecoderOptions
     from asr.decode.lexicon import parse_hot_words
-    from asr.evaluate import run as evaluation
-    from asr.evaluate.score import diagnose
-    from asr.model.folder import find_model, load_model
+    from asr.evaluate.run import stored_evaluation
+    from asr.model.folder import find_model
 
     folder = find_model(model)
     options = DecoderOptions(
         lm, parse_hot_words(hotwords or ()), beam, lm_weight, word_insertion_bonus, unk_score, closed_vocabulary
     )
-    used = options.record()
-    record = evaluation.stored_evaluation(output_dir, folder, manifest, used) if output_dir is not None else None
-    advice = None
-    if record is None:
-        from asr.data.manifest import Manifest
-        from asr.util.device import resolve_device
-
-        recognizer = load_model(folder, resolve_device(device))
-        utterances = Manifest(manifest)
-        decoder = options.decoder(recognizer)
-        watched = watch(utterances, len(utterances), "evaluating")
-        result = evaluation.evaluate_manifest(recognizer, utterances, watched, decoder)
-        for failure in result.failed:
-            say(f"error: {failure}")
-        scores = result.score()
-        advice = diagnose(scores)
-        if advice and lm is not None:
-            advice += "; or the language model outweighs the audio: lower --lm-weight, raise --word-insertion-bonus"
-        record = evaluation.make_record(result, scores, recognizer, folder, manifest, used)
-        if output_dir is not None:
-            evaluation.write_evaluation(output_dir, result, record)
-    else:
+    record = stored_evaluation(output_dir, folder, manifest, options.record()) if output_dir is not None else None
+    if record is not None:
         say(f"{output_dir}: already evaluated")
+    else:
+        from asr.transcribe import Transcriber
+
+        transcriber = Transcriber.load(folder, device, options)
+        record = transcriber.evaluate(manifest, output_dir, lambda items, total: watch(items, total, "evaluating"))
     print_evaluation(record, expect)
-    if advice:
-        say(f"hint: {advice}")
     if record["failed"]:
         say(f"{record['failed']} of {record['utterances'] + record['failed']} utterances could not be read: not scored")
         raise typer.Exit(1)

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from asr.decode.greedy import decode_waveforms, log_prob_rows
+from asr.decode.batch import decode_waveforms, log_prob_rows
 from asr.decode.timing import seconds_of, word_edges
 from asr.decode.types import AlignedToken, AlignedWord
 from asr.errors import TextError

@@ -19,7 +19,7 @@ import numpy as np
 from torch import Tensor
 
 from asr.decode.align import best_path, token_spans
-from asr.decode.greedy import log_prob_rows
+from asr.decode.batch import log_prob_rows
 from asr.decode.lexicon import Lexicon, build_hot_words, build_lexicon
 from asr.decode.prefixes import NODE, SearchSettings
 from asr.decode.search import Limits, search

@@ -16,8 +16,9 @@ import numpy as np
 from asr import __version__
 from asr.data.dataset import read_utterance
 from asr.data.manifest import Manifest, Utterance
+from asr.decode.batch import decode_waveforms
 from asr.decode.decoder import GREEDY
-from asr.decode.greedy import decode_waveforms, greedy
+from asr.decode.greedy import greedy
 from asr.decode.timing import with_confidence
 from asr.decode.types import Decoder
 from asr.errors import AudioError, ManifestError

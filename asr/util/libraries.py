@@ -20,8 +20,8 @@ LIBRARIES = ("numpy", "torch", "torchaudio", "soundfile", "soxr", "safetensors",
 OTHERS = ("librosa", "tensorboard")
 PACKAGES = {"yaml": "PyYAML"}  # where package and module have different names
 LOCKED_PAIR = {"torch": "2.11.0", "torchaudio": "2.11.0"}  # that of requirements.lock
-# torch release -> the torchaudio releases whose compiled part loads beside it. Measured, as their metadata does not
-# tell: 2.11.0 beside torch 2.11.0 to 2.14.1, 2.11.1 beside 2.13.0 to 2.15.0.
+# torch release -> the torchaudio releases whose compiled part loads beside it. Measured by
+# scripts/pairs.py, as their metadata does not tell: torch 2.11.0, 2.12.0, 2.12.1, 2.13.0, 2.14.0, 2.14.1 and 2.15.0.
 FITTING = {
     "2.11": ("2.11.0",),
     "2.12": ("2.11.0",),

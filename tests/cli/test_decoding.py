@@ -65,7 +65,7 @@ def test_too_much_weight_for_the_language_model_is_suspected(folder):
     result = run(*command, "--lm-weight", 1000)
     assert result.exit_code == 0, result.output
     assert "every hypothesis is empty" in result.stderr
-    assert "lower --lm-weight" in result.stderr
+    assert "lower lm_weight" in result.stderr
 
 
 def test_weights_that_a_few_words_cannot_tell_apart_are_called_so(folder, write_audio):
