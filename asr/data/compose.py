@@ -89,6 +89,7 @@ class Compositions(Sequence[Composition]):
 
 
 def draw_compositions(
+    rows: Sequence[int] | np.ndarray,
     speakers: Sequence[Any] | np.ndarray,
     config: ComposeConfig,
     count: int,
@@ -98,19 +99,20 @@ def draw_compositions(
     """Draw `count` compositions: a speaker in proportion to their recordings, a length uniform from 1 to
     config.max_recordings, rows at random.
 
-    The pauses before the first and after the last recording are each left out with probability config.no_pause_prob.
-    With config.max_s those that do not fit are left out; durations: the recordings', in seconds.
+    rows, speakers: of a manifest those to choose from, and who speaks in each. durations: seconds of every row of the
+    manifest, wanted where config.max_s leaves out the recordings that do not fit. The pauses before the first and after
+    the last recording are each left out with probability config.no_pause_prob.
     """
     if config.max_s is not None and durations is None:
         raise ValueError("max_s needs durations")
     rows_of: dict[str | None, list[int]] = defaultdict(list)
-    for row, speaker in enumerate(speakers):
-        rows_of[speaker].append(row)
+    for row, speaker in zip(rows, speakers, strict=True):
+        rows_of[speaker].append(int(row))
     compositions = []
     for _ in range(count):
-        rows = rows_of[speakers[int(rng.integers(len(speakers)))]]
+        candidates = rows_of[speakers[int(rng.integers(len(speakers)))]]
         length = int(rng.integers(1, config.max_recordings + 1))
-        chosen = tuple(rows[i] for i in rng.integers(len(rows), size=length).tolist())
+        chosen = tuple(candidates[i] for i in rng.integers(len(candidates), size=length).tolist())
         pauses = rng.uniform(*config.pause_s, size=length + 1)
         if config.max_s is not None and durations is not None:
             ends = np.cumsum(durations[list(chosen)] + pauses[1:]) + pauses[0]

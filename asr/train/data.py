@@ -34,8 +34,8 @@ from asr.util.files import file_sha256
 class Subset:
     """Rows of a manifest that are used, and what is known of their normalized texts, which stay on disk.
 
-    rows: (utterances,), symbols: how often each character or word occurs, needed: (utterances,) frames that CTC needs,
-    speakers: (utterances,) numbers, equal for the same speaker.
+    rows: (utterances,) of the manifest; needed: (utterances,) frames that CTC needs; speakers: (utterances,) numbers,
+    equal for the same speaker; symbols: how often each character or word occurs.
     """
 
     manifest: Manifest
@@ -119,12 +119,12 @@ class TextCounts:
         elif texts:
             lines = "".join(f"{text}\n" for text in texts)  # no normalized text holds a line's end
             codes = np.frombuffer(lines.encode("utf-32-le", "surrogatepass"), np.uint32)
-            frames = codes != ord("\n")
-            repeated = frames[1:] & (codes[1:] == codes[:-1])
-            frames = frames + np.append(0, repeated)
-            ends = np.flatnonzero(codes == ord("\n"))
+            in_text = codes != ord("\n")
+            repeated = in_text[1:] & (codes[1:] == codes[:-1])
+            frames = in_text + np.append(0, repeated)
+            ends = np.flatnonzero(~in_text)
             self.needed.extend(np.add.reduceat(frames, np.append(0, ends[:-1])).tolist())
-            for code, count in zip(*np.unique(codes[codes != ord("\n")], return_counts=True), strict=True):
+            for code, count in zip(*np.unique(codes[in_text], return_counts=True), strict=True):
                 self.symbols[chr(code)] += int(count)
 
 
@@ -171,24 +171,26 @@ class TrainingData:
 
         Raises TrainError when that leaves none.
         """
+        subset, durations = self.subset, self.subset.manifest.durations
         rng = np.random.default_rng((self.config.train.seed, epoch))
         if self.joining:
-            joins = self.config.compose
-            compositions = Compositions.joined(
-                draw_compositions(self.subset.speakers, joins, joins.utterances_per_epoch, rng, self.subset.durations)
-            )
+            count = self.config.compose.utterances_per_epoch
+            drawn = draw_compositions(subset.rows, subset.speakers, self.config.compose, count, rng, durations)
+            compositions = Compositions.joined(drawn)
         else:
-            compositions = Compositions.singles(np.arange(len(self.subset)))
+            compositions = Compositions.singles(subset.rows)
         compositions = replace(compositions, speeds=rng.uniform(*self.speed, len(compositions)))
+        needed = np.zeros(len(subset.manifest), np.int64)
+        needed[subset.rows] = subset.needed
         # Between two texts CTC needs one frame more: the space, or the blank if they end and begin alike.
-        needed = compositions.total(self.needed) + compositions.lengths - 1
-        kept = compositions.kept(needed <= self._output_frames(compositions.durations(self.subset.durations)))
+        frames = compositions.total(needed) + compositions.lengths - 1
+        kept = compositions.kept(frames <= self._output_frames(compositions.durations(durations)))
         if not kept:
             raise TrainError(
                 f"{self.subset.manifest.path}: no utterance of epoch {epoch + 1} has the frames that CTC needs for its"
                 " text; lower model.subsampling"
             )
-        return replace(kept, rows=self.subset.rows[kept.rows])
+        return kept
 
     def batches(self, epoch: int, first: int = 0) -> tuple[int, Iterator[Batch]]:
         """The number of batches in the epoch, and those from number `first` on."""

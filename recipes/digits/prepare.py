@@ -64,7 +64,7 @@ def _strings(singles: Sequence[Utterance], count: int, seed: int, folder: Path, 
     noise_rng = np.random.default_rng((seed, 1))  # its own, so that clean and noisy strings are the same strings
     waveforms = [read_audio(utterance.audio, RATE).samples for utterance in singles]
     speakers = [utterance.speaker for utterance in singles]
-    for number, plan in enumerate(draw_compositions(speakers, STRINGS, count, rng)):
+    for number, plan in enumerate(draw_compositions(range(len(speakers)), speakers, STRINGS, count, rng)):
         samples = compose_waveforms([waveforms[row] for row in plan.rows], plan, RATE, STRINGS, rng)
         if int((number + 1) * noisy) > int(number * noisy):
             color = noise_rng.choice(list(NOISE_EXPONENTS))

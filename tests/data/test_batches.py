@@ -66,7 +66,7 @@ def test_plans_in_arrays_are_the_plans(most):
         compositions = [Composition((row,)) for row in range(50)]
         packed = Compositions.singles(np.arange(50))
     else:
-        compositions = draw_compositions(["ann", "bob"] * 25, ComposeConfig(max_recordings=most), 200, rng)
+        compositions = draw_compositions(range(50), ["ann", "bob"] * 25, ComposeConfig(max_recordings=most), 200, rng)
         packed = Compositions.joined(compositions)
     speeds = rng.uniform(0.5, 2.0, len(compositions))
     compositions = [

@@ -11,7 +11,7 @@ SPEAKERS = ["ann", "bob", "ann", "cleo", "ann", "bob"]
 
 def test_plans_stay_with_one_speaker_and_within_the_configured_numbers():
     config = ComposeConfig(max_recordings=4, pause_s=(0.1, 0.5))
-    compositions = draw_compositions(SPEAKERS, config, 2000, np.random.default_rng(0))
+    compositions = draw_compositions(range(len(SPEAKERS)), SPEAKERS, config, 2000, np.random.default_rng(0))
     assert len(compositions) == 2000
     for composition in compositions:
         assert len({SPEAKERS[row] for row in composition.rows}) == 1
@@ -27,7 +27,9 @@ def test_plans_stay_with_one_speaker_and_within_the_configured_numbers():
 
 def test_plans_depend_on_the_generator_alone():
     config = ComposeConfig(max_recordings=3)
-    first, again, other = (draw_compositions(SPEAKERS, config, 50, np.random.default_rng(seed)) for seed in (1, 1, 2))
+    first, again, other = (
+        draw_compositions(range(len(SPEAKERS)), SPEAKERS, config, 50, np.random.default_rng(seed)) for seed in (1, 1, 2)
+    )
     assert first == again
     assert first != other
 
@@ -35,9 +37,14 @@ def test_plans_depend_on_the_generator_alone():
 def test_strings_end_where_the_next_recording_would_not_fit():
     durations = np.array([1.0, 2.0, 3.0, 9.0, 0.5, 2.5])
     config = ComposeConfig(max_recordings=6, pause_s=(0.1, 0.5), max_s=6.0)
-    compositions = draw_compositions(SPEAKERS, config, 1000, np.random.default_rng(0), durations)
+    compositions = draw_compositions(range(len(SPEAKERS)), SPEAKERS, config, 1000, np.random.default_rng(0), durations)
     whole = draw_compositions(
-        SPEAKERS, config.model_copy(update={"max_s": None}), 1000, np.random.default_rng(0), durations
+        range(len(SPEAKERS)),
+        SPEAKERS,
+        config.model_copy(update={"max_s": None}),
+        1000,
+        np.random.default_rng(0),
+        durations,
     )
     for composition, before in zip(compositions, whole, strict=True):
         assert composition.rows == before.rows[: len(composition.rows)]
@@ -48,7 +55,7 @@ def test_strings_end_where_the_next_recording_would_not_fit():
             longer = Composition(before.rows[: len(composition.rows) + 1], before.pauses[: len(composition.rows) + 2])
             assert longer.duration(durations) > 6.0
     with pytest.raises(ValueError, match="max_s needs durations"):
-        draw_compositions(SPEAKERS, config, 1, np.random.default_rng(0))
+        draw_compositions(range(len(SPEAKERS)), SPEAKERS, config, 1, np.random.default_rng(0))
     assert any(
         len(composition.rows) < len(before.rows) for composition, before in zip(compositions, whole, strict=True)
     )
