@@ -33,7 +33,7 @@ from asr.lm.trie import (
     shapes,
 )
 from asr.text import normalize
-from asr.util.files import replace_file
+from asr.util.files import read_record, replace_file
 
 FORMAT_VERSION = 1
 # Of a search, see asr.decode.beam; lm.json may hold them.
@@ -190,20 +190,7 @@ def save_folder(folder: Path, tables: Tables, words: Sequence[str], about: dict[
 
 def read_about(folder: Path) -> dict[str, Any]:
     """What lm.json says, of a version that can be read. Raises ModelError."""
-    path = folder / "lm.json"
-    try:
-        about = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise ModelError(f"{folder}: not a language model (no lm.json)") from None
-    except (OSError, ValueError, RecursionError) as error:
-        raise ModelError(f"{path}: unreadable: {error}") from None
-    version = about.get("format_version") if isinstance(about, dict) else None
-    if version != FORMAT_VERSION:
-        raise ModelError(
-            f"{path}: format_version is {version!r}, this asr {__version__} reads {FORMAT_VERSION};"
-            " a newer asr may be needed"
-        )
-    return about
+    return read_record(folder / "lm.json", FORMAT_VERSION, "not a language model")
 
 
 def store_tuned(folder: Path, tuned: dict[str, Any]) -> None:

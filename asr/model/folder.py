@@ -15,7 +15,7 @@ from asr.errors import AsrError, ModelError
 from asr.model.recognizer import EMISSION_DELAY_S, Recognizer
 from asr.text import Tokenizer
 from asr.util.device import set_precision
-from asr.util.files import replace_file
+from asr.util.files import read_record, replace_file
 
 FORMAT_VERSION = 1
 BUILT_IN = Path(__file__).parent.parent / "pretrained"
@@ -81,18 +81,7 @@ def load_model(folder: str | Path, device: torch.device | str = "cpu") -> Recogn
     """Read a model folder. No code in it is run. Raises ModelError naming the file at fault."""
     folder = Path(folder)
     path = folder / "config.json"
-    try:
-        raw = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise ModelError(f"{folder}: not a model folder (no config.json)") from None
-    except (OSError, ValueError, RecursionError) as error:
-        raise ModelError(f"{path}: unreadable: {error}") from None
-    version = raw.get("format_version") if isinstance(raw, dict) else None
-    if version != FORMAT_VERSION:
-        raise ModelError(
-            f"{path}: format_version is {version!r}, this asr {__version__} reads {FORMAT_VERSION};"
-            " a newer asr may be needed"
-        )
+    raw = read_record(path, FORMAT_VERSION, "not a model folder")
     try:
         text = lenient(TextConfig, raw["text"], str(path))
         recognizer = Recognizer(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import logging
 import os
 import stat
@@ -10,9 +11,10 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, BinaryIO
+from typing import IO, Any, BinaryIO
 
-from asr.errors import AsrError
+from asr import __version__
+from asr.errors import AsrError, ModelError
 
 logger = logging.getLogger(__name__)
 
@@ -112,3 +114,21 @@ def _lock(file: IO[str]) -> None:
         import fcntl
 
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+
+def read_record(path: Path, format_version: int, missing: str) -> dict[str, Any]:
+    """The JSON object that describes a model. Raises ModelError: `missing` where there is no such file, or what is
+    wrong with it, a version that this asr does not read included."""
+    try:
+        record = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise ModelError(f"{path.parent}: {missing} (no {path.name})") from None
+    except (OSError, ValueError, RecursionError) as error:
+        raise ModelError(f"{path}: unreadable: {error}") from None
+    version = record.get("format_version") if isinstance(record, dict) else None
+    if version != format_version:
+        raise ModelError(
+            f"{path}: format_version is {version!r}, this asr {__version__} reads {format_version};"
+            " a newer asr may be needed"
+        )
+    return record
