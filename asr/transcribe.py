@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+import os
+import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
@@ -12,7 +14,7 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
-from asr.audio import Audio, Source, as_audio, read_audio
+from asr.audio import Audio, Source, as_audio, find_audio, read_audio
 from asr.data.manifest import Manifest, Utterance
 from asr.decode.align import Alignment, align
 from asr.decode.batch import decode_waveforms
@@ -25,6 +27,7 @@ from asr.evaluate.score import diagnose
 from asr.model.folder import find_model, load_model
 from asr.model.recognizer import Recognizer
 from asr.util.device import resolve_device
+from asr.util.files import safe_name
 
 logger = logging.getLogger(__name__)
 
@@ -74,10 +77,42 @@ class Job:
     duration: float | None = None
     channel: int | None = None
 
+    @classmethod
+    def of(cls, source: str | Utterance) -> Job:
+        """A manifest's utterance, a file, or stdin ("-")."""
+        if source == "-":
+            return cls("stdin", sys.stdin.buffer.read(), Path("stdin"))
+        if isinstance(source, str):
+            return cls(source, source, safe_name(Path(source).stem))
+        return cls(source.id, source.audio, safe_name(source.id), source.start, source.duration, source.channel)
+
     def read(self, sample_rate: int) -> Audio:
         if isinstance(self.source, Audio):
             return self.source
         return read_audio(self.source, sample_rate, start=self.start, duration=self.duration, channel=self.channel)
+
+
+def find_jobs(inputs: Iterable[str]) -> tuple[list[Job], list[AsrError]]:
+    """What is meant by names of files, folders and manifests, in order; and what is wrong with those that name nothing.
+
+    "-" is stdin.
+    """
+    jobs: list[Job] = []
+    errors: list[AsrError] = []
+    for name in inputs:
+        try:
+            if os.path.isdir(name):
+                found = find_audio(Path(name))
+                jobs.extend(Job(str(path), path, path.relative_to(name).with_suffix("")) for path in found)
+            elif name.endswith(".jsonl"):
+                jobs.extend(map(Job.of, Manifest(name)))
+            else:
+                jobs.append(Job.of(name))
+        except AsrError as error:
+            errors.append(error)
+    if not jobs and not errors:
+        errors.append(AudioError(f"{' '.join(inputs)}: nothing to transcribe"))
+    return jobs, errors
 
 
 class Transcriber:

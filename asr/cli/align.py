@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from asr.cli.console import Device, Result, commands, describe_model, examples, job_of, say, watch, write_results
+from asr.cli.console import Device, Result, commands, describe_model, examples, say, watch, write_results
 from asr.errors import AsrError, ManifestError, TextError
 
 if TYPE_CHECKING:
@@ -71,6 +71,7 @@ def align(
         raise typer.BadParameter(f"{form.value} is one recording a file: name a folder", param_hint="--output-dir")
     from asr.data.manifest import Manifest
     from asr.model.folder import find_model, load_model
+    from asr.transcribe import Job
     from asr.util.device import resolve_device
     from asr.writers import SUFFIXES, format_alignment
 
@@ -78,10 +79,10 @@ def align(
         utterances = Manifest(recording)
         if len(utterances) == 0:
             raise ManifestError(f"{recording}: no utterances")
-        pairs: Iterable[tuple[Job, str | None]] = ((job_of(utterance), utterance.text) for utterance in utterances)
+        pairs: Iterable[tuple[Job, str | None]] = ((Job.of(utterance), utterance.text) for utterance in utterances)
         count = len(utterances)
     else:
-        pairs, count = [(job_of(recording), read_text(text or ""))], 1
+        pairs, count = [(Job.of(recording), read_text(text or ""))], 1
     folder = find_model(model)
     recognizer = load_model(folder, resolve_device(device))
     if model is None:

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import logging
 import os
-import re
 import sys
 from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, TypeVar
+from typing import Annotated, Any, TypeVar
 
 import typer
 from typer.core import TyperGroup
@@ -17,10 +16,6 @@ from typer.core import TyperGroup
 from asr.errors import AsrError
 from asr.util.files import replace_file
 from asr.util.libraries import library_errors
-
-if TYPE_CHECKING:
-    from asr.data.manifest import Utterance
-    from asr.transcribe import Job
 
 INTERRUPTED = 130
 Item = TypeVar("Item")
@@ -107,22 +102,6 @@ def describe_model(name: str, record: dict[str, Any]) -> str:
         low, high = result["wer_ci95"]
         line += f" WER {100 * result['wer']:.2f} % (95 %: {100 * low:.2f} to {100 * high:.2f}) on {result['set']}."
     return line
-
-
-def safe_name(name: str) -> Path:
-    """A file name for any id: no separators, so that nothing is written outside the output folder."""
-    return Path(re.sub(r"[^\w.-]+", "_", name)[:200].lstrip(".") or "recording")
-
-
-def job_of(named: str | Utterance) -> Job:
-    """A manifest's utterance, a file, or stdin (-), as what is to be read."""
-    from asr.transcribe import Job
-
-    if named == "-":
-        return Job("stdin", sys.stdin.buffer.read(), Path("stdin"))
-    if isinstance(named, str):
-        return Job(named, named, safe_name(Path(named).stem))
-    return Job(named.id, named.audio, safe_name(named.id), named.start, named.duration, named.channel)
 
 
 def write_results(results: Iterable[Result], total: int, folder: Path | None, suffix: str) -> None:

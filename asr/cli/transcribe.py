@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from enum import Enum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
-from asr.cli.console import Device, Result, commands, describe_model, examples, job_of, say, watch, write_results
+from asr.cli.console import Device, Result, commands, describe_model, examples, say, watch, write_results
 from asr.cli.decoding import (
     BeamOption,
     ClosedVocabularyOption,
@@ -20,10 +19,7 @@ from asr.cli.decoding import (
     UnkScoreOption,
     WordInsertionBonusOption,
 )
-from asr.errors import AsrError, AudioError
-
-if TYPE_CHECKING:
-    from asr.transcribe import Job
+from asr.errors import AsrError
 
 app = commands()
 
@@ -64,7 +60,7 @@ def transcribe(
     """Turn recordings into text. Without --model the built-in model is used."""
     from asr.decode.decoder import DecoderOptions
     from asr.decode.lexicon import parse_hot_words
-    from asr.transcribe import Transcriber
+    from asr.transcribe import Transcriber, find_jobs
     from asr.writers import format_transcript
 
     options = DecoderOptions(
@@ -89,27 +85,3 @@ def transcribe(
             yield job.output, f"{job.name}\t{line}" if named else line
 
     write_results(results(), total, output_dir, f".{form.value}")
-
-
-def find_jobs(inputs: Iterable[str]) -> tuple[list[Job], list[AsrError]]:
-    """What the arguments of `transcribe` name, in order; and those that name nothing."""
-    from asr.audio import find_audio
-    from asr.data.manifest import Manifest
-    from asr.transcribe import Job
-
-    jobs: list[Job] = []
-    errors: list[AsrError] = []
-    for name in inputs:
-        try:
-            if os.path.isdir(name):
-                found = find_audio(Path(name))
-                jobs.extend(Job(str(path), path, path.relative_to(name).with_suffix("")) for path in found)
-            elif name.endswith(".jsonl"):
-                jobs.extend(map(job_of, Manifest(name)))
-            else:
-                jobs.append(job_of(name))
-        except AsrError as error:
-            errors.append(error)
-    if not jobs and not errors:
-        errors.append(AudioError(f"{' '.join(inputs)}: nothing to transcribe"))
-    return jobs, errors

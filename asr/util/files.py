@@ -6,6 +6,7 @@ import hashlib
 import json
 import logging
 import os
+import re
 import stat
 import sys
 from collections.abc import Iterator
@@ -62,6 +63,11 @@ def replace_file(path: Path, contents: str | bytes) -> None:
     """Write a file: all of it or nothing."""
     with atomic_write(path) as file:
         file.write(contents.encode() if isinstance(contents, str) else contents)
+
+
+def safe_name(name: str) -> Path:
+    """A file name for any id: no separators, so that nothing is written outside the output folder."""
+    return Path(re.sub(r"[^\w.-]+", "_", name)[:200].lstrip(".") or "recording")
 
 
 def require_file(path: str | Path, error: type[AsrError]) -> None:
