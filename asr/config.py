@@ -205,6 +205,12 @@ class Config(Section):
     model: ModelConfig = ModelConfig()
     train: TrainConfig = TrainConfig()
 
+    def updated(self, **sections: dict[str, Any]) -> Config:
+        """The same config with some values of some sections changed: updated(train={"epochs": 3})."""
+        return self.model_copy(
+            update={name: getattr(self, name).model_copy(update=values) for name, values in sections.items()}
+        )
+
 
 def fields(section: type[Section] = Config, prefix: str = "") -> Iterator[tuple[str, FieldInfo]]:
     """Every setting under its dotted key."""

@@ -28,8 +28,8 @@ from asr.model.folder import load_model
 def dump(folder: Path, model: str, lm: Path, manifest: Path) -> None:
     import torch
 
-    from asr.data.dataset import read_utterance
     from asr.data.manifest import Manifest
+    from asr.data.waveforms import read_utterance
     from asr.lm.arpa import write_arpa
     from asr.lm.model import LanguageModel
     from asr.lm.trie import levels_of

@@ -16,8 +16,8 @@ from pathlib import Path
 import numpy as np
 import soundfile
 
-from asr.data.dataset import read_utterance
 from asr.data.manifest import Manifest, Utterance
+from asr.data.waveforms import read_utterance
 from asr.evaluate.run import evaluate
 from asr.model.folder import find_model, load_model
 

@@ -38,7 +38,7 @@ import speechbrain as sb
 import torch
 from bench.corpus import RATE, write_corpus
 from bench.record import Epoch, Say, machine, median_ratio, write_record
-from bench.train import BATCH_S, SIZES, Setup, bare_epoch, data_from
+from bench.train import BATCH_S, SIZES, Setup, bare_epoch, prepared
 from speechbrain.augment.augmenter import Augmenter
 from speechbrain.augment.freq_domain import SpectrogramDrop
 from speechbrain.lobes.features import Fbank
@@ -53,7 +53,7 @@ from torch import Tensor, nn
 
 from asr import __version__
 from asr.config import AugmentConfig, TrainConfig
-from asr.data.dataset import Batch
+from asr.data.batches import Batch
 from asr.model.ctc import BLANK_INDEX
 from asr.model.encoder import KERNEL
 
@@ -180,9 +180,9 @@ def bench(networks: Sequence[str], minutes: float, repeat: int, threads: int, sa
     setup = Setup("cpu", ("lstm",), minutes, workers=0, repeat=repeat, threads=threads)
     with TemporaryDirectory() as folder:
         audio_s = write_corpus(Path(folder), 60 * minutes)
-        data = data_from("cache", "lstm", setup, Path(folder))
-        batches = list(data.batches(0)[1])
-    recognizer, config = data.recognizer, data.config
+        made = prepared("cache", "lstm", setup, Path(folder))
+        batches = list(made.data.batches(0)[1])
+    recognizer, config = made.recognizer, made.config
     mels, tokens = config.features.n_mels, len(recognizer.tokenizer)
     counts = {OURS: parameters(recognizer)}
     epochs: dict[str, Epoch] = {OURS: partial(bare_epoch, recognizer, config, batches)}

@@ -3,89 +3,69 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Any
 
 import numpy as np
 
 from asr.augment import NOISE_EXPONENTS, add_noise, colored_noise, decibels
 from asr.config import ComposeConfig
+from asr.data.subset import Subset
 
 
 @dataclass(frozen=True)
 class Composition:
-    """One utterance to be made: `rows` of the manifest in order, len(rows) + 1 pauses (seconds) around them or none at
-    all, and a factor on speed. Planned ahead, so that batches are filled by true lengths (trimming shortens them)."""
+    """One utterance to be made: `rows` of the manifest in order, and len(rows) + 1 pauses (seconds) around them."""
 
     rows: tuple[int, ...]
-    pauses: tuple[float, ...] = ()
-    speed: float = 1.0
-
-    def duration(self, durations: np.ndarray) -> float:
-        return (float(durations[list(self.rows)].sum()) + sum(self.pauses)) / self.speed
+    pauses: tuple[float, ...]
 
 
-@dataclass(frozen=True, eq=False)
-class Compositions(Sequence[Composition]):
-    """Compositions as arrays: a million of one recording each take 24 MB, not one GB.
+class Composer:
+    """A source of utterances: in every epoch others are composed of a subset's recordings."""
 
-    rows: the rows of all compositions, one after the other; lengths: how many rows each has;
-    pauses: (len(rows) + len(lengths),), or none.
-    """
-
-    rows: np.ndarray
-    lengths: np.ndarray
-    pauses: np.ndarray
-    speeds: np.ndarray
-
-    @classmethod
-    def singles(cls, rows: np.ndarray) -> Compositions:
-        """Every row a composition of its own."""
-        return cls(rows, np.ones(len(rows), np.int32), np.empty(0), np.ones(len(rows)))
-
-    @classmethod
-    def joined(cls, compositions: Iterable[Composition]) -> Compositions:
-        """Of compositions that all have pauses."""
-        rows, pauses, speeds = zip(
-            *((composition.rows, composition.pauses, composition.speed) for composition in compositions), strict=True
-        )
-        lengths = np.array([len(each) for each in rows], np.int32)
-        return cls(np.concatenate(rows), lengths, np.concatenate(pauses), np.array(speeds))
+    def __init__(self, subset: Subset, config: ComposeConfig) -> None:
+        self.subset, self.config = subset, config
 
     def __len__(self) -> int:
-        return len(self.lengths)
+        return self.config.utterances_per_epoch
 
-    def __getitem__(self, index: int) -> Composition:  # type: ignore[override]
-        index = range(len(self))[index]
-        first, length = self.firsts[index], self.lengths[index]
-        rows, pauses = self.rows[first:][:length], self.pauses[first + index :][: length + 1]
-        return Composition(tuple(rows.tolist()), tuple(pauses.tolist()), float(self.speeds[index]))
+    def draw(self, rng: np.random.Generator) -> Compositions:
+        rows, speakers, durations = self.subset.rows, self.subset.speakers, self.subset.manifest.durations
+        drawn = draw_compositions(rows, speakers, self.config, len(self), rng, durations)
+        return Compositions(drawn, self.subset, self.config)
 
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, Compositions) and list(self) == list(other)
 
-    @cached_property
-    def firsts(self) -> np.ndarray:
-        """Where in `rows` each composition begins."""
-        return np.cumsum(self.lengths, dtype=np.int64) - self.lengths
+class Compositions:
+    """The composed utterances of one epoch. Their lengths are planned ahead, so that batches are filled by true ones.
 
-    def total(self, values: np.ndarray) -> np.ndarray:
-        """(compositions,) the sum over each composition's rows of `values`, which has one for every row there is."""
-        return np.add.reduceat(values[self.rows], self.firsts) if len(self) else values[:0]
+    durations: (utterances,) seconds, which trimming shortens; needed: (utterances,) frames that CTC needs.
+    """
 
-    def durations(self, durations: np.ndarray) -> np.ndarray:
-        """(compositions,) seconds, as Composition.duration gives them."""
-        seconds = self.total(durations)
-        if len(self.pauses):
-            seconds = seconds + np.add.reduceat(self.pauses, self.firsts + np.arange(len(self)))
-        return seconds / self.speeds
+    def __init__(self, drawn: Sequence[Composition], subset: Subset, config: ComposeConfig) -> None:
+        self.drawn, self.config = drawn, config
+        needed = np.zeros(len(subset.manifest), np.int64)
+        needed[subset.rows] = subset.needed
+        rows = np.concatenate([composition.rows for composition in drawn])
+        pauses = np.concatenate([composition.pauses for composition in drawn])
+        lengths = np.array([len(composition.rows) for composition in drawn])
+        firsts = np.cumsum(lengths) - lengths  # where in `rows` each composition begins
+        self.durations = np.add.reduceat(subset.manifest.durations[rows], firsts)
+        self.durations += np.add.reduceat(pauses, firsts + np.arange(len(drawn)))
+        # Between two texts CTC needs one frame more: the space, or the blank if they end and begin alike.
+        self.needed = np.add.reduceat(needed[rows], firsts) + lengths - 1
 
-    def kept(self, keep: np.ndarray) -> Compositions:
-        """Those compositions where the boolean `keep` is true."""
-        pauses = self.pauses[np.repeat(keep, self.lengths + 1)] if len(self.pauses) else self.pauses
-        return Compositions(self.rows[np.repeat(keep, self.lengths)], self.lengths[keep], pauses, self.speeds[keep])
+    def __len__(self) -> int:
+        return len(self.drawn)
+
+    def rows(self, number: int) -> tuple[int, ...]:
+        return self.drawn[number].rows
+
+    def join(
+        self, number: int, waveforms: Sequence[np.ndarray], sample_rate: int, rng: np.random.Generator
+    ) -> np.ndarray:
+        return compose_waveforms(waveforms, self.drawn[number], sample_rate, self.config, rng)
 
 
 def draw_compositions(

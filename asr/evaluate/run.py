@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 
 from asr import __version__
-from asr.data.dataset import read_utterance
 from asr.data.manifest import Manifest, Utterance
+from asr.data.waveforms import read_utterance
 from asr.decode.batch import decode_waveforms
 from asr.decode.decoder import GREEDY
 from asr.decode.greedy import greedy

@@ -23,6 +23,18 @@ class DamagedCheckpoint(TrainError):
 
 
 @dataclass(frozen=True)
+class Checkpoints:
+    """Where the checkpoints of a run are, and what each says of the data.
+
+    identity: plain values that identify the data; a checkpoint of other data is refused. about: for the model's card.
+    """
+
+    folder: Path
+    identity: dict[str, Any]
+    about: dict[str, Any]
+
+
+@dataclass(frozen=True)
 class KeptEpoch:
     """An epoch whose weights are kept: its rate on the development part, and its number from 1."""
 

@@ -42,9 +42,10 @@ class Processes:
         """Whether this is the process that validates, writes and speaks."""
         return self.rank == 0
 
-    def share(self, batches: Sequence[list[int]]) -> list[list[int]]:
+    @property
+    def share(self) -> slice:
         """Of each batch the utterances that are this process's; there may be none."""
-        return [batch[self.rank :: self.count] for batch in batches]
+        return slice(self.rank, None, self.count)
 
     def total(self, values: Sequence[float]) -> list[float]:
         """Each value summed over the processes."""

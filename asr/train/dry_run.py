@@ -19,8 +19,8 @@ def dry_run(config: Config) -> list[tuple[str, str]]:
     """Rows of (what, value): tokens, counts, shapes, and the time of a step and of the whole training."""
     if config.train.overfit:
         config = overfitting(config)
-    data = prepare(config)
-    config, recognizer = data.config, data.recognizer
+    setup = prepare(config)
+    config, recognizer, data = setup.config, setup.recognizer, setup.data
     count, batches = data.batches(0)
     batch = next(batches)
     if not batch.indices:
@@ -37,7 +37,7 @@ def dry_run(config: Config) -> list[tuple[str, str]]:
         optimizer.step()
         losses.append(sum(float(piece.total) for piece in pieces) / len(batch.indices))  # waits for the device
         step_s = time.perf_counter() - began
-    durations = data.compositions(0).durations(data.subset.manifest.durations)
+    durations = data.durations(0)
     padding = padding_fraction(durations, duration_batches(durations, config.train.batch_seconds))
     speed = batch.waveforms.numel() / recognizer.sample_rate / step_s
     return [

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 
 import torch
 
-from asr.data.dataset import Batch
+from asr.data.batches import Batch
 from asr.errors import TrainError
 from asr.model.ctc import Loss
 from asr.model.recognizer import Recognizer

@@ -5,20 +5,20 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Sequence
 from enum import Enum
-from pathlib import Path
 
 from torch.nn.utils import clip_grad_norm_
 
 from asr.config import TrainConfig
-from asr.data.dataset import Batch
+from asr.data.batches import Batch
 from asr.errors import TrainError
 from asr.model.ctc import Loss
 from asr.model.recognizer import Recognizer
+from asr.train.checkpoint import Checkpoints
 from asr.train.distributed import ALONE, Processes
 from asr.train.gradient import compute_gradient
 from asr.train.log import RunLog
 from asr.train.metrics import EpochMetrics, describe, diagnosis
-from asr.train.state import Data, TrainingState
+from asr.train.state import Data, TrainingState, Validate
 from asr.util.format import some
 from asr.util.signals import StopSignals
 
@@ -42,18 +42,19 @@ def fit(
     recognizer: Recognizer,
     data: Data,
     loss: Callable[[Batch, int, int], Loss],
+    validate: Validate,
     config: TrainConfig,
-    folder: Path,
+    checkpoints: Checkpoints,
     log: RunLog,
     processes: Processes = ALONE,
 ) -> Outcome:
-    """Train until the last epoch, `max_epochs`, `max_minutes` or a signal, from where `folder`'s checkpoints end.
+    """Train until the last epoch, `max_epochs`, `max_minutes` or a signal, from where the checkpoints end.
 
     loss(batch, epoch, number): the forward pass of a batch, its augmentation keyed by epoch and number. Of several
     processes each is handed its share of every batch; the first validates and writes. `last.pt` is where the next
     start goes on. Raises TrainError when training cannot go on.
     """
-    run = TrainingState(recognizer, data, config, folder, processes)
+    run = TrainingState(recognizer, config, checkpoints, processes)
     with StopSignals() as stop, log.opened(run.progress.step):
         while run.progress.epoch < run.last_epoch and not run.out_of_patience:
             recognizer.train()
@@ -87,14 +88,14 @@ def fit(
                     if outcome:
                         return outcome
 
-            record = metrics.summarize(metrics.sums, run) | run.end_epoch(data)
+            record = metrics.summarize(metrics.sums, run) | run.end_epoch(validate)
             log.write("epoch", run.progress.step, epoch=run.progress.epoch, elapsed_s=run.progress.seconds, **record)
             logger.info(describe(run.progress, config, record, log.left(run.progress.epoch, config.epochs)))
             run.save({})
             outcome = why_to_stop(run, stop)
             if outcome and run.progress.epoch < config.epochs:
                 return outcome
-        return finish(run, data, log)
+        return finish(run, validate, log)
 
 
 def why_to_stop(run: TrainingState, stop: StopSignals) -> Outcome | None:
@@ -103,14 +104,14 @@ def why_to_stop(run: TrainingState, stop: StopSignals) -> Outcome | None:
     return Outcome.INTERRUPTED if asked else Outcome.OUT_OF_TIME if late else None
 
 
-def finish(run: TrainingState, data: Data, log: RunLog) -> Outcome:
+def finish(run: TrainingState, validate: Validate, log: RunLog) -> Outcome:
     """What is left to do after the last epoch of this start."""
     config = run.config
     if run.progress.epoch < config.epochs:
         if not run.out_of_patience:
             return Outcome.ENOUGH_EPOCHS
         logger.info(f"stopped early: no better development {config.select.upper()} for {config.patience} epochs")
-    if config.average and run.processes.first and (found := run.average_best(data)):
+    if config.average and run.processes.first and (found := run.average_best(validate)):
         log.write("average", run.progress.step, **found)
     return Outcome.FINISHED
 

@@ -10,8 +10,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from asr.config import Config
-from asr.data.dataset import Batch
+from asr.data.batches import Batch
 from asr.errors import TrainError
 from asr.model.ctc import Loss
 from asr.model.recognizer import Recognizer
@@ -99,7 +98,3 @@ def _number(path: Path, name: str = "") -> int | None:
         return int(words[words.index(name) + 1 if name else 0])
     except (OSError, ValueError, IndexError):
         return None
-
-
-def with_batch_seconds(config: Config, batch_seconds: float) -> Config:
-    return config.model_copy(update={"train": config.train.model_copy(update={"batch_seconds": batch_seconds})})

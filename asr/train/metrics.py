@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from asr.config import TrainConfig
-from asr.data.dataset import Batch
+from asr.data.batches import Batch
 from asr.model.ctc import Loss
 from asr.model.recognizer import Recognizer
 from asr.train.checkpoint import Progress

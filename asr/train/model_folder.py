@@ -65,8 +65,8 @@ def make_model(
         raise TrainError(f"{checkpoint}: no such file; a run's checkpoints are in its folder checkpoints")
     config = read_run_config(checkpoint.resolve().parent.parent)
     progress, states = load_checkpoint(checkpoint)
-    kept = states if "keep" in states else load_checkpoint(checkpoint.with_name("last.pt"))[1]
-    tokenizer = Tokenizer(config.text.tokens, tuple(kept["keep"]["tokens"]))
+    kept = states if "identity" in states else load_checkpoint(checkpoint.with_name("last.pt"))[1]
+    tokenizer = Tokenizer(config.text.tokens, tuple(kept["identity"]["tokens"]))
     recognizer = Recognizer(config.features, config.text, config.model, tokenizer)
     try:
         recognizer.load_state_dict(_weights(states))

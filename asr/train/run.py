@@ -5,24 +5,30 @@ from __future__ import annotations
 import json
 import logging
 from contextlib import nullcontext
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 
 from asr.augment import SpecAugment
-from asr.config import AUTO, Config, differing, dump_yaml
-from asr.data.dataset import Batch
+from asr.config import AUTO, AugmentConfig, ComposeConfig, Config, differing, dump_yaml
+from asr.data.batches import Batch
+from asr.data.subset import Subset, make_tokenizer, read_subset, warn_of_symbols
+from asr.data.training import TrainingData
+from asr.data.waveforms import WaveformCache
 from asr.errors import TrainError
+from asr.evaluate.run import evaluate
+from asr.evaluate.score import Scores
 from asr.model.ctc import Loss, ctc
-from asr.model.folder import find_model, load_model
+from asr.model.folder import find_model
 from asr.model.recognizer import Recognizer
-from asr.train.data import TrainingData, feature_statistics, make_tokenizer, read_subset, symbol_warnings
+from asr.train.checkpoint import Checkpoints
 from asr.train.distributed import ALONE, Processes, joined_processes
+from asr.train.initial import initial_recognizer
 from asr.train.log import RunLog
 from asr.train.loop import Outcome, fit
-from asr.train.memory import MIN_STEPS, find_batch_seconds, with_batch_seconds
+from asr.train.memory import MIN_STEPS, find_batch_seconds
 from asr.train.model_folder import export_best, read_run_config
-from asr.train.optimizer import freeze
 from asr.util.device import resolve_device, set_precision
 from asr.util.files import file_sha256, folder_lock, replace_file
 
@@ -52,10 +58,16 @@ def train_one(config: Config, processes: Processes) -> Outcome:
     if processes.from_first((run / "model" / "config.json").is_file()):
         refuse_other_data(run, config)
         return Outcome.ALREADY_FINISHED
-    data = prepare(config, processes)
-    config, recognizer = data.config, data.recognizer
+    prepared = prepare(config, processes)
+    config, recognizer, checkpoints = prepared.config, prepared.recognizer, checkpoints_of(prepared)
+    dev = WaveformCache(prepared.dev.manifest, recognizer.sample_rate, config.data.cache_mb)
     if processes.first:
-        data.dev.read_all()  # a recording that cannot be read is found now, not when an epoch has been trained
+        for _ in dev.read(prepared.dev.rows):  # what cannot be read is found now, not after an epoch
+            pass
+
+    def validate(candidate: Recognizer) -> Scores:
+        return evaluate(candidate, dev.read(prepared.dev.rows)).score()
+
     busy = TrainError(f"{run}: another training is running in it. {OTHER_RUN} or wait for it")
     with folder_lock(run, busy) if processes.first else nullcontext():
         if processes.first:
@@ -64,9 +76,9 @@ def train_one(config: Config, processes: Processes) -> Outcome:
                 replace_file(run / "config.yaml", dump_yaml(config))
         log = RunLog(run if processes.first else None, config.train.epochs)
         loss = TrainingLoss(recognizer, config, processes.rank)
-        outcome = fit(recognizer, data, loss, config.train, run / "checkpoints", log, processes)
+        outcome = fit(recognizer, prepared.data, loss, validate, config.train, checkpoints, log, processes)
         if outcome is Outcome.FINISHED and processes.first:
-            wer = export_best(run, config, recognizer, data.about, data.dev)
+            wer = export_best(run, config, recognizer, checkpoints.about, dev.read(prepared.dev.rows))
             warn_of_failure(wer, config)
     return outcome
 
@@ -95,7 +107,7 @@ def as_begun(config: Config) -> Config:
         return config
     begun = read_run_config(run)
     if config.train.batch_seconds == AUTO:
-        config = with_batch_seconds(config, begun.train.batch_seconds)
+        config = config.updated(train={"batch_seconds": begun.train.batch_seconds})
     if changed := differing(begun, config):
         raise TrainError(f"{run} holds a run with other settings: {'; '.join(changed)}. {OTHER_RUN} or delete this one")
     return config
@@ -127,69 +139,63 @@ def warn_of_failure(wer: float, config: Config) -> None:
         )
 
 
-def prepare(config: Config, processes: Processes = ALONE) -> TrainingData:
+@dataclass
+class Prepared:
+    """What a training is made of."""
+
+    config: Config
+    recognizer: Recognizer
+    data: TrainingData
+    dev: Subset
+
+
+def prepare(config: Config, processes: Processes = ALONE) -> Prepared:
     """Read the data, report what will not train, and make the recognizer with its initial weights."""
     device = resolve_device(config.device)
     set_precision(config.train.precision)
     if config.train.threads:
         torch.set_num_threads(config.train.threads)
-    train_subset = read_subset(config.data.train, config, "data.train")
-    dev_subset = train_subset if config.train.overfit else read_subset(config.data.dev, config, "data.dev")
-    tokenizer = make_tokenizer(config, train_subset)
-    torch.manual_seed(config.train.seed)
-    recognizer = Recognizer(config.features, config.text, config.model, tokenizer)
-    if config.train.init is not None:
-        start_from(recognizer, load_model(find_model(config.train.init)), config.train.init)
-    freeze(recognizer, config.train.freeze)
-    recognizer.name = config.run.name
-    recognizer.set_precision(config.train.precision)
-    if config.features.normalize == "global" and config.train.init is None:
-        feature_statistics(recognizer, train_subset)
-    recognizer.to(device)
-    data = TrainingData(train_subset, dev_subset, recognizer, config, processes)
+    train = read_subset(config.data.train, config, "data.train")
+    dev = train if config.train.overfit else read_subset(config.data.dev, config, "data.dev")
+    tokenizer = make_tokenizer(config, train)
+    for name, subset in (("train", train), ("dev", dev)):
+        warn_of_symbols(tokenizer, subset, name)
+    recognizer = initial_recognizer(config, tokenizer, train).to(device)
+    data = TrainingData(train, tokenizer, config, processes.share, pin=device.type == "cuda")
     if config.train.batch_seconds == AUTO:
-        durations = torch.from_numpy(data.compositions(0).durations(train_subset.manifest.durations))
-        loss = TrainingLoss(recognizer, config)
-        batch_seconds = find_batch_seconds(recognizer, loss, durations, processes=processes.count)
-        data.config = with_batch_seconds(config, min(processes.gather([batch_seconds])))
-        found = f"{data.config.train.batch_seconds:g} s, as memory holds or for {MIN_STEPS} steps an epoch"
-        logger.info(f"train.batch_seconds = auto: {found}")
+        durations = torch.from_numpy(data.durations(0))
+        found = find_batch_seconds(recognizer, TrainingLoss(recognizer, config), durations, processes=processes.count)
+        config = data.config = config.updated(train={"batch_seconds": min(processes.gather([found]))})
+        limit = f"as memory holds or for {MIN_STEPS} steps an epoch"
+        logger.info(f"train.batch_seconds = auto: {config.train.batch_seconds:g} s, {limit}")
     logger.info(
-        f"{len(train_subset)} training utterances ({train_subset.durations.sum() / 3600:.2f} h),"
-        f" {len(dev_subset)} for development, {len(tokenizer)} tokens;"
+        f"{len(train)} training utterances ({train.durations.sum() / 3600:.2f} h),"
+        f" {len(dev)} for development, {len(tokenizer)} tokens;"
         f" {config.model.layers} × {config.model.hidden_size}"
         f" {'bidirectional ' if config.model.bidirectional else ''}{config.model.cell},"
         f" {recognizer.parameter_count:,} parameters, on {device}"
     )
-    for warning in symbol_warnings(tokenizer, {"train": train_subset, "dev": dev_subset}):
-        logger.warning(warning)
-    if config.augment.noise.manifest is not None and not config.augment.noise.prob:
-        logger.warning("augment.noise.manifest is not used: augment.noise.prob, how many utterances get noise, is 0")
-    if len(data.infeasible) and not data.joining:
-        logger.warning(data.describe_infeasible())
-    return data
+    return Prepared(config, recognizer, data, dev)
 
 
-def start_from(recognizer: Recognizer, other: Recognizer, name: str) -> None:
-    """Take over another model's weights and feature statistics; the head's only where both have the same tokens.
-
-    Raises TrainError naming the settings that differ.
-    """
-    pairs = {
-        "features": (recognizer.features.config, other.features.config),
-        "model": (recognizer.config, other.config.model_copy(update={"dropout": recognizer.config.dropout})),
+def checkpoints_of(prepared: Prepared) -> Checkpoints:
+    config, train = prepared.config, prepared.data.subset
+    files = {"train manifest": train.manifest.path, "dev manifest": prepared.dev.manifest.path}
+    if config.train.init is not None:
+        files["train.init"] = find_model(config.train.init) / "model.safetensors"
+    if config.augment.noise.manifest is not None:
+        files["augment.noise"] = config.augment.noise.manifest
+    hashes = {name: file_sha256(path) for name, path in files.items()}
+    about = {
+        "manifest": train.manifest.path.name,
+        "manifest_sha256": hashes["train manifest"],
+        "utterances": len(train),
+        "hours": round(float(train.durations.sum()) / 3600, 4),
+        "device": str(prepared.recognizer.device),
+        "torch": str(torch.__version__),
     }
-    changed = [
-        f"{section}.{key} is {value}, there {getattr(theirs, key)}"
-        for section, (ours, theirs) in pairs.items()
-        for key, value in ours
-        if value != getattr(theirs, key)
-    ]
-    if changed:
-        raise TrainError(f"train.init={name} does not fit: {'; '.join(changed)}")
-    same_tokens = recognizer.tokenizer.tokens == other.tokenizer.tokens
-    states = {name: state for name, state in other.state_dict().items() if same_tokens or not name.startswith("head.")}
-    recognizer.load_state_dict(states, strict=same_tokens)
+    identity = {"tokens": list(prepared.recognizer.tokenizer.tokens), **hashes}
+    return Checkpoints(config.run / "checkpoints", identity, about)
 
 
 class TrainingLoss:
@@ -198,7 +204,7 @@ class TrainingLoss:
     def __init__(self, recognizer: Recognizer, config: Config, rank: int = 0) -> None:
         self.recognizer, self.rank = recognizer, rank
         self.seed, self.augment = config.train.seed, config.augment
-        self.masks = SpecAugment(self.augment, 0).active and not config.train.overfit
+        self.masks = SpecAugment(self.augment, 0).active
 
     def __call__(self, batch: Batch, epoch: int, number: int) -> Loss:
         key = (self.seed, epoch, number, 2, *([self.rank] if self.rank else []))
@@ -209,7 +215,7 @@ class TrainingLoss:
 
 def overfitting(config: Config) -> Config:
     """The same config for overfitting a few utterances: nothing random, and enough steps, of which an epoch has few."""
-    model = config.model.model_copy(update={"dropout": 0.0})
     epochs = max(config.train.epochs, OVERFIT_EPOCHS)
-    train = config.train.model_copy(update={"epochs": epochs, "validate_every": epochs // 10, "patience": 0})
-    return config.model_copy(update={"model": model, "train": train})
+    train = {"epochs": epochs, "validate_every": epochs // 10, "patience": 0}
+    plain = config.model_copy(update={"augment": AugmentConfig(), "compose": ComposeConfig()})
+    return plain.updated(model={"dropout": 0.0}, train=train)

@@ -6,7 +6,7 @@ import copy
 import logging
 import math
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Protocol, cast
@@ -16,11 +16,12 @@ from torch import Tensor
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from asr.config import TrainConfig
-from asr.data.dataset import Batch
+from asr.data.batches import Batch
 from asr.errors import TrainError
 from asr.evaluate.score import Scores
 from asr.model.recognizer import Recognizer
 from asr.train.checkpoint import (
+    Checkpoints,
     KeptEpoch,
     Progress,
     load_checkpoint,
@@ -35,17 +36,7 @@ logger = logging.getLogger(__name__)
 
 
 class Data(Protocol):
-    """What `fit` learns from and validates on.
-
-    identity: plain values that identify the data; a checkpoint of other data is refused. about: stored with every
-    checkpoint. max_unreadable: so many utterances of an epoch may be missing, more end the training.
-    """
-
-    @property
-    def identity(self) -> dict[str, Any]: ...
-
-    @property
-    def about(self) -> dict[str, Any]: ...
+    """What `fit` learns from. max_unreadable: so many utterances of an epoch may be missing, more end the training."""
 
     @property
     def max_unreadable(self) -> int: ...
@@ -58,26 +49,25 @@ class Data(Protocol):
         """A batch's utterances, for people."""
         ...
 
-    def validate(self, recognizer: Recognizer) -> Scores:
-        """Scores on the development part."""
-        ...
+
+Validate = Callable[[Recognizer], Scores]  # on the development part
 
 
 class TrainingState:
-    """What training changes. It starts where the checkpoints in `folder` end.
+    """What training changes. It starts where the checkpoints end.
 
     Raises TrainError when those are of a run on other data.
     """
 
     def __init__(
-        self, recognizer: Recognizer, data: Data, config: TrainConfig, folder: Path, processes: Processes
+        self, recognizer: Recognizer, config: TrainConfig, checkpoints: Checkpoints, processes: Processes
     ) -> None:
-        self.recognizer, self.config, self.folder, self.processes = recognizer, config, folder, processes
+        self.recognizer, self.config, self.folder, self.processes = recognizer, config, checkpoints.folder, processes
         self.optimizer = make_optimizer(recognizer, config)
         average = get_ema_multi_avg_fn(config.ema_decay)
         self.averaged = AveragedModel(recognizer, multi_avg_fn=average) if config.ema_decay else None
-        self.always = {"keep": data.identity, "about": data.about}  # stored with every checkpoint
-        found = newest_checkpoint(folder) if processes.first else (Progress(), {}, None)
+        self.always = {"identity": checkpoints.identity, "about": checkpoints.about}  # stored with every checkpoint
+        found = newest_checkpoint(self.folder) if processes.first else (Progress(), {}, None)
         self.progress, states, damage = processes.from_first(found)
         if damage is not None:
             logger.warning(damage)
@@ -88,9 +78,9 @@ class TrainingState:
         self._seconds_before = self.progress.seconds
 
     def _restore(self, states: dict[str, Any]) -> None:
-        keep = self.always["keep"]
-        if states["keep"] != keep:
-            changed = ", ".join(key for key in keep if states["keep"].get(key) != keep[key])
+        identity = self.always["identity"]
+        if states["identity"] != identity:
+            changed = ", ".join(key for key, value in identity.items() if states["identity"].get(key) != value)
             raise TrainError(
                 f"{self.folder}: was trained on other data ({changed} changed); choose another run= or delete it"
             )
@@ -159,14 +149,14 @@ class TrainingState:
                 path.unlink(missing_ok=True)
         self._saved = time.monotonic()
 
-    def end_epoch(self, data: Data) -> dict[str, Any]:
+    def end_epoch(self, validate: Validate) -> dict[str, Any]:
         """Go on to the next epoch. Returns what validation found, where it is due; the first process validates."""
         self.progress.epoch, self.progress.batch, self.progress.sums = self.progress.epoch + 1, 0, {}
         record: dict[str, Any] = {}
         if self.validation_is_due:
             if self.processes.first:
                 candidate = self.recognizer if self.averaged is None else cast(Recognizer, self.averaged.module)
-                scores = data.validate(candidate.eval())
+                scores = validate(candidate.eval())
                 record = {"dev_wer": scores.wer, "dev_cer": scores.cer, "dev_errors": scores.errors}
                 self._keep_if_good(scores, {"model": candidate.state_dict(), "dev": rates(scores), **self.always})
             self.progress = self.processes.from_first(self.progress)  # the others wait here
@@ -189,7 +179,7 @@ class TrainingState:
         if this in progress.kept:
             save_checkpoint(epoch_path(self.folder, this.epoch), progress, states)
 
-    def average_best(self, data: Data) -> dict[str, Any] | None:
+    def average_best(self, validate: Validate) -> dict[str, Any] | None:
         """Average the best epochs' weights; averaged.pt is written if that is better than the best of them.
 
         Returns what was found, None where there are fewer than two epochs.
@@ -200,7 +190,7 @@ class TrainingState:
             return None
         candidate = copy.deepcopy(self.recognizer).eval()
         candidate.load_state_dict(mean_weights([load_checkpoint(paths[epoch])[1]["model"] for epoch in epochs]))
-        scores = data.validate(candidate)
+        scores = validate(candidate)
         rate, select = rates(scores), self.config.select
         best = self.progress.best(select)
         better = best is None or rate[select] < best

@@ -19,15 +19,15 @@ from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 from asr import __version__
 from asr.config import Config, parse_config
-from asr.data.dataset import Batch
+from asr.data.batches import Batch
 from asr.evaluate.score import Pair, Scores, score
 from asr.model.recognizer import Recognizer
 from asr.model.recurrent import RecurrentLayer
-from asr.train.data import TrainingData
+from asr.train.checkpoint import Checkpoints
 from asr.train.log import RunLog
 from asr.train.loop import Outcome, fit
 from asr.train.optimizer import make_optimizer
-from asr.train.run import TrainingLoss, prepare
+from asr.train.run import Prepared, TrainingLoss, prepare
 from asr.util.device import resolve_device
 from bench.corpus import MADE_UP, write_corpus
 from bench.record import Epoch, Say, machine, median_ratio, print_table, take_turns
@@ -85,15 +85,15 @@ def bench(setup: Setup, say: Say) -> dict[str, Any]:
 
 def ways(cell: str, setup: Setup, folder: Path) -> dict[str, Epoch]:
     """Every way to train on the corpus once: the same model from the same weights, the same batches."""
-    sources = {source: data_from(source, cell, setup, folder) for source in SOURCES}
-    batches = list(sources["flac"].batches(0)[1])
+    sources = {source: prepared(source, cell, setup, folder) for source in SOURCES}
+    batches = list(sources["flac"].data.batches(0)[1])
     bare = partial(bare_epoch, sources["flac"].recognizer, sources["flac"].config, batches)
-    pipelines = {source: partial(pipeline_epoch, data) for source, data in sources.items()}
+    pipelines = {source: partial(pipeline_epoch, made) for source, made in sources.items()}
     return {"bare": bare, "packed": partial(packed_epoch, bare, sources["flac"].recognizer)} | pipelines
 
 
-def data_from(source: str, cell: str, setup: Setup, folder: Path) -> TrainingData:
-    """A training's data with its recognizer. What is cached is the training process's own, so no others decode it."""
+def prepared(source: str, cell: str, setup: Setup, folder: Path) -> Prepared:
+    """What a training is made of. What is cached is the training process's own, so no others decode it."""
     manifest = str(folder / f"{SOURCES[source]}.jsonl")
     cached = source == "cache"
     raw: dict[str, Any] = {
@@ -126,34 +126,33 @@ def packed_epoch(bare: Epoch, recognizer: Recognizer) -> float:
         return bare()
 
 
-def pipeline_epoch(data: TrainingData) -> float:
+def pipeline_epoch(made: Prepared) -> float:
     """`asr train`'s own loop, data set and workers, from the first look at the files to the last step."""
-    timed = TimedData(data)
+    device, recognizer, timed = made.recognizer.device, made.recognizer, TimedData(made)
+    ended = []
+
+    def validate(candidate: Recognizer) -> Scores:
+        ended.append(now(device))
+        return score([Pair("none", "a", "a")])
+
     with TemporaryDirectory() as folder:
-        loss = TrainingLoss(data.recognizer, data.config)
-        outcome = fit(data.recognizer, timed, loss, data.config.train, Path(folder), RunLog(None))
+        loss, checkpoints = TrainingLoss(recognizer, made.config), Checkpoints(Path(folder), {}, {})
+        outcome = fit(recognizer, timed, loss, validate, made.config.train, checkpoints, RunLog(None))
         if outcome is not Outcome.FINISHED:
             raise KeyboardInterrupt  # the loop takes it for a wish to save and go on later
-    began, ended = timed.times
-    return ended - began
+    return ended[0] - timed.began
 
 
 class TimedData:
-    """Training data that notes when its batches are asked for, and when validation would begin."""
+    """Training data that notes when its batches are asked for."""
 
-    def __init__(self, data: TrainingData) -> None:
-        self.data = data
-        self.identity, self.about, self.max_unreadable = data.identity, data.about, data.max_unreadable
-        self.names = data.names
-        self.times: list[float] = []
+    def __init__(self, made: Prepared) -> None:
+        self.made, self.max_unreadable, self.names = made, made.data.max_unreadable, made.data.names
+        self.began = 0.0
 
     def batches(self, epoch: int, first: int) -> tuple[int, Iterator[Batch]]:
-        self.times.append(now(self.data.recognizer.device))
-        return self.data.batches(epoch, first)
-
-    def validate(self, recognizer: Recognizer) -> Scores:
-        self.times.append(now(recognizer.device))
-        return score([Pair("none", "a", "a")])
+        self.began = now(self.made.recognizer.device)
+        return self.made.data.batches(epoch, first)
 
 
 @contextmanager

@@ -17,10 +17,10 @@ from asr.corpus.check.lines import CheckSettings
 from asr.corpus.check.report import check, fix
 from asr.corpus.check.rules import MAX_EXAMPLES
 from asr.data.manifest import Manifest
+from asr.data.subset import read_subset
+from asr.data.training import TrainingData
 from asr.errors import ManifestError
-from asr.model.recognizer import Recognizer
 from asr.text import Tokenizer
-from asr.train.data import TrainingData, read_subset
 
 
 def no_speech(c):
@@ -181,9 +181,8 @@ def test_infeasible_are_those_that_training_leaves_out(corpus):
         line.update(text="".join(rng.choice(list("aab "), 35)) + "b", duration=round(rng.uniform(0.8, 1.2), 3))
     tokenizer = Tokenizer("characters", ("<blank>", " ", "a", "b"))
     report = check([corpus.manifest()], CheckSettings.of_config(config), audio=False)
-    recognizer = Recognizer(config.features, config.text, config.model, tokenizer)
     part = read_subset(config.data.train, config, "data.train")
-    left_out = TrainingData(part, part, recognizer, config).infeasible.tolist()
+    left_out = TrainingData(part, tokenizer, config).infeasible.tolist()
     too_fast = found(report)[AT_THE_FASTEST].count
     assert set(report.dropped) < set(left_out)
     assert len(report.dropped) + too_fast == len(left_out)

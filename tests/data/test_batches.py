@@ -1,15 +1,11 @@
 """Batches by duration: nobody lost, never too long, the same for the same seed, little padding."""
 
-from dataclasses import replace
-
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from asr.config import ComposeConfig
 from asr.data.batches import duration_batches, padding_fraction
-from asr.data.compose import Composition, Compositions, draw_compositions
 
 
 @pytest.fixture
@@ -56,34 +52,3 @@ def test_padding_share_counts_the_batches_it_is_given():
     durations = np.array([1.0, 3.0, 2.0, 50.0])
     assert padding_fraction(durations, [[0, 1], [2]]) == pytest.approx(2 / 8)
     assert padding_fraction(durations, []) == 0.0
-
-
-@pytest.mark.parametrize("most", [1, 12])
-def test_plans_in_arrays_are_the_plans(most):
-    rng = np.random.default_rng(0)
-    durations = rng.uniform(0.5, 5.0, 50)
-    if most == 1:
-        compositions = [Composition((row,)) for row in range(50)]
-        packed = Compositions.singles(np.arange(50))
-    else:
-        compositions = draw_compositions(range(50), ["ann", "bob"] * 25, ComposeConfig(max_recordings=most), 200, rng)
-        packed = Compositions.joined(compositions)
-    speeds = rng.uniform(0.5, 2.0, len(compositions))
-    compositions = [
-        replace(composition, speed=float(speed)) for composition, speed in zip(compositions, speeds, strict=True)
-    ]
-    packed = replace(packed, speeds=speeds)
-    assert list(packed) == compositions
-    assert packed[-1] == compositions[-1]
-    with pytest.raises(IndexError):
-        packed[len(compositions)]
-    np.testing.assert_allclose(
-        packed.durations(durations), [composition.duration(durations) for composition in compositions], rtol=1e-12
-    )
-    keep = rng.random(len(compositions)) < 0.5
-    assert list(packed.kept(keep)) == [
-        composition for composition, kept in zip(compositions, keep, strict=True) if kept
-    ]
-    nothing = packed.kept(np.zeros(len(compositions), bool))
-    assert list(nothing) == []
-    assert nothing.durations(durations).shape == (0,)

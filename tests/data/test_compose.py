@@ -3,10 +3,16 @@
 import numpy as np
 import pytest
 
-from asr.config import ComposeConfig
-from asr.data.compose import Composition, compose_waveforms, draw_compositions, trim
+from asr.config import ComposeConfig, Config
+from asr.data.compose import Composition, Compositions, compose_waveforms, draw_compositions, trim
+from asr.data.manifest import Utterance, write_manifest
+from asr.data.subset import read_subset
 
 SPEAKERS = ["ann", "bob", "ann", "cleo", "ann", "bob"]
+
+
+def seconds(composition, durations):
+    return durations[list(composition.rows)].sum() + sum(composition.pauses)
 
 
 def test_plans_stay_with_one_speaker_and_within_the_configured_numbers():
@@ -50,10 +56,10 @@ def test_strings_end_where_the_next_recording_would_not_fit():
         assert composition.rows == before.rows[: len(composition.rows)]
         assert composition.pauses[:-1] == before.pauses[: len(composition.rows)]
         assert len(composition.pauses) == len(composition.rows) + 1
-        assert composition.duration(durations) <= 6.0 or len(composition.rows) == 1
+        assert seconds(composition, durations) <= 6.0 or len(composition.rows) == 1
         if len(composition.rows) < len(before.rows):
             longer = Composition(before.rows[: len(composition.rows) + 1], before.pauses[: len(composition.rows) + 2])
-            assert longer.duration(durations) > 6.0
+            assert seconds(longer, durations) > 6.0
     with pytest.raises(ValueError, match="max_s needs durations"):
         draw_compositions(range(len(SPEAKERS)), SPEAKERS, config, 1, np.random.default_rng(0))
     assert any(
@@ -61,10 +67,15 @@ def test_strings_end_where_the_next_recording_would_not_fit():
     )
 
 
-def test_duration_of_a_plan():
-    durations = np.array([1.0, 2.0, 4.0])
-    assert Composition((2, 0, 2), (0.5, 0.25, 0.0, 0.125)).duration(durations) == 9.875
-    assert Composition((1,)).duration(durations) == 2.0
+def test_what_compositions_last_and_need(tmp_path):
+    lines = [Utterance(str(i), tmp_path / "a.wav", 2.0**i, text) for i, text in enumerate(("one", "", "seen"))]
+    write_manifest(tmp_path / "m.jsonl", lines)
+    subset = read_subset(tmp_path / "m.jsonl", Config(), "data.train")
+    drawn = [Composition((2, 0, 2), (0.5, 0.25, 0.0, 0.125)), Composition((1,), (0.0, 1.0))]
+    made = Compositions(drawn, subset, ComposeConfig())
+    assert made.durations.tolist() == [9.875, 3.0]
+    assert made.needed.tolist() == [5 + 1 + 3 + 1 + 5, 0]  # "seen": a blank between equals; a space between texts
+    assert [made.rows(number) for number in range(len(made))] == [(2, 0, 2), (1,)]
 
 
 @pytest.mark.parametrize("rate", [8_000, 11_025, 16_000])
@@ -77,7 +88,7 @@ def test_a_joined_waveform_is_its_parts_and_silences_to_the_sample(rate):
     assert joined.dtype == np.float32
     assert len(joined) == sum(map(len, parts)) + sum(silences)
     durations = np.array([len(part) / rate for part in parts])
-    assert composition.duration(durations) == pytest.approx(len(joined) / rate, abs=2 / rate)
+    assert seconds(composition, durations) == pytest.approx(len(joined) / rate, abs=2 / rate)
     place = 0
     for silence, part in zip(silences, [*parts, np.zeros(0, np.float32)], strict=True):
         assert not joined[place : place + silence].any()

@@ -8,10 +8,11 @@ import soundfile
 import torch
 
 from asr.augment import augmentations
-from asr.config import ComposeConfig, parse_config
-from asr.data.compose import Compositions
-from asr.data.dataset import EpochDataset, WaveformCache
+from asr.config import parse_config
+from asr.data.dataset import EpochDataset, Recordings
 from asr.data.manifest import Manifest, Utterance, write_manifest
+from asr.data.subset import read_subset
+from asr.data.waveforms import WaveformCache
 from asr.errors import AudioError
 from asr.text import Tokenizer
 
@@ -77,10 +78,10 @@ def examples(manifest, cache_mb=0, **augment):
     config = parse_config({"augment": {**augment, "noise": {"prob": 1.0}, "reverb": {"prob": 0.5}}}, "test")
     return EpochDataset(
         waveforms=WaveformCache(manifest, RATE, cache_mb),
-        compositions=Compositions.singles(np.arange(len(manifest))),
+        utterances=Recordings(read_subset(manifest.path, config, "data.train")),
+        speeds=np.ones(len(manifest)),
         tokenizer=Tokenizer.build("characters", "ab "),
         normalizer="basic",
-        compose=ComposeConfig(),
         augmentations=augmentations(config.augment),
         seed=1,
         epoch=0,

@@ -6,8 +6,8 @@ import pytest
 
 from asr.audio import write_wav
 from asr.config import parse_config
-from asr.data.dataset import RecordedNoise, WaveformCache
 from asr.data.manifest import Manifest, Utterance, write_manifest
+from asr.data.waveforms import RecordedNoise, WaveformCache
 from asr.errors import ManifestError
 from asr.train.run import prepare
 
@@ -53,7 +53,7 @@ def training_waveforms(folder, augment, workers=0, seed=0):
         "augment": augment,
         "train": {"seed": seed},
     }
-    data = prepare(parse_config(raw, "test"))
+    data = prepare(parse_config(raw, "test")).data
     found = {}
     for batch in data.batches(0)[1]:
         for index, waveform, length in zip(batch.indices, batch.waveforms, batch.waveform_lengths, strict=True):

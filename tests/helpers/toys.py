@@ -5,11 +5,12 @@ import json
 import torch
 
 from asr.config import FeatureConfig, ModelConfig, TextConfig, TrainConfig
-from asr.data.dataset import Batch
+from asr.data.batches import Batch
 from asr.evaluate.score import Pair, score
 from asr.model.ctc import ctc
 from asr.model.recognizer import Recognizer
 from asr.text import Tokenizer
+from asr.train.checkpoint import Checkpoints
 from asr.train.log import RunLog
 from asr.train.loop import Outcome, fit
 
@@ -53,8 +54,7 @@ class Toys:
     """
 
     def __init__(self, wrong=()):
-        self.identity, self.about, self.max_unreadable = {"data": "same"}, {}, 0
-        self.wrong, self.shown = wrong, []
+        self.wrong, self.shown, self.max_unreadable = wrong, [], 0
 
     def batches(self, epoch, first):
         return 3, iter([batch(10 * epoch + i) for i in range(first, 3)])
@@ -73,7 +73,8 @@ def start(folder, recognizer, wrong=(), loss=None, **settings):
     data = Toys(wrong)
     config = TrainConfig(**{"lr": 1e-2, "epochs": 1, "log_every": 1} | settings)
     log = RunLog(folder, config.epochs)
-    return fit(recognizer, data, loss or real_loss(recognizer), config, folder / "c", log), data.shown
+    loss, checkpoints = loss or real_loss(recognizer), Checkpoints(folder / "c", {"data": "same"}, {})
+    return fit(recognizer, data, loss, data.validate, config, checkpoints, log), data.shown
 
 
 def run(folder, recognizer, *arguments, **settings):

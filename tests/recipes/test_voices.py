@@ -18,8 +18,8 @@ from helpers import ROOT
 import asr
 from asr.audio import read_audio, write_wav
 from asr.corpus.recipe import prepare
-from asr.data.dataset import read_utterance
 from asr.data.manifest import Manifest, Utterance, write_manifest
+from asr.data.waveforms import read_utterance
 from asr.decode.align import align
 from asr.errors import ManifestError
 

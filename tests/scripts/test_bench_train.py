@@ -35,7 +35,7 @@ def test_every_way_of_a_cell_has_its_figures(small):
 def test_the_pipelines_see_the_batches_of_the_bare_steps(small, tmp_path):
     total = write_corpus(tmp_path, 40.0)
     setup = train.Setup("cpu", ["lstm"], None, 0, 1, 1)
-    sources = {source: train.data_from(source, "lstm", setup, tmp_path) for source in train.SOURCES}
+    sources = {source: train.prepared(source, "lstm", setup, tmp_path).data for source in train.SOURCES}
     batches = {source: list(data.batches(0)[1]) for source, data in sources.items()}
     for group in zip(*batches.values(), strict=True):
         assert len({tuple(batch.indices) for batch in group}) == 1
@@ -51,7 +51,7 @@ def test_the_pipelines_see_the_batches_of_the_bare_steps(small, tmp_path):
 @pytest.mark.parametrize("cell", train.CELLS)
 def test_packed_layers_give_the_same_and_only_inside(small, tmp_path, cell):
     write_corpus(tmp_path, 5.0)
-    recognizer = train.data_from("flac", cell, train.Setup("cpu", [cell], None, 0, 1, 1), tmp_path).recognizer.eval()
+    recognizer = train.prepared("flac", cell, train.Setup("cpu", [cell], None, 0, 1, 1), tmp_path).recognizer.eval()
     [layer] = recognizer.encoder.layers
     x, lengths = torch.randn(3, 9, 8), torch.tensor([9, 4, 7])
     ours = layer(x, lengths)

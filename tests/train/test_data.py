@@ -11,11 +11,11 @@ from hypothesis import strategies as st
 from asr.audio import write_wav
 from asr.config import parse_config
 from asr.data.manifest import Utterance, write_manifest
+from asr.data.subset import TextCounts, read_subset
+from asr.data.training import TrainingData
 from asr.errors import ManifestError, TextError, TrainError
-from asr.lengths import min_frames
-from asr.model.recognizer import Recognizer
+from asr.lengths import min_frames, output_frames
 from asr.text import Tokenizer, normalize, symbols_of
-from asr.train.data import TextCounts, TrainingData, read_subset
 
 RATE = 8000
 FRAME_S = 0.04
@@ -38,38 +38,43 @@ def data(folder, lengths_and_texts, **sections):
     }
     config = parse_config(raw, "test")
     tokenizer = Tokenizer("words", ("<blank>", "a", "b"))
-    recognizer = Recognizer(config.features, config.text, config.model, tokenizer)
-    part = read_subset(config.data.train, config, "data.train")
-    return TrainingData(part, part, recognizer, config)
+    return TrainingData(read_subset(config.data.train, config, "data.train"), tokenizer, config)
+
+
+def learned(made, epoch=0):
+    """The rows of each utterance of an epoch."""
+    dataset, learnable = made.epoch(epoch)
+    return [tuple(dataset.utterances.rows(number)) for number in learnable]
 
 
 def test_feasible_to_the_frame(tmp_path):
     """5 frames are enough for "a a a" (three tokens, two blanks between equals), 4 are not."""
     made = data(tmp_path, [(5, "a a a"), (4, "a a a"), (4, "a b a"), (3, "a b a b")])
     assert made.frames.tolist() == [5, 4, 4, 3]
-    assert made.needed.tolist() == [5, 5, 3, 4]
+    assert made.subset.needed.tolist() == [5, 5, 3, 4]
     assert made.infeasible.tolist() == [1, 3]
-    assert [composition.rows for composition in made.compositions(0)] == [(0,), (2,)]
+    assert learned(made) == [(0,), (2,)]
 
 
 def test_the_fastest_speed_counts(tmp_path):
     made = data(tmp_path, [(20, "a b"), (5, "a a a")], augment={"speed": [1.0, 1.5]})
     assert made.infeasible.tolist() == [1]
-    epochs = [{composition.rows[0] for composition in made.compositions(epoch)} for epoch in range(30)]
+    epochs = [{rows[0] for rows in learned(made, epoch)} for epoch in range(30)]
     assert any(1 in rows for rows in epochs)  # slow enough in some epochs
     assert any(1 not in rows for rows in epochs)
     for epoch in range(30):
-        for composition in made.compositions(epoch):
-            frames = made.recognizer.output_frames(int(composition.duration(made.subset.manifest.durations) * RATE))
-            assert frames >= made.needed[composition.rows[0]]
+        dataset, learnable = made.epoch(epoch)
+        for number in learnable:
+            samples = int(dataset.durations[number] * RATE)
+            assert output_frames(samples, made.config.features, made.config.model) >= made.subset.needed[number]
 
 
 def test_joined_utterances_need_a_frame_between(tmp_path):
     join = {"max_recordings": 2, "utterances_per_epoch": 50, "pause_s": [0.0, 0.0]}
     made = data(tmp_path, [(1, "a")], compose=join)  # 20 ms each: two make one frame, and "a a" needs three
-    assert {len(composition.rows) for composition in made.compositions(0)} == {1}
+    assert {len(rows) for rows in learned(made)} == {1}
     made = data(tmp_path, [(4, "a")], compose=join)
-    assert {len(composition.rows) for composition in made.compositions(0)} == {1, 2}
+    assert {len(rows) for rows in learned(made)} == {1, 2}
 
 
 def test_an_epoch_is_the_same_again_and_another_the_next_time(tmp_path):
@@ -79,8 +84,10 @@ def test_an_epoch_is_the_same_again_and_another_the_next_time(tmp_path):
         compose={"max_recordings": 3, "utterances_per_epoch": 20},
         augment={"speed": [0.9, 1.1]},
     )
-    assert made.compositions(3) == made.compositions(3)
-    assert made.compositions(3) != made.compositions(4)
+    assert learned(made, 3) == learned(made, 3)
+    assert learned(made, 3) != learned(made, 4)
+    assert (made.epoch(3)[0].durations == made.epoch(3)[0].durations).all()
+    assert (made.epoch(3)[0].speeds != made.epoch(4)[0].speeds).any()
     count, batches = made.batches(1)
     all_of_them = list(batches)
     assert count == len(all_of_them)
@@ -100,7 +107,7 @@ def test_nothing_left_to_learn_is_an_error(tmp_path):
     with pytest.raises(TrainError, match="every utterance has fewer frames"):
         data(tmp_path, [(3, "a a a")])
     joined = data(tmp_path, [(1, "a b a b a b")], compose={"max_recordings": 2, "pause_s": [0.0, 0.0]})
-    for asked in (joined.compositions, joined.batches):
+    for asked in (joined.epoch, joined.batches):
         with pytest.raises(TrainError, match="no utterance of epoch 1"):
             asked(0)
 

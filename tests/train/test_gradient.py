@@ -6,7 +6,7 @@ import pytest
 import torch
 from helpers.toys import FRAMES, batch, make_recognizer, real_loss, records, run
 
-from asr.data.dataset import Batch
+from asr.data.batches import Batch
 from asr.errors import TrainError
 from asr.train.gradient import compute_gradient, halves
 

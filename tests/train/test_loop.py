@@ -8,9 +8,10 @@ import pytest
 import torch
 from helpers.toys import batch, make_recognizer, real_loss, records, run
 
-from asr.config import TrainConfig
+from asr.config import AugmentConfig, ComposeConfig, Config, FrequencyMaskConfig, TrainConfig
 from asr.train.checkpoint import load_checkpoint
 from asr.train.optimizer import make_optimizer
+from asr.train.run import TrainingLoss, overfitting
 
 
 def test_the_best_checkpoint_is_the_latest_of_the_lowest_wer(tmp_path):
@@ -95,15 +96,11 @@ def test_gradients_are_clipped_to_the_norm_asked_for(tmp_path):
 
 
 def test_masks_are_keyed_by_epoch_and_batch():
-    from asr.config import AugmentConfig, FrequencyMaskConfig
-    from asr.train.run import TrainingLoss
-
     recognizer = make_recognizer().eval()
     torch.nn.init.normal_(recognizer.head.projection.weight)
     augment = AugmentConfig(frequency_mask=FrequencyMaskConfig(count=2, max_bins=8))
     plain = SimpleNamespace(augment=AugmentConfig(), train=TrainConfig())
     masked = SimpleNamespace(augment=augment, train=TrainConfig())
-    by_heart = SimpleNamespace(augment=augment, train=TrainConfig(overfit=1))
     given = batch(0)
 
     def total(config, epoch, number):
@@ -111,4 +108,10 @@ def test_masks_are_keyed_by_epoch_and_batch():
 
     assert total(masked, 0, 0) == total(masked, 0, 0)
     assert len({total(masked, *key) for key in [(0, 0), (0, 1), (1, 0)]} | {total(plain, 0, 0)}) == 4
-    assert total(by_heart, 0, 0) == total(plain, 0, 0)
+
+
+def test_overfitting_leaves_nothing_to_chance():
+    config = Config().updated(augment={"speed": (0.5, 2.0), "vtlp": (0.9, 1.1)}, compose={"max_recordings": 5})
+    changed = overfitting(config.updated(train={"overfit": 3}, model={"dropout": 0.5}))
+    assert (changed.augment, changed.compose) == (AugmentConfig(), ComposeConfig())
+    assert (changed.model.dropout, changed.train.overfit, changed.data) == (0.0, 3, config.data)

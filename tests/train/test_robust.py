@@ -192,7 +192,7 @@ def test_a_better_average_becomes_the_model(corpus, tmp_path):
 def test_the_first_epoch_goes_from_short_to_long_if_asked(corpus, tmp_path):
     def longest(*overrides, epoch):
         config = settings(corpus, tmp_path / "run", *overrides)
-        return [int(batch.waveform_lengths.max()) for batch in prepare(config).batches(epoch)[1]]
+        return [int(batch.waveform_lengths.max()) for batch in prepare(config).data.batches(epoch)[1]]
 
     first = longest("train.sortagrad=true", epoch=0)
     assert first == sorted(first)

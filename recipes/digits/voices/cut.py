@@ -19,8 +19,8 @@ from pathlib import Path
 
 from rich.progress import track
 
-from asr.data.dataset import read_utterance
 from asr.data.manifest import Manifest, Utterance, write_manifest
+from asr.data.waveforms import read_utterance
 from asr.decode.align import align
 from asr.errors import AsrError
 from asr.model.folder import find_model, load_model

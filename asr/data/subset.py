@@ -1,0 +1,133 @@
+"""The part of a manifest that training uses: which rows, and what is known of their texts."""
+
+from __future__ import annotations
+
+import logging
+from array import array
+from collections import Counter
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from asr.config import Config
+from asr.data.manifest import Manifest
+from asr.errors import ManifestError, TrainError
+from asr.lengths import min_frames
+from asr.text import SymbolReport, Tokenizer, normalize, symbols_of
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass
+class Subset:
+    """Rows of a manifest that are used, and what is known of their normalized texts, which stay on disk.
+
+    rows: (utterances,) of the manifest; needed: (utterances,) frames that CTC needs; speakers: (utterances,) numbers,
+    equal for the same speaker; symbols: how often each character or word occurs.
+    """
+
+    manifest: Manifest
+    rows: np.ndarray
+    symbols: Counter[str]
+    needed: np.ndarray
+    speakers: np.ndarray
+
+    @property
+    def durations(self) -> np.ndarray:
+        return self.manifest.durations[self.rows]
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+
+def read_subset(path: object, config: Config, key: str) -> Subset:
+    """A manifest without the held-out speaker; with train.overfit=N its first N utterances. Raises ManifestError."""
+    if path is None:
+        raise TrainError(f"{key} is not set: give the manifest's path, {key}=FILE.jsonl")
+    if not Path(str(path)).exists():
+        raise TrainError(
+            f"{path}: {key} is not there; prepare the corpus first (asr data prepare RECIPE, or the recipe's run.sh)"
+        )
+    rows, speakers, without_text = array("q"), array("i"), array("q")
+    texts = TextCounts(config.text.tokens)
+    numbers: dict[str | None, int] = {}
+
+    def visit(row: int, line: dict[str, Any]) -> None:
+        speaker = str(line["speaker"]) if "speaker" in line else None
+        if config.data.held_out_speaker is not None and speaker == config.data.held_out_speaker:
+            return
+        if config.train.overfit and len(rows) == config.train.overfit:
+            return
+        if "text" not in line:
+            without_text.append(row)
+            return
+        texts.add(normalize(line["text"], config.text.normalizer))
+        rows.append(row)
+        speakers.append(numbers.setdefault(speaker, len(numbers)))
+
+    manifest = Manifest(str(path), visit)
+    texts.count()
+    if without_text:
+        raise ManifestError(f"{manifest.path}: utterance {manifest[without_text[0]].id} has no text to learn from")
+    if config.data.held_out_speaker is not None and key == "data.train" and len(rows) == len(manifest):
+        raise TrainError(
+            f"{manifest.path}: no utterance of the held-out speaker '{config.data.held_out_speaker}' in it"
+        )
+    if not rows:
+        raise TrainError(f"{manifest.path}: no utterances to use")
+    if not texts.symbols:
+        raise TrainError(f"{manifest.path}: every text is empty after normalization ({config.text.normalizer})")
+    return Subset(manifest, np.array(rows), texts.symbols, np.array(texts.needed), np.array(speakers))
+
+
+@dataclass
+class TextCounts:
+    """What normalized texts amount to: how often each symbol occurs, and the frames that CTC needs for each text.
+
+    Characters are counted many texts at a time, far faster than one by one.
+    """
+
+    kind: str
+    symbols: Counter[str] = field(default_factory=Counter)
+    needed: array[int] = field(default_factory=lambda: array("i"))
+    waiting: list[str] = field(default_factory=list)
+
+    def add(self, text: str) -> None:
+        self.waiting.append(text)
+        if len(self.waiting) == 1000:
+            self.count()
+
+    def count(self) -> None:
+        """Take in the texts that still wait."""
+        texts, self.waiting = self.waiting, []
+        if self.kind != "characters":
+            for symbols in (symbols_of(self.kind, text) for text in texts):
+                self.symbols.update(symbols)
+                self.needed.append(min_frames(symbols))
+        elif texts:
+            lines = "".join(f"{text}\n" for text in texts)  # no normalized text holds a line's end
+            codes = np.frombuffer(lines.encode("utf-32-le", "surrogatepass"), np.uint32)
+            in_text = codes != ord("\n")
+            repeated = in_text[1:] & (codes[1:] == codes[:-1])
+            frames = in_text + np.append(0, repeated)
+            ends = np.flatnonzero(~in_text)
+            self.needed.extend(np.add.reduceat(frames, np.append(0, ends[:-1])).tolist())
+            for code, count in zip(*np.unique(codes[in_text], return_counts=True), strict=True):
+                self.symbols[chr(code)] += int(count)
+
+
+def make_tokenizer(config: Config, train: Subset) -> Tokenizer:
+    composed = config.text.tokens == "characters" and config.compose.max_recordings > 1
+    spaces = [" "] if composed else []  # between the texts of a composition
+    return Tokenizer.build(config.text.tokens, [*train.symbols, *spaces])
+
+
+def warn_of_symbols(tokenizer: Tokenizer, subset: Subset, name: str) -> None:
+    """Tell of symbols without a token, and of numerals."""
+    report = SymbolReport()
+    for symbol, count in subset.symbols.items():
+        report.add(tokenizer, symbol, count)
+    for line in report.lines():
+        logger.warning(f"{name}: {line}")
