@@ -7,15 +7,20 @@ from typing import Annotated
 
 import typer
 
-from asr.cli.console import Device, commands, examples, say, watch
-from asr.cli.decoding import (
+from asr.cli.console import (
+    MODEL,
     BeamOption,
     ClosedVocabularyOption,
+    Device,
     HotwordOption,
     LmOption,
     LmWeightOption,
     UnkScoreOption,
     WordInsertionBonusOption,
+    commands,
+    examples,
+    say,
+    watch,
 )
 
 app = commands()
@@ -29,7 +34,7 @@ app = commands()
 )
 def evaluate(
     manifest: Annotated[Path, typer.Argument(metavar="MANIFEST", help="Utterances with texts (.jsonl).")],
-    model: Annotated[str, typer.Option(help="A model folder, a run folder or a built-in model's name.")] = "digits",
+    model: Annotated[str, MODEL] = "digits",
     output_dir: Annotated[Path | None, typer.Option(help="Write wer.json, ref.trn and hyp.trn here.")] = None,
     expect: Annotated[float | None, typer.Option(help="A WER (fraction) to print beside the measured one.")] = None,
     device: Device = "auto",

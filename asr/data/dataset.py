@@ -19,7 +19,7 @@ from asr.data.manifest import Manifest, Utterance
 from asr.errors import AudioError, ManifestError
 from asr.text import Tokenizer, normalize
 from asr.util.files import require_file
-from asr.util.threads import map_ahead
+from asr.util.runtime import map_ahead
 
 
 @dataclass(frozen=True)

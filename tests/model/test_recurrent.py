@@ -3,9 +3,8 @@
 import pytest
 import torch
 
-from asr.model.cells import GATES, Parameters, run_cell
-from asr.model.recurrent import MODULES, RecurrentLayer
-from asr.util.device import set_precision
+from asr.model.recurrent import MODULES, Parameters, RecurrentLayer, run_cell
+from asr.util.runtime import set_precision
 
 
 def parameters(module: torch.nn.RNNBase, suffix: str = "") -> Parameters:
@@ -99,11 +98,6 @@ def test_cuda_equals_cpu(cell, bidirectional, precision):
     tolerance = {"fp32": 1e-5, "tf32": 1e-3, "bf16": 3e-2}[precision]
     for row, length in enumerate(lengths.tolist()):
         torch.testing.assert_close(output[row, :length].cpu(), expected[row, :length], rtol=0, atol=tolerance)
-
-
-@pytest.mark.parametrize("cell", ["rnn", "lstm", "gru"])
-def test_number_of_gates(cell):
-    assert MODULES[cell](3, 4).weight_hh_l0.shape == (GATES[cell] * 4, 4)
 
 
 def test_unknown_cell_is_refused():
