@@ -28,31 +28,38 @@ Result = AsrError | tuple[Path, str]  # of one recording: where to, without an e
 MODEL = typer.Option(help="A model folder, a run folder or a built-in model's name.")
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")]
 
-# How to decode, see asr.decode.decoder.DecoderOptions.
-LmOption = Annotated[Path | None, typer.Option(metavar="LM", help="A language model: a folder or an ARPA file.")]
-HotwordOption = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--hotword", metavar="NAME[:WEIGHT]|@FILE", help="Listen for this word; weight in nats a letter. Repeatable."
-    ),
-]
-BeamOption = Annotated[
-    int | None,
-    typer.Option(min=1, help="Beam search that keeps this many prefixes; default: greedy, or 128 with --lm."),
-]
-LmWeightOption = Annotated[
-    float | None, typer.Option(help="Weight of the language model; default: what it was tuned to, or 0.5.")
-]
-WordInsertionBonusOption = Annotated[
-    float | None, typer.Option(help="Added for every word, in nats; default: as tuned, or 0.5.")
-]
-UnkScoreOption = Annotated[
-    float | None,
-    typer.Option(help="Added for every word the language model lacks, in nats, so below 0; default: as tuned, or -10."),
-]
-ClosedVocabularyOption = Annotated[
-    bool, typer.Option("--closed-vocabulary", help="Only words of the language model, and hot words, are heard.")
-]
+
+class Decoding:
+    """Types of the parameters that say how to decode; see asr.decode.decoder.DecoderOptions."""
+
+    Beam = Annotated[
+        int | None,
+        typer.Option(min=1, help="Beam search that keeps this many prefixes; default: greedy, or 128 with --lm."),
+    ]
+    Lm = Annotated[Path | None, typer.Option(metavar="LM", help="A language model: a folder or an ARPA file.")]
+    LmWeight = Annotated[
+        float | None, typer.Option(help="Weight of the language model; default: what it was tuned to, or 0.5.")
+    ]
+    WordInsertionBonus = Annotated[
+        float | None, typer.Option(help="Added for every word, in nats; default: as tuned, or 0.5.")
+    ]
+    UnkScore = Annotated[
+        float | None,
+        typer.Option(
+            help="Added for every word the language model lacks, in nats, so below 0; default: as tuned, or -10."
+        ),
+    ]
+    ClosedVocabulary = Annotated[
+        bool, typer.Option("--closed-vocabulary", help="Only words of the language model, and hot words, are heard.")
+    ]
+    Hotwords = Annotated[
+        list[str] | None,
+        typer.Option(
+            "--hotword",
+            metavar="NAME[:WEIGHT]|@FILE",
+            help="Listen for this word; weight in nats a letter. Repeatable.",
+        ),
+    ]
 
 
 def say(line: str) -> None:

@@ -7,21 +7,7 @@ from typing import Annotated
 
 import typer
 
-from asr.cli.console import (
-    MODEL,
-    BeamOption,
-    ClosedVocabularyOption,
-    Device,
-    HotwordOption,
-    LmOption,
-    LmWeightOption,
-    UnkScoreOption,
-    WordInsertionBonusOption,
-    commands,
-    examples,
-    say,
-    watch,
-)
+from asr.cli.console import MODEL, Decoding, Device, commands, examples, say, watch
 
 app = commands()
 
@@ -38,13 +24,13 @@ def evaluate(
     output_dir: Annotated[Path | None, typer.Option(help="Write wer.json, ref.trn and hyp.trn here.")] = None,
     expect: Annotated[float | None, typer.Option(help="A WER (fraction) to print beside the measured one.")] = None,
     device: Device = "auto",
-    beam: BeamOption = None,
-    lm: LmOption = None,
-    lm_weight: LmWeightOption = None,
-    word_insertion_bonus: WordInsertionBonusOption = None,
-    unk_score: UnkScoreOption = None,
-    closed_vocabulary: ClosedVocabularyOption = False,
-    hotwords: HotwordOption = None,
+    beam: Decoding.Beam = None,
+    lm: Decoding.Lm = None,
+    lm_weight: Decoding.LmWeight = None,
+    word_insertion_bonus: Decoding.WordInsertionBonus = None,
+    unk_score: Decoding.UnkScore = None,
+    closed_vocabulary: Decoding.ClosedVocabulary = False,
+    hotwords: Decoding.Hotwords = None,
 ) -> None:
     """Word error rate of a model on a manifest, with its 95 % interval. Reuses a result stored in --output-dir."""
     from asr.cli.tables import print_evaluation

@@ -11,15 +11,9 @@ import typer
 
 from asr.cli.console import (
     MODEL,
-    BeamOption,
-    ClosedVocabularyOption,
+    Decoding,
     Device,
-    HotwordOption,
-    LmOption,
-    LmWeightOption,
     Result,
-    UnkScoreOption,
-    WordInsertionBonusOption,
     commands,
     examples,
     load_transcriber,
@@ -60,13 +54,13 @@ def transcribe(
     ] = "txt",
     output_dir: Annotated[Path | None, typer.Option(help="Write one file a recording here, not to stdout.")] = None,
     device: Device = "auto",
-    beam: BeamOption = None,
-    lm: LmOption = None,
-    lm_weight: LmWeightOption = None,
-    word_insertion_bonus: WordInsertionBonusOption = None,
-    unk_score: UnkScoreOption = None,
-    closed_vocabulary: ClosedVocabularyOption = False,
-    hotwords: HotwordOption = None,
+    beam: Decoding.Beam = None,
+    lm: Decoding.Lm = None,
+    lm_weight: Decoding.LmWeight = None,
+    word_insertion_bonus: Decoding.WordInsertionBonus = None,
+    unk_score: Decoding.UnkScore = None,
+    closed_vocabulary: Decoding.ClosedVocabulary = False,
+    hotwords: Decoding.Hotwords = None,
 ) -> None:
     """Turn recordings into text. Without --model the built-in model is used."""
     from asr.decode.decoder import DecoderOptions
