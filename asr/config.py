@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from functools import reduce
 from operator import getitem
 from pathlib import Path
-from typing import Annotated, Any, Literal, cast, get_args, get_origin
+from typing import Annotated, Any, Literal, cast
 
 import yaml
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, WrapValidator
@@ -217,14 +217,8 @@ def fields(section: type[Section] = Config, prefix: str = "") -> Iterator[tuple[
             yield prefix + key, field
 
 
-def _is_text(field: FieldInfo) -> bool:
-    """Whether a setting holds a text or a path, whatever it looks like."""
-    kinds = (field.annotation, *(get_args(field.annotation) if get_origin(field.annotation) is not tuple else ()))
-    return str in kinds or Path in kinds
-
-
 SETTINGS = dict(fields())
-TEXTS = {key for key, field in SETTINGS.items() if _is_text(field)}
+TEXTS = {key for key, field in SETTINGS.items() if field.annotation in (str, str | None, Path, Path | None)}
 RESUMABLE = {key for key, field in SETTINGS.items() if cast(dict[str, Any], field.json_schema_extra)["resumable"]}
 
 

@@ -133,8 +133,8 @@ def examples(*lines: str) -> str:
 
 
 def describe_model(name: str, record: dict[str, Any]) -> str:
-    """Which model is used, what it understands and how well: the first line a newcomer sees."""
-    line = f"model {name}: {record.get('description') or 'no description'}"
+    """A model's name, what it understands and how well: the first line a newcomer sees."""
+    line = f"{name}: {record.get('description') or 'no description'}"
     for result in record.get("results", [])[:1]:
         low, high = result["wer_ci95"]
         line += f" WER {100 * result['wer']:.2f} % (95 %: {100 * low:.2f} to {100 * high:.2f}) on {result['set']}."
@@ -147,7 +147,7 @@ def load_transcriber(model: str | None, device: str, options: DecoderOptions | N
 
     transcriber = Transcriber.load(model, device, options)
     if model is None:
-        say(describe_model(transcriber.recognizer.name, transcriber.recognizer.training_record))
+        say(f"model {describe_model(transcriber.recognizer.name, transcriber.recognizer.training_record)}")
     return transcriber
 
 

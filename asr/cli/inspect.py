@@ -58,7 +58,7 @@ def models() -> None:
 
     for name in built_in_models():
         config = json.loads((BUILT_IN / name / "config.json").read_text(encoding="utf-8"))
-        typer.echo(describe_model(name, config.get("training") or {}).removeprefix("model "))
+        typer.echo(describe_model(name, config.get("training") or {}))
 
 
 @app.command(epilog=examples("asr info", "asr info --model runs/digits"))

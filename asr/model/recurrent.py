@@ -1,85 +1,35 @@
-"""The three recurrent cells: their equations, gate by gate, and the layer that runs PyTorch's kernels for them.
+"""One recurrent layer on PyTorch's kernels, each device's fastest way, over one layout of parameters.
 
-The equations are the reference: tests hold the layer to them in float64, forward and gradient. Each is one time step
-for x: (B, C) and states (B, H); σ is the logistic function, ⊙ the product of elements.
+The three cells, one time step each. x: (B, C) is the input, h and c: (B, H) the states; σ is the logistic function,
+⊙ the product of elements, and a gate's (…) stands for W x + b + U h + d with W, b, U, d of its own. Tests hold the
+kernels to these equations in float64, forward and gradient.
+
+Vanilla RNN (Elman 1990): one state, rewritten at every step, so gradients shrink or grow geometrically.
+
+    h' = tanh(…)
+
+LSTM (Hochreiter and Schmidhuber 1997, forget gate by Gers et al. 2000): the cell state c is changed by addition only,
+so a gradient survives for as long as the forget gate f stays near 1.
+
+    i = σ(…)   f = σ(…)   g = tanh(…)   o = σ(…)
+    c' = f ⊙ c + i ⊙ g
+    h' = o ⊙ tanh(c')
+
+GRU (Cho et al. 2014, cuDNN's form: the reset gate r is applied after the product).
+
+    r = σ(…)   z = σ(…)
+    n = tanh(W x + b + r ⊙ (U h + d))
+    h' = (1 − z) ⊙ n + z ⊙ h
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from torch import _VF, Tensor, nn
-from torch.nn.functional import linear
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
-
-
-class Parameters(NamedTuple):
-    """In torch's layout: (gates × H, C), (gates × H, H) and (gates × H,), rows in the order given for each cell."""
-
-    weight_ih: Tensor
-    weight_hh: Tensor
-    bias_ih: Tensor
-    bias_hh: Tensor
-
-
-def rnn_step(x: Tensor, hidden: Tensor, p: Parameters) -> Tensor:
-    """Vanilla RNN (Elman 1990): one state, rewritten at every step, so gradients shrink or grow geometrically.
-
-    h' = tanh(W_ih x + b_ih + W_hh h + b_hh)
-    """
-    return torch.tanh(linear(x, p.weight_ih, p.bias_ih) + linear(hidden, p.weight_hh, p.bias_hh))
-
-
-def lstm_step(x: Tensor, hidden: Tensor, cell: Tensor, p: Parameters) -> tuple[Tensor, Tensor]:
-    """LSTM (Hochreiter and Schmidhuber 1997, forget gate by Gers et al. 2000); rows: input, forget, candidate, output.
-
-    The cell state is changed by addition only, so a gradient survives for as long as the forget gate stays near 1.
-
-    i = σ(…)   f = σ(…)   g = tanh(…)   o = σ(…)
-    c' = f ⊙ c + i ⊙ g
-    h' = o ⊙ tanh(c')
-    """
-    gates = linear(x, p.weight_ih, p.bias_ih) + linear(hidden, p.weight_hh, p.bias_hh)
-    input_gate, forget_gate, candidate, output_gate = gates.chunk(4, dim=-1)
-    cell = torch.sigmoid(forget_gate) * cell + torch.sigmoid(input_gate) * torch.tanh(candidate)
-    hidden = torch.sigmoid(output_gate) * torch.tanh(cell)
-    return hidden, cell
-
-
-def gru_step(x: Tensor, hidden: Tensor, p: Parameters) -> Tensor:
-    """GRU (Cho et al. 2014, cuDNN's form: reset applied after the product); rows: reset, update, candidate.
-
-    r = σ(…)   z = σ(…)
-    n = tanh(W_in x + b_in + r ⊙ (W_hn h + b_hn))
-    h' = (1 − z) ⊙ n + z ⊙ h
-    """
-    reset_x, update_x, candidate_x = linear(x, p.weight_ih, p.bias_ih).chunk(3, dim=-1)
-    reset_h, update_h, candidate_h = linear(hidden, p.weight_hh, p.bias_hh).chunk(3, dim=-1)
-    reset_gate = torch.sigmoid(reset_x + reset_h)
-    update_gate = torch.sigmoid(update_x + update_h)
-    candidate = torch.tanh(candidate_x + reset_gate * candidate_h)
-    return (1 - update_gate) * candidate + update_gate * hidden
-
-
-def run_cell(name: str, x: Tensor, p: Parameters) -> Tensor:
-    """A cell over time from a zero state. x: (B, T, C) -> (B, T, H)."""
-    hidden = x.new_zeros(x.shape[0], p.weight_hh.shape[1])
-    cell = torch.zeros_like(hidden)
-    outputs = []
-    for frame in x.unbind(1):
-        if name == "rnn":
-            hidden = rnn_step(frame, hidden, p)
-        elif name == "lstm":
-            hidden, cell = lstm_step(frame, hidden, cell, p)
-        elif name == "gru":
-            hidden = gru_step(frame, hidden, p)
-        else:
-            raise ValueError(f"no cell named {name!r}")
-        outputs.append(hidden)
-    return torch.stack(outputs, dim=1)
-
 
 MODULES = {"rnn": nn.RNN, "lstm": nn.LSTM, "gru": nn.GRU}
 KERNELS: dict[str, Callable[..., Any]] = {"rnn": _VF.rnn_tanh, "lstm": _VF.lstm, "gru": _VF.gru}
