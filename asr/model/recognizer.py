@@ -61,7 +61,7 @@ class Encoder(nn.Module):
             RecurrentLayer(config.cell, self.outputs, config.hidden_size, config.bidirectional)
             for _ in range(config.layers)
         )
-        norm = nn.LayerNorm if config.layer_norm else lambda size: nn.Identity()
+        norm = nn.LayerNorm if config.layer_norm else nn.Identity
         self.norms = nn.ModuleList(norm(self.outputs) for _ in range(config.layers))
         self.last_norm = norm(self.outputs)
         self.dropout = nn.Dropout(config.dropout)
