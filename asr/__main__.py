@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import sys
 
 from asr.errors import LibraryError
@@ -10,12 +11,15 @@ from asr.util.libraries import library_errors
 
 def main() -> None:
     """Run a command and exit with its status; what the command line itself needs may be missing."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # a pipe on Windows would have a code page that lacks most letters
+            stream.reconfigure(encoding="utf-8", errors=stream.errors)
     try:
         with library_errors():
-            from asr.cli.main import main as run
+            from asr.cli.main import app
     except LibraryError as error:
         sys.exit(f"error: {error}")
-    run()
+    app()
 
 
 if __name__ == "__main__":

@@ -255,7 +255,7 @@ def _open(source: Source) -> soundfile.SoundFile:
     except soundfile.LibsndfileError as error:
         try:
             return soundfile.SoundFile(_Bytes(_decode_with_ffmpeg(path)))
-        except FfmpegError as second:
+        except AudioError as second:
             raise AudioError(f"{name}: not readable audio ({_reason(error)}; {second})") from None
 
 
@@ -282,25 +282,21 @@ def _errors_as_audio_error(name: str) -> Iterator[None]:
         raise AudioError(f"{name}: not readable audio ({' '.join(str(error).split())})") from None
 
 
-class FfmpegError(AudioError):
-    """What ffmpeg could not do."""
-
-
 def _decode_with_ffmpeg(path: Path) -> bytes:
-    """The file as wav bytes, through an ffmpeg on the PATH. Raises FfmpegError, without the file's name."""
+    """The file as wav bytes, through an ffmpeg on the PATH. Raises AudioError, without the file's name."""
     ffmpeg = shutil.which("ffmpeg")
     if ffmpeg is None:
-        raise FfmpegError("formats beyond libsndfile's (m4a, webm …) need an ffmpeg")
+        raise AudioError("formats beyond libsndfile's (m4a, webm …) need an ffmpeg")
     # Only local files: a playlist must not make ffmpeg open network addresses.
     command = [ffmpeg, "-nostdin", "-v", "error", "-protocol_whitelist", "file,pipe", "-i", f"file:{path}"]
     command += ["-vn", "-f", "wav", "-c:a", "pcm_s16le", "-"]
     try:
         done = subprocess.run(command, capture_output=True, check=False)
     except OSError as error:
-        raise FfmpegError(f"{ffmpeg} does not run: {error.strerror}") from None
+        raise AudioError(f"{ffmpeg} does not run: {error.strerror}") from None
     if done.returncode or not done.stdout:
         lines = done.stderr.decode(errors="replace").strip().splitlines()
-        raise FfmpegError(f"ffmpeg: {lines[-1].strip() if lines else 'no audio in it'}")
+        raise AudioError(f"ffmpeg: {lines[-1].strip() if lines else 'no audio in it'}")
     return done.stdout
 
 

@@ -6,7 +6,6 @@ from __future__ import annotations
 import io
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Protocol
 
 import numpy as np
 import torch
@@ -79,31 +78,22 @@ def through_codec(samples: np.ndarray, sample_rate: int, codec: str) -> np.ndarr
     return through_file(samples / peak * 0.7, sample_rate, "WAV", CODECS[codec]) * np.float32(peak / 0.7)
 
 
-def clip(samples: np.ndarray, fraction_of_peak: float) -> np.ndarray:
-    """Overdriven: everything above that share of the peak is cut off."""
-    limit = fraction_of_peak * float(np.abs(samples).max(initial=0.0))
-    return np.clip(samples, -limit, limit)
-
-
-class Augmentation(Protocol):
+@dataclass(frozen=True)
+class Augmentation:
     """What may happen to an utterance between a mouth and a file.
 
     prob: how many utterances go through it; None: all, and it draws for itself what it does.
     """
 
-    @property
-    def prob(self) -> float | None: ...
+    prob: float | None
 
     def __call__(self, samples: np.ndarray, sample_rate: int, rng: np.random.Generator) -> np.ndarray:
         """samples: (samples,) float32 -> the same shape."""
-        ...
+        raise NotImplementedError
 
 
-@dataclass(frozen=True)
-class Reverb:
+class Reverb(Augmentation):
     """A random room: the direct sound, then, 0 to 15 dB below it, noise that decays by 60 dB in 0.1 to 0.7 s."""
-
-    prob: float
 
     def __call__(self, samples: np.ndarray, sample_rate: int, rng: np.random.Generator) -> np.ndarray:
         from scipy.signal import oaconvolve
@@ -118,13 +108,12 @@ class Reverb:
 
 
 @dataclass(frozen=True)
-class Noise:
+class Noise(Augmentation):
     """White, pink or brown noise; with `recorded`, which gives noise of unit power, every second time that."""
 
     noise_prob: float
     snr_db: tuple[float, float]
-    recorded: Callable[[int, np.random.Generator], np.ndarray] | None = None
-    prob: float | None = None
+    recorded: Callable[[int, np.random.Generator], np.ndarray] | None
 
     def __call__(self, samples: np.ndarray, sample_rate: int, rng: np.random.Generator) -> np.ndarray:
         if rng.random() >= self.noise_prob:
@@ -136,21 +125,16 @@ class Noise:
         return add_noise(samples, noise, rng.uniform(*self.snr_db))
 
 
-@dataclass(frozen=True)
-class Clipping:
-    """An overdriven input."""
-
-    prob: float
+class Clipping(Augmentation):
+    """An overdriven input: everything above a share of the peak is cut off."""
 
     def __call__(self, samples: np.ndarray, sample_rate: int, rng: np.random.Generator) -> np.ndarray:
-        return clip(samples, rng.uniform(0.1, 0.7))
+        limit = rng.uniform(0.1, 0.7) * float(np.abs(samples).max(initial=0.0))
+        return np.clip(samples, -limit, limit)
 
 
-@dataclass(frozen=True)
-class Bandpass:
+class Bandpass(Augmentation):
     """The band of a telephone line, about 300 to 3,400 Hz (ITU-T G.712), the edges drawn around that."""
-
-    prob: float
 
     def __call__(self, samples: np.ndarray, sample_rate: int, rng: np.random.Generator) -> np.ndarray:
         from scipy.signal import butter, sosfilt
@@ -160,21 +144,15 @@ class Bandpass:
         return sosfilt(sections, samples).astype(np.float32)
 
 
-@dataclass(frozen=True)
-class Telephone:
+class Telephone(Augmentation):
     """A-law, µ-law or GSM."""
-
-    prob: float
 
     def __call__(self, samples: np.ndarray, sample_rate: int, rng: np.random.Generator) -> np.ndarray:
         return through_codec(samples, sample_rate, str(rng.choice(list(CODECS))))
 
 
-@dataclass(frozen=True)
-class Codec:
+class Codec(Augmentation):
     """MP3 or Ogg Vorbis at a random quality, at 16 kHz of about 20 to 70 kbit/s; the length stays."""
-
-    prob: float
 
     def __call__(self, samples: np.ndarray, sample_rate: int, rng: np.random.Generator) -> np.ndarray:
         kind = str(rng.choice(list(COMPRESSIONS))) if sample_rate in MP3_RATES else "vorbis"
@@ -184,11 +162,10 @@ class Codec:
 
 
 @dataclass(frozen=True)
-class Gain:
+class Gain(Augmentation):
     """Another level."""
 
     gain_db: tuple[float, float]
-    prob: float | None = None
 
     def __call__(self, samples: np.ndarray, sample_rate: int, rng: np.random.Generator) -> np.ndarray:
         return samples * np.float32(decibels(rng.uniform(*self.gain_db)))
@@ -200,12 +177,12 @@ def augmentations(
     """Those that the config asks for, in the order in which they happen: room, noise, microphone, line, file, level."""
     parts: list[Augmentation] = [
         Reverb(config.reverb.prob),
-        Noise(config.noise.prob, config.noise.snr_db, recorded_noise),
+        Noise(None, config.noise.prob, config.noise.snr_db, recorded_noise),
         Clipping(config.clipping.prob),
         Bandpass(config.bandpass.prob),
         Telephone(config.telephone.prob),
         Codec(config.codec.prob),
-        Gain(config.gain_db),
+        Gain(None, config.gain_db),
     ]
     return [part for part in parts if part.prob is None or part.prob > 0]
 

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable, Iterator
+from functools import reduce
+from operator import getitem
 from pathlib import Path
-from typing import Annotated, Any, Literal, cast, get_args, get_origin
+from typing import Annotated, Any, Literal, cast
 
 import yaml
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, WrapValidator
@@ -221,14 +223,8 @@ def fields(section: type[Section] = Config, prefix: str = "") -> Iterator[tuple[
             yield prefix + key, field
 
 
-def _is_text(field: FieldInfo) -> bool:
-    """Whether a setting holds a text or a path, whatever it looks like."""
-    kinds = (field.annotation, *(get_args(field.annotation) if get_origin(field.annotation) is not tuple else ()))
-    return str in kinds or Path in kinds
-
-
 SETTINGS = dict(fields())
-TEXTS = {key for key, field in SETTINGS.items() if _is_text(field)}
+TEXTS = {key for key, field in SETTINGS.items() if field.annotation in (str, str | None, Path, Path | None)}
 RESUMABLE = {key for key, field in SETTINGS.items() if cast(dict[str, Any], field.json_schema_extra)["resumable"]}
 
 
@@ -276,17 +272,10 @@ def _validated(section: type[Section], raw: dict[str, Any], name: str) -> Any:
         raise ConfigError("; ".join(_explain(e, name) for e in error.errors())) from None
 
 
-def flatten(config: BaseModel, prefix: str = "") -> dict[str, Any]:
-    """{"train.lr": 0.001, …}: every leaf under its dotted key, as plain YAML values (tuples become lists)."""
-    out: dict[str, Any] = {}
-    for key in type(config).model_fields:
-        value = getattr(config, key)
-        if isinstance(value, BaseModel):
-            out.update(flatten(value, f"{prefix}{key}."))
-        else:
-            plain = list(value) if isinstance(value, tuple) else value
-            out[prefix + key] = str(plain) if isinstance(plain, Path) else plain
-    return out
+def flatten(config: Config) -> dict[str, Any]:
+    """{"train.lr": 0.001, …}: every setting under its dotted key, as plain YAML values (tuples become lists)."""
+    plain = config.model_dump(mode="json")
+    return {key: reduce(getitem, key.split("."), plain) for key in SETTINGS}
 
 
 def differing(old: Config, new: Config) -> list[str]:
@@ -359,7 +348,7 @@ def _number(value: Any) -> Any:
 def _explain(error: Any, name: str) -> str:
     key = ".".join(str(part) for part in error["loc"])
     if error["type"] == "extra_forbidden":
-        leaf, keys = key.rpartition(".")[2], [*_sections(), *flatten(Config())]
+        leaf, keys = key.rpartition(".")[2], [*_sections(), *SETTINGS]
         nearest = [known for known in keys if known.endswith(f".{leaf}")]
         nearest = nearest or difflib.get_close_matches(key, keys, n=1, cutoff=0.5)
         return f"{name}: unknown key {key}" + (f"; did you mean {nearest[0]}?" if nearest else "")

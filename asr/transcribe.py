@@ -26,7 +26,6 @@ from asr.evaluate.run import evaluate_manifest, make_record, write_evaluation
 from asr.evaluate.score import diagnose
 from asr.model.folder import find_model, load_model
 from asr.model.recognizer import Recognizer
-from asr.util.device import resolve_device
 from asr.util.files import safe_name
 
 logger = logging.getLogger(__name__)
@@ -135,7 +134,7 @@ class Transcriber:
     ) -> Transcriber:
         """See `asr.load`."""
         folder = find_model(model)
-        return cls(load_model(folder, resolve_device(device)), options, folder)
+        return cls(load_model(folder, device), options, folder)
 
     @property
     def sample_rate(self) -> int:

@@ -55,7 +55,7 @@ from asr import __version__
 from asr.config import AugmentConfig, TrainConfig
 from asr.data.batches import Batch
 from asr.model.ctc import BLANK_INDEX
-from asr.model.encoder import KERNEL
+from asr.model.recognizer import KERNEL
 
 FORMAT = "asr-bench-speechbrain-1"
 OURS = "asr"

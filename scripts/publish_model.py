@@ -16,7 +16,6 @@ import sys
 from pathlib import Path
 
 from asr.evaluate.run import model_sha256
-from asr.model.card import model_card
 from asr.model.folder import BUILT_IN, find_model, load_model, save_model
 
 LARGEST_BYTES = 5_000_000
@@ -47,7 +46,7 @@ def main() -> None:
     recognizer.name = arguments.name
     recognizer.training_record |= {"results": results, "reproduce": arguments.reproduce, "limits": arguments.limit}
     target = BUILT_IN / arguments.name
-    save_model(recognizer, target, model_card(recognizer))
+    save_model(recognizer, target)
     size = sum(path.stat().st_size for path in target.iterdir())
     if size > LARGEST_BYTES:
         sys.exit(f"{target}: {size / 1e6:.1f} MB, more than a built-in model may have ({LARGEST_BYTES / 1e6:g} MB)")

@@ -8,6 +8,7 @@ from asr.augment import (
     CODECS,
     NOISE_EXPONENTS,
     Bandpass,
+    Clipping,
     Codec,
     Reverb,
     SpecAugment,
@@ -15,7 +16,6 @@ from asr.augment import (
     augment_waveform,
     augmentations,
     change_speed,
-    clip,
     colored_noise,
     decibels,
     generator,
@@ -159,9 +159,15 @@ def test_compression_keeps_length_place_and_level_and_leaves_a_trace(rate, ampli
 
 def test_clipping_cuts_at_a_share_of_the_peak(tone):
     x = tone(amplitude=0.8)
-    y = clip(x, 0.25)
-    assert np.abs(y).max() == pytest.approx(0.2, rel=1e-3)
-    np.testing.assert_array_equal(y[np.abs(x) < 0.19], x[np.abs(x) < 0.19])
+    shares = []
+    for seed in range(50):
+        y = Clipping(1.0)(x, 16_000, np.random.default_rng(seed))
+        limit = np.abs(y).max()
+        assert (y.shape, y.dtype) == (x.shape, np.float32)
+        np.testing.assert_array_equal(y, x.clip(-limit, limit))
+        shares.append(limit / 0.8)
+    assert 0.1 <= min(shares) < 0.15
+    assert 0.65 < max(shares) <= 0.7
 
 
 def test_recorded_noise_is_every_second_noise(tone):

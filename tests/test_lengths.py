@@ -7,7 +7,7 @@ import torch
 from asr.config import FeatureConfig, ModelConfig
 from asr.features import FeatureExtractor
 from asr.lengths import encoder_frames, feature_frames, hop_samples, min_frames, output_frames, window_samples
-from asr.model.encoder import Encoder
+from asr.model.recognizer import Encoder
 
 
 @pytest.mark.parametrize(("rate", "hop", "window"), [(8000, 80, 200), (16000, 160, 400), (22050, 220, 551)])

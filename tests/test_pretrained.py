@@ -9,8 +9,7 @@ from asr.data.manifest import Manifest
 from asr.errors import ModelError
 from asr.evaluate.run import evaluate_manifest
 from asr.model import folder as model_folder
-from asr.model.card import model_card
-from asr.model.folder import load_model
+from asr.model.folder import load_model, model_card
 
 
 @pytest.mark.parametrize("name", model_folder.built_in_models())

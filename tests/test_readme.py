@@ -180,7 +180,7 @@ def clone(tmp_path, monkeypatch):
         Tokenizer.build("characters", sorted(set("".join(texts)))),
     )
     recognizer.name = "mini_librispeech"
-    save_model(recognizer.eval(), tmp_path / "runs" / "mini_librispeech" / "model", "")
+    save_model(recognizer.eval(), tmp_path / "runs" / "mini_librispeech" / "model")
     monkeypatch.chdir(tmp_path)
     return tmp_path
 

@@ -1,4 +1,4 @@
-"""What all commands share: errors as one line, messages, progress, examples."""
+"""What commands share: errors as one line, messages, progress, examples, options, results."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import sys
 from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 from typer.core import TyperGroup
@@ -17,9 +17,49 @@ from asr.errors import AsrError
 from asr.util.files import replace_file
 from asr.util.libraries import library_errors
 
+if TYPE_CHECKING:
+    from asr.decode.decoder import DecoderOptions
+    from asr.transcribe import Transcriber
+
 INTERRUPTED = 130
 Item = TypeVar("Item")
 Result = AsrError | tuple[Path, str]  # of one recording: where to, without an ending, and what
+
+MODEL = typer.Option(help="A model folder, a run folder or a built-in model's name.")
+Device = Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")]
+
+
+class Decoding:
+    """Types of the parameters that say how to decode; see asr.decode.decoder.DecoderOptions."""
+
+    Beam = Annotated[
+        int | None,
+        typer.Option(min=1, help="Beam search that keeps this many prefixes; default: greedy, or 128 with --lm."),
+    ]
+    Lm = Annotated[Path | None, typer.Option(metavar="LM", help="A language model: a folder or an ARPA file.")]
+    LmWeight = Annotated[
+        float | None, typer.Option(help="Weight of the language model; default: what it was tuned to, or 0.5.")
+    ]
+    WordInsertionBonus = Annotated[
+        float | None, typer.Option(help="Added for every word, in nats; default: as tuned, or 0.5.")
+    ]
+    UnkScore = Annotated[
+        float | None,
+        typer.Option(
+            help="Added for every word the language model lacks, in nats, so below 0; default: as tuned, or -10."
+        ),
+    ]
+    ClosedVocabulary = Annotated[
+        bool, typer.Option("--closed-vocabulary", help="Only words of the language model, and hot words, are heard.")
+    ]
+    Hotwords = Annotated[
+        list[str] | None,
+        typer.Option(
+            "--hotword",
+            metavar="NAME[:WEIGHT]|@FILE",
+            help="Listen for this word; weight in nats a letter. Repeatable.",
+        ),
+    ]
 
 
 def say(line: str) -> None:
@@ -53,9 +93,6 @@ def watch(items: Iterable[Item], total: int | None, what: str) -> Iterable[Item]
     from rich.progress import track
 
     return track(items, what, total=total, console=Console(stderr=True), transient=True)
-
-
-Device = Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")]
 
 
 class Commands(TyperGroup):
@@ -96,12 +133,22 @@ def examples(*lines: str) -> str:
 
 
 def describe_model(name: str, record: dict[str, Any]) -> str:
-    """Which model is used, what it understands and how well: the first line a newcomer sees."""
-    line = f"model {name}: {record.get('description') or 'no description'}"
+    """A model's name, what it understands and how well: the first line a newcomer sees."""
+    line = f"{name}: {record.get('description') or 'no description'}"
     for result in record.get("results", [])[:1]:
         low, high = result["wer_ci95"]
         line += f" WER {100 * result['wer']:.2f} % (95 %: {100 * low:.2f} to {100 * high:.2f}) on {result['set']}."
     return line
+
+
+def load_transcriber(model: str | None, device: str, options: DecoderOptions | None = None) -> Transcriber:
+    """The model, ready to be used. Where none was named, it is said what the built-in one understands."""
+    from asr.transcribe import Transcriber
+
+    transcriber = Transcriber.load(model, device, options)
+    if model is None:
+        say(f"model {describe_model(transcriber.recognizer.name, transcriber.recognizer.training_record)}")
+    return transcriber
 
 
 def write_results(results: Iterable[Result], total: int, folder: Path | None, suffix: str) -> None:

@@ -7,16 +7,7 @@ from typing import Annotated
 
 import typer
 
-from asr.cli.console import Device, commands, examples, say, watch
-from asr.cli.decoding import (
-    BeamOption,
-    ClosedVocabularyOption,
-    HotwordOption,
-    LmOption,
-    LmWeightOption,
-    UnkScoreOption,
-    WordInsertionBonusOption,
-)
+from asr.cli.console import MODEL, Decoding, Device, commands, examples, say, watch
 
 app = commands()
 
@@ -29,17 +20,17 @@ app = commands()
 )
 def evaluate(
     manifest: Annotated[Path, typer.Argument(metavar="MANIFEST", help="Utterances with texts (.jsonl).")],
-    model: Annotated[str, typer.Option(help="A model folder, a run folder or a built-in model's name.")] = "digits",
+    model: Annotated[str, MODEL] = "digits",
     output_dir: Annotated[Path | None, typer.Option(help="Write wer.json, ref.trn and hyp.trn here.")] = None,
     expect: Annotated[float | None, typer.Option(help="A WER (fraction) to print beside the measured one.")] = None,
     device: Device = "auto",
-    beam: BeamOption = None,
-    lm: LmOption = None,
-    lm_weight: LmWeightOption = None,
-    word_insertion_bonus: WordInsertionBonusOption = None,
-    unk_score: UnkScoreOption = None,
-    closed_vocabulary: ClosedVocabularyOption = False,
-    hotwords: HotwordOption = None,
+    beam: Decoding.Beam = None,
+    lm: Decoding.Lm = None,
+    lm_weight: Decoding.LmWeight = None,
+    word_insertion_bonus: Decoding.WordInsertionBonus = None,
+    unk_score: Decoding.UnkScore = None,
+    closed_vocabulary: Decoding.ClosedVocabulary = False,
+    hotwords: Decoding.Hotwords = None,
 ) -> None:
     """Word error rate of a model on a manifest, with its 95 % interval. Reuses a result stored in --output-dir."""
     from asr.cli.tables import print_evaluation

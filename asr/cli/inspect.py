@@ -1,4 +1,4 @@
-"""`asr inspect`: a picture of one recording as the model sees it."""
+"""`asr inspect`, `asr models`, `asr info`: what a model sees, which there are, what is installed."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ from typing import Annotated
 
 import typer
 
-from asr.cli.console import Device, commands, describe_model, examples, say
+from asr import __version__
+from asr.cli.console import MODEL, Device, commands, describe_model, examples, load_transcriber, say
 
 app = commands()
 
@@ -24,7 +25,7 @@ def inspect(
     output: Annotated[
         Path | None, typer.Option(help="The picture to write (PNG); default: AUDIO's name, here.")
     ] = None,
-    model: Annotated[str | None, typer.Option(help="A model folder, a run folder or a built-in model's name.")] = None,
+    model: Annotated[str | None, MODEL] = None,
     start: Annotated[float, typer.Option(min=0, help="Seconds from the beginning.")] = 0.0,
     duration: Annotated[float | None, typer.Option(min=0, help="Seconds; default: all, up to a minute.")] = None,
     device: Device = "auto",
@@ -36,12 +37,9 @@ def inspect(
     from asr.audio import audio_info, read_audio
     from asr.inspect import draw
     from asr.inspect import inspect as run
-    from asr.transcribe import Transcriber
 
-    transcriber = Transcriber.load(model, device)
+    transcriber = load_transcriber(model, device)
     audio = read_audio(recording, transcriber.sample_rate, start=start, duration=duration)
-    if model is None:
-        say(describe_model(transcriber.recognizer.name, transcriber.recognizer.training_record))
     found = run(transcriber, audio)
     header = audio_info(recording)
     channels = "mono" if header.channels == 1 else f"{header.channels} channels"
@@ -49,3 +47,52 @@ def inspect(
         typer.echo(f"{name:10} {value}")
     draw(found, transcriber.recognizer, picture)
     say(f"{picture}: written")
+
+
+@app.command(epilog=examples("asr models"))
+def models() -> None:
+    """List the built-in models."""
+    import json
+
+    from asr.model.folder import BUILT_IN, built_in_models
+
+    for name in built_in_models():
+        config = json.loads((BUILT_IN / name / "config.json").read_text(encoding="utf-8"))
+        typer.echo(describe_model(name, config.get("training") or {}))
+
+
+@app.command(epilog=examples("asr info", "asr info --model runs/digits"))
+def info(
+    model: Annotated[str | None, typer.Option(help="Also describe this model.")] = None,
+) -> None:
+    """Versions, devices and a model's make-up: what a bug report needs."""
+    import platform
+
+    from asr.util.libraries import describe_ffmpeg, describe_libraries
+
+    rows = [("asr", __version__), ("python", platform.python_version()), ("system", platform.platform())]
+    libraries, failing = describe_libraries()
+    rows += [*libraries, ("ffmpeg", describe_ffmpeg())]
+    if "torch" not in failing:
+        import torch
+
+        rows.append(("cpu threads", str(torch.get_num_threads())))
+        devices = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
+        rows.append(("cuda", ", ".join(devices) or "none"))
+    card = ""
+    if model is not None and not failing:
+        from asr.model.folder import find_model, load_model, model_card
+
+        folder = find_model(model)
+        recognizer = load_model(folder)
+        rows.append(("model", str(folder)))
+        for name, settings in (("encoder", recognizer.config), ("features", recognizer.features.config)):
+            rows.append((name, " ".join(f"{key}={value}" for key, value in settings)))
+        card = f"\n{model_card(recognizer)}"
+    for name, value in rows:
+        typer.echo(f"{name:16} {value}")
+    typer.echo(card, nl=False)
+    for problem in failing.values():
+        say(f"error: {problem}")
+    if failing:
+        raise typer.Exit(1)

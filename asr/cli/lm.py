@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from contextlib import suppress
-from enum import Enum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from asr.cli.console import Device, commands, examples, say, watch
+from asr.cli.console import MODEL, Device, commands, examples, say, watch
 from asr.errors import ConfigError, ModelError
 from asr.util.format import plural
 
@@ -20,12 +19,9 @@ if TYPE_CHECKING:
     from asr.lm.trie import Level
 
 
-class Unit(str, Enum):
-    word = "word"
-    character = "character"
-
-
 FEW_WORDS = 500  # among fewer, one error more or less outweighs what weights change
+
+Unit = Literal["word", "character"]
 
 app = commands(help="Language models from plain text.", no_args_is_help=True)
 
@@ -48,7 +44,7 @@ def train(
     texts: Annotated[list[Path], typer.Argument(metavar="TEXT...", help="One sentence a line; also .gz, .bz2, .xz.")],
     output: OutputOption,
     order: Annotated[int, typer.Option(help="Words (or characters) of the longest n-grams.")] = 3,
-    unit: Annotated[Unit, typer.Option(help="What the model counts.")] = Unit.word,
+    unit: Annotated[Unit, typer.Option(help="What the model counts.")] = "word",
     normalizer: Annotated[str, typer.Option(help="What the text goes through: that of the recognizer.")] = "basic",
     prune: Annotated[
         str, typer.Option(metavar="N,N,...", help="For each order, leave out n-grams that occur so often or less.")
@@ -71,14 +67,14 @@ def train(
     from asr.lm.estimate import train as run
 
     _spare_tuned(output, force)
-    config = LmConfig(order, unit.value, normalizer, limits, vocabulary, min_count, bits)
+    config = LmConfig(order, unit, normalizer, limits, vocabulary, min_count, bits)
     model, levels = run(texts, config, heldout)
     _write(output, model, levels)
     measured = model.record.get("perplexity")
     if measured is not None:
         typer.echo(
             f"perplexity {measured['all']:.2f}; without the {measured['unknown']:,} unknown of {measured['units']:,}"
-            f" {unit.value}s {measured['known']:.2f}"
+            f" {unit}s {measured['known']:.2f}"
         )
 
 
@@ -104,9 +100,7 @@ def convert(
         raise ConfigError(f"{output}: {model} is an ARPA file already; give a folder's name")
     _spare_tuned(output, force)
     loaded = LanguageModel.load(model, bits)
-    about = LmConfig(
-        unit=unit.value if unit else loaded.unit, normalizer=normalizer or loaded.normalizer or "none", bits=bits
-    )
+    about = LmConfig(unit=unit or loaded.unit, normalizer=normalizer or loaded.normalizer or "none", bits=bits)
     loaded = replace(loaded, unit=about.unit, normalizer=about.normalizer if normalizer else loaded.normalizer)
     _write(output, loaded, loaded.levels())
 
@@ -115,7 +109,7 @@ def convert(
 def tune(
     lm: Annotated[Path, typer.Argument(metavar="LM", help="A language model's folder.")],
     manifest: Annotated[Path, typer.Argument(metavar="MANIFEST", help="Utterances with texts, not those of a test.")],
-    model: Annotated[str, typer.Option(help="A model folder, a run folder or a built-in model's name.")],
+    model: Annotated[str, MODEL],
     beam: Annotated[int, typer.Option(min=1, help="Prefixes kept.")] = 128,
     closed_vocabulary: Annotated[
         bool, typer.Option("--closed-vocabulary", help="Only words of the language model are heard.")
@@ -134,12 +128,11 @@ def tune(
     from asr.evaluate import tune as tuning
     from asr.lm.model import LanguageModel
     from asr.model.folder import find_model, load_model
-    from asr.util.device import resolve_device
 
     if lm.is_file():
         raise ModelError(f"{lm}: an ARPA file stores no weights: asr lm convert {lm} --output FOLDER, and tune that")
     language, folder, listed = LanguageModel.load(lm), find_model(model), Manifest(manifest)
-    recognizer = load_model(folder, resolve_device(device))
+    recognizer = load_model(folder, device)
     settings = BeamSettings(beam=beam, closed_vocabulary=closed_vocabulary)
     # Now rather than after the audio: what does not fit fails here.
     prepare(recognizer.tokenizer, recognizer.text.normalizer, settings, language).warm_up()

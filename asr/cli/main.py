@@ -5,19 +5,17 @@ Exit status: 0 done, 1 failed (one clear line), 2 wrong usage, 130 interrupted.
 
 from __future__ import annotations
 
-import io
-import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from asr import __version__
-from asr.cli import align, data, evaluate, inspect, lm, models, train, transcribe
+from asr.cli import data, evaluate, inspect, lm, train, transcribe
 from asr.cli.console import commands, examples, say, set_up_logging
 
 app = commands(help="Recurrent speech recognition: RNN, LSTM and GRU encoders with CTC.", no_args_is_help=True)
-for part in (transcribe, train, evaluate, align, inspect, models):
+for part in (transcribe, train, evaluate, inspect):
     app.add_typer(part.app)
 app.add_typer(data.app, name="data")
 app.add_typer(lm.app, name="lm")
@@ -45,11 +43,3 @@ def new_recipe(
     folder = make(name, recipes)
     typer.echo(folder)
     say(f"next: say in {folder / 'prepare.py'} where the corpus is and what it holds, then bash {folder / 'run.sh'}")
-
-
-def main() -> None:
-    """Entry point of the console script: run a command and exit with its status."""
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):  # a pipe on Windows would have a code page that lacks most letters
-            stream.reconfigure(encoding="utf-8", errors=stream.errors)
-    app()

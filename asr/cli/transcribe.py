@@ -1,32 +1,36 @@
-"""`asr transcribe`: recordings to text."""
+"""`asr transcribe`: recordings to text. `asr align`: when each word of a text was said."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from enum import Enum
+import os
+from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from asr.cli.console import Device, Result, commands, describe_model, examples, say, watch, write_results
-from asr.cli.decoding import (
-    BeamOption,
-    ClosedVocabularyOption,
-    HotwordOption,
-    LmOption,
-    LmWeightOption,
-    UnkScoreOption,
-    WordInsertionBonusOption,
+from asr.cli.console import (
+    MODEL,
+    Decoding,
+    Device,
+    Result,
+    commands,
+    examples,
+    load_transcriber,
+    say,
+    watch,
+    write_results,
 )
-from asr.errors import AsrError
+from asr.errors import AsrError, ManifestError, TextError, error_context
 
+if TYPE_CHECKING:
+    from asr.decode.align import AlignedWord, Alignment
+    from asr.model.recognizer import Recognizer
+    from asr.transcribe import Job
+
+DOUBTFUL = 0.5  # words that score less are listed
+LISTED = 20
 app = commands()
-
-
-class TextFormat(str, Enum):
-    txt = "txt"
-    json = "json"
 
 
 @app.command(
@@ -43,35 +47,34 @@ def transcribe(
         list[str],
         typer.Argument(metavar="FILE|FOLDER|MANIFEST|-", help="Recordings, folders, manifests (.jsonl); - is stdin."),
     ],
-    model: Annotated[str | None, typer.Option(help="A model folder, a run folder or a built-in model's name.")] = None,
+    model: Annotated[str | None, MODEL] = None,
     form: Annotated[
-        TextFormat, typer.Option("--format", help="txt: the text; json: one object a recording, with words and times.")
-    ] = TextFormat.txt,
+        Literal["txt", "json"],
+        typer.Option("--format", help="txt: the text; json: one object a recording, with words and times."),
+    ] = "txt",
     output_dir: Annotated[Path | None, typer.Option(help="Write one file a recording here, not to stdout.")] = None,
     device: Device = "auto",
-    beam: BeamOption = None,
-    lm: LmOption = None,
-    lm_weight: LmWeightOption = None,
-    word_insertion_bonus: WordInsertionBonusOption = None,
-    unk_score: UnkScoreOption = None,
-    closed_vocabulary: ClosedVocabularyOption = False,
-    hotwords: HotwordOption = None,
+    beam: Decoding.Beam = None,
+    lm: Decoding.Lm = None,
+    lm_weight: Decoding.LmWeight = None,
+    word_insertion_bonus: Decoding.WordInsertionBonus = None,
+    unk_score: Decoding.UnkScore = None,
+    closed_vocabulary: Decoding.ClosedVocabulary = False,
+    hotwords: Decoding.Hotwords = None,
 ) -> None:
     """Turn recordings into text. Without --model the built-in model is used."""
     from asr.decode.decoder import DecoderOptions
     from asr.decode.lexicon import parse_hot_words
-    from asr.transcribe import Transcriber, find_jobs
+    from asr.transcribe import find_jobs
     from asr.writers import format_transcript
 
     options = DecoderOptions(
         lm, parse_hot_words(hotwords or ()), beam, lm_weight, word_insertion_bonus, unk_score, closed_vocabulary
     )
-    transcriber = Transcriber.load(model, device, options)
-    if model is None:
-        say(describe_model(transcriber.recognizer.name, transcriber.recognizer.training_record))
+    transcriber = load_transcriber(model, device, options)
     jobs, errors = find_jobs(inputs)
     total = len(jobs) + len(errors)
-    named = total > 1 and form is TextFormat.txt and output_dir is None
+    named = total > 1 and form == "txt" and output_dir is None
 
     def results() -> Iterator[Result]:
         yield from errors
@@ -81,7 +84,122 @@ def transcribe(
                 continue
             for note in result.notes:
                 say(f"{job.name}: {note}")
-            line = format_transcript(result, job.name, form.value)
+            line = format_transcript(result, job.name, form)
             yield job.output, f"{job.name}\t{line}" if named else line
 
-    write_results(results(), total, output_dir, f".{form.value}")
+    write_results(results(), total, output_dir, f".{form}")
+
+
+@app.command(
+    epilog=examples(
+        'asr align call.wav "four one nine zero"',
+        "asr align --format srt lecture.mp3 lecture.txt > lecture.srt",
+        "asr align --format textgrid --output-dir aligned --model runs/mine test.jsonl",
+    )
+)
+def align(
+    recording: Annotated[
+        str,
+        typer.Argument(metavar="AUDIO|MANIFEST", help="A recording (- is stdin), or a manifest with texts (.jsonl)."),
+    ],
+    text: Annotated[
+        str | None, typer.Argument(metavar="TEXT|TEXTFILE", help="What is said in AUDIO, or a file that holds it.")
+    ] = None,
+    model: Annotated[str | None, MODEL] = None,
+    form: Annotated[
+        Literal["json", "ctm", "textgrid", "srt"],
+        typer.Option("--format", help="textgrid: for Praat; srt: subtitles."),
+    ] = "json",
+    output_dir: Annotated[Path | None, typer.Option(help="Write one file a recording here, not to stdout.")] = None,
+    skip_unknown: Annotated[
+        bool, typer.Option("--skip-unknown", help="Leave out words that the model has no tokens for.")
+    ] = False,
+    device: Device = "auto",
+) -> None:
+    """Find when each word of a text was said. Words that seem not to have been said are listed, the least likely first.
+
+    Times are seconds from the beginning of the recording, or of the part of it that a manifest names. A word's score
+    is the mean probability of its tokens, from 0 to 1.
+    """
+    is_manifest = recording.endswith(".jsonl")
+    if is_manifest and text is not None:
+        raise typer.BadParameter("a manifest brings its own texts", param_hint="TEXT")
+    if not is_manifest and text is None:
+        raise typer.BadParameter(
+            "what is said in the recording, or a file that holds it, is missing", param_hint="TEXT"
+        )
+    if is_manifest and output_dir is None and form in ("textgrid", "srt"):
+        raise typer.BadParameter(f"{form} is one recording a file: name a folder", param_hint="--output-dir")
+    from asr.data.manifest import Manifest
+    from asr.transcribe import Job
+    from asr.writers import SUFFIXES, format_alignment
+
+    if is_manifest:
+        utterances = Manifest(recording)
+        if len(utterances) == 0:
+            raise ManifestError(f"{recording}: no utterances")
+        pairs: Iterable[tuple[Job, str | None]] = ((Job.of(utterance), utterance.text) for utterance in utterances)
+        count = len(utterances)
+    else:
+        pairs, count = [(Job.of(recording), read_text(text or ""))], 1
+    recognizer = load_transcriber(model, device).recognizer
+
+    def results() -> Iterator[Result]:
+        words = 0
+        doubtful: list[tuple[float, str, AlignedWord]] = []
+        for job, said in watch(pairs, count, "aligning"):
+            try:
+                alignment = align_job(recognizer, job, said, skip_unknown)
+            except AsrError as error:
+                yield error
+                continue
+            words += len(alignment.words)
+            doubtful += [(word.score, job.name, word) for word in alignment.words if word.score < DOUBTFUL]
+            # CTM files name recordings as transcripts do: without folder and ending.
+            name = Path(job.name).stem if form == "ctm" and not is_manifest else job.name
+            yield job.output, format_alignment(alignment, name.encode(errors="replace").decode(), form)
+        report(doubtful, words)
+
+    write_results(results(), count, output_dir, SUFFIXES[form])
+
+
+def align_job(recognizer: Recognizer, job: Job, said: str | None, skip_unknown: bool) -> Alignment:
+    """Read a recording and align it; errors about the text name the recording, as those about audio do."""
+    from asr.decode.align import align
+    from asr.text import listed
+
+    if said is None:
+        raise ManifestError(f"{job.name}: no text to align")
+    audio = job.read(recognizer.sample_rate)
+    for note in audio.notes:
+        say(f"{job.name}: {note}")
+    with error_context(job.name):
+        alignment = align(recognizer, audio.samples, said, skip_unknown)
+    if alignment.skipped:
+        say(f"{job.name}: left out, as the model has no tokens for them: {listed(alignment.skipped)}")
+    return alignment
+
+
+def read_text(text: str) -> str:
+    """A file's contents where there is such a file, else the text itself. Raises TextError for what is not UTF-8."""
+    if not os.path.exists(text) or os.path.isdir(text):
+        if text.endswith(".txt"):
+            raise TextError(f"{text}: no such file")
+        return text
+    try:
+        return Path(text).read_bytes().decode("utf-8-sig")
+    except OSError as error:
+        raise TextError(f"{text}: {error.strerror}") from None
+    except UnicodeDecodeError as error:
+        raise TextError(f"{text}: not UTF-8 (byte {error.start}); save it as UTF-8") from None
+
+
+def report(doubtful: list[tuple[float, str, AlignedWord]], words: int) -> None:
+    """The words of the lowest scores, so that a person can hear what is wrong there."""
+    if not doubtful:
+        return
+    say(f"{len(doubtful)} of {words} words score below {DOUBTFUL:g} and may not have been said:")
+    for score, name, word in sorted(doubtful, key=lambda each: each[0])[:LISTED]:
+        say(f"  {score:.2f}  {word.start:.2f} to {word.end:.2f} s  {word.text}  in {name}")
+    if len(doubtful) > LISTED:
+        say(f"  and {len(doubtful) - LISTED} more")

@@ -19,7 +19,7 @@ from asr.data.manifest import Manifest, Utterance
 from asr.errors import AsrError, ManifestError
 from asr.util.files import atomic_write
 from asr.util.format import plural, some
-from asr.util.threads import map_ahead
+from asr.util.runtime import map_ahead
 
 Headers = dict[Path, AudioInfo]
 Thing = TypeVar("Thing")

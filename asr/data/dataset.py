@@ -14,7 +14,7 @@ from asr.data.subset import Subset
 from asr.data.waveforms import WaveformCache
 from asr.errors import AudioError
 from asr.text import Tokenizer, normalize
-from asr.util.threads import map_ahead
+from asr.util.runtime import map_ahead
 
 
 class Utterances(Protocol):

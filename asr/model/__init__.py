@@ -1,4 +1,4 @@
-"""The recognizer: recurrent cells, encoder, CTC head, and the folder it is stored in.
+"""The recognizer: recurrent layers, encoder, CTC head, and the folder it is stored in.
 
 Dimensions, as comments and docstrings name them, here and where log-probabilities are decoded:
 

@@ -1,11 +1,11 @@
-"""Model folders: found by name, written, read. The built-in models are those in asr/pretrained."""
+"""Model folders: found by name, written with their card, read. The built-in models are those in asr/pretrained."""
 
 from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
-import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 
@@ -14,8 +14,9 @@ from asr.config import FeatureConfig, ModelConfig, TextConfig, lenient
 from asr.errors import AsrError, ModelError
 from asr.model.recognizer import EMISSION_DELAY_S, Recognizer
 from asr.text import Tokenizer
-from asr.util.device import set_precision
 from asr.util.files import read_record, replace_file
+from asr.util.format import percent
+from asr.util.runtime import resolve_device, set_precision
 
 FORMAT_VERSION = 1
 BUILT_IN = Path(__file__).parent.parent / "pretrained"
@@ -48,7 +49,7 @@ def find_model(model: str | Path | None = None) -> Path:
     )
 
 
-def save_model(recognizer: Recognizer, folder: Path, card: str) -> None:
+def save_model(recognizer: Recognizer, folder: Path) -> None:
     """Write a model folder: model.safetensors, config.json and the model card."""
     config = {
         "format_version": FORMAT_VERSION,
@@ -73,13 +74,16 @@ def save_model(recognizer: Recognizer, folder: Path, card: str) -> None:
     weights = {name: tensor.detach().cpu().contiguous() for name, tensor in recognizer.state_dict().items()}
     # The config goes last: a folder without one is not taken for a model.
     replace_file(folder / "model.safetensors", save(weights, metadata={"format": "pt"}))
-    replace_file(folder / "README.md", card)
+    replace_file(folder / "README.md", model_card(recognizer))
     replace_file(folder / "config.json", json.dumps(config, indent=2, ensure_ascii=False) + "\n")
 
 
-def load_model(folder: str | Path, device: torch.device | str = "cpu") -> Recognizer:
-    """Read a model folder. No code in it is run. Raises ModelError naming the file at fault."""
-    folder = Path(folder)
+def load_model(folder: str | Path, device: str = "cpu") -> Recognizer:
+    """Read a model folder; device: as for `asr.load`. No code in the folder is run.
+
+    Raises ModelError naming the file at fault, ConfigError for a device that this machine lacks.
+    """
+    folder, target = Path(folder), resolve_device(device)
     path = folder / "config.json"
     raw = read_record(path, FORMAT_VERSION, "not a model folder")
     try:
@@ -105,6 +109,58 @@ def load_model(folder: str | Path, device: torch.device | str = "cpu") -> Recogn
     except (OSError, SafetensorError, RuntimeError) as error:
         first = str(error).strip().splitlines()
         raise ModelError(f"{weights}: does not fit config.json or is damaged: {' '.join(first[:2])}") from None
-    if torch.device(device).type == "cuda":
+    if target.type == "cuda":
         set_precision("auto")
-    return recognizer.to(device).eval()
+    return recognizer.to(target).eval()
+
+
+def chosen(record: dict[str, Any]) -> str:
+    """Which weights they are."""
+    if record.get("averaged"):
+        return f"average of epochs {', '.join(map(str, record['averaged']))}"
+    return f"chosen on it: epoch {record.get('best_epoch')}"
+
+
+def model_card(recognizer: Recognizer) -> str:
+    """Markdown: what the model understands, its license, how it was made, how well it does, how to use it."""
+    record = recognizer.training_record
+    model = recognizer.config
+    direction = "bidirectional" if model.bidirectional else "unidirectional"
+    layers = f"{model.layers} {direction} {model.cell} layers of {model.hidden_size}"
+    lines = [
+        f"# {recognizer.name}",
+        "",
+        record.get("description") or "A speech recognizer made with asr.",
+        "",
+        "| | |",
+        "| --- | --- |",
+        f"| encoder | {layers}, time ÷ {model.subsampling} |",
+        f"| parameters | {recognizer.parameter_count:,} |",
+        f"| audio | {recognizer.sample_rate} Hz (other rates are converted) |",
+        f"| tokens | {len(recognizer.tokenizer)} {recognizer.tokenizer.kind}, blank included |",
+        f"| normalizer | {recognizer.text.normalizer} |",
+        f"| trained on | {record.get('utterances')} utterances, {record.get('hours')} h |",
+        f"| training | {record.get('epochs')} epochs, {record.get('minutes')} min on {record.get('device')},"
+        f" seed {record.get('seed')} |",
+        f"| development WER | {percent(record.get('dev_wer'))} ({chosen(record)}) |",
+        f"| license | {record.get('license') or 'not stated'} |",
+        "",
+    ]
+    results = record.get("results") or []
+    if results:
+        lines += ["## Measured", "", "| test set | WER | 95 % interval | utterances |", "| --- | --- | --- | --- |"]
+        for result in results:
+            if result["wer"] is None:  # nothing to be heard: false alarms
+                rate, interval = f"{result['insertions']} words in {result['audio_s'] / 60:.0f} min", "–"
+            else:
+                low, high = result["wer_ci95"]
+                rate = percent(result["wer"])
+                interval = f"{percent(low)} to {percent(high)} ({result['ci_method']}, by {result['ci_unit']})"
+            lines.append(f"| {result['set']} | {rate} | {interval} | {result['utterances']} |")
+        lines.append("")
+    if record.get("limits"):
+        lines += ["## Where it fails", "", *[f"- {limit}" for limit in record["limits"]], ""]
+    lines += ["## Use", "", "    asr transcribe --model THIS_FOLDER recording.wav", ""]
+    if record.get("reproduce"):
+        lines += ["## Make it again", "", f"    {record['reproduce']}", ""]
+    return "\n".join(lines)

@@ -1,4 +1,26 @@
-"""One recurrent layer on PyTorch's kernels, each device's fastest way, over one layout of parameters."""
+"""One recurrent layer on PyTorch's kernels, each device's fastest way, over one layout of parameters.
+
+The three cells, one time step each. x: (B, C) is the input, h and c: (B, H) the states; σ is the logistic function,
+⊙ the product of elements, and a gate's (…) stands for W x + b + U h + d with W, b, U, d of its own. Tests hold the
+kernels to these equations in float64, forward and gradient.
+
+Vanilla RNN (Elman 1990): one state, rewritten at every step, so gradients shrink or grow geometrically.
+
+    h' = tanh(…)
+
+LSTM (Hochreiter and Schmidhuber 1997, forget gate by Gers et al. 2000): the cell state c is changed by addition only,
+so a gradient survives for as long as the forget gate f stays near 1.
+
+    i = σ(…)   f = σ(…)   g = tanh(…)   o = σ(…)
+    c' = f ⊙ c + i ⊙ g
+    h' = o ⊙ tanh(c')
+
+GRU (Cho et al. 2014, cuDNN's form: the reset gate r is applied after the product).
+
+    r = σ(…)   z = σ(…)
+    n = tanh(W x + b + r ⊙ (U h + d))
+    h' = (1 − z) ⊙ n + z ⊙ h
+"""
 
 from __future__ import annotations
 

@@ -24,7 +24,7 @@ import torch.distributed.nn.functional
 
 from asr.config import Config
 from asr.model.recognizer import Recognizer
-from asr.util.device import resolve_device
+from asr.util.runtime import resolve_device
 
 Value = TypeVar("Value")
 

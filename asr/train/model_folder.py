@@ -16,7 +16,6 @@ from asr.data.manifest import Manifest, Utterance
 from asr.errors import TrainError
 from asr.evaluate.calibration import fit_platt_scaling, word_correctness
 from asr.evaluate.run import evaluate, evaluate_manifest
-from asr.model.card import model_card
 from asr.model.folder import save_model
 from asr.model.recognizer import EMISSION_DELAY_S, Recognizer
 from asr.text import Tokenizer
@@ -42,7 +41,7 @@ def export_best(
     recognizer.platt_scaling = fit_platt_scaling(*word_correctness(evaluate(recognizer.eval(), dev).pairs))
     about = about | states.get("about", {})
     recognizer.training_record = training_record(config, last, about, best.best_epoch, best.best_wer, best.best_cer)
-    save_model(recognizer, run / "model", model_card(recognizer))
+    save_model(recognizer, run / "model")
     return math.inf if best.best_wer is None else best.best_wer
 
 
@@ -85,7 +84,7 @@ def make_model(
         if evaluation.failed:
             raise TrainError(evaluation.failed[0])
         recognizer.platt_scaling = fit_platt_scaling(*word_correctness(evaluation.pairs))
-    save_model(recognizer, output, model_card(recognizer))
+    save_model(recognizer, output)
     return recognizer
 
 

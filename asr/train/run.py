@@ -29,8 +29,8 @@ from asr.train.log import RunLog
 from asr.train.loop import Outcome, fit
 from asr.train.memory import MIN_STEPS, find_batch_seconds
 from asr.train.model_folder import export_best, read_run_config
-from asr.util.device import resolve_device, set_precision
 from asr.util.files import file_sha256, folder_lock, replace_file
+from asr.util.runtime import resolve_device, set_precision
 
 logger = logging.getLogger(__name__)
 

@@ -1,1 +1,1 @@
-"""What has nothing to do with speech: files, formats, threads, signals, compiled code, libraries."""
+"""What has nothing to do with speech: files, formats, devices, threads, compiled code, libraries."""

@@ -17,6 +17,11 @@ def as_time(seconds: float) -> str:
     return f"{seconds / 60:.1f} min" if seconds < 3600 else f"{seconds / 3600:.2f} h"
 
 
+def percent(fraction: float | None) -> str:
+    """0.25 -> "25.00 %"; a dash where there is no rate."""
+    return "–" if fraction is None else f"{100 * fraction:.2f} %"
+
+
 def some(items: Iterable[object], max_shown: int = 5) -> str:
     """a, b, c and 4 more."""
     shown = list(map(str, items))

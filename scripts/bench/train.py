@@ -28,7 +28,7 @@ from asr.train.log import RunLog
 from asr.train.loop import Outcome, fit
 from asr.train.optimizer import make_optimizer
 from asr.train.run import Prepared, TrainingLoss, prepare
-from asr.util.device import resolve_device
+from asr.util.runtime import resolve_device
 from bench.corpus import MADE_UP, write_corpus
 from bench.record import Epoch, Say, machine, median_ratio, print_table, take_turns
 

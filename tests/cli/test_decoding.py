@@ -15,7 +15,7 @@ from asr.model.folder import save_model
 @pytest.fixture
 def folder(tmp_path, untrained, write_audio):
     """A model of the letters a and b, a recording of noise, a manifest, two language models."""
-    save_model(untrained, tmp_path / "model", "")
+    save_model(untrained, tmp_path / "model")
     write_audio("noise.wav", 0.1 * np.random.default_rng(0).standard_normal(8000), 8000)
     line = {"id": "1", "audio": "noise.wav", "duration": 1.0, "text": "ab a"}
     (tmp_path / "list.jsonl").write_text(json.dumps(line) + "\n")

@@ -21,7 +21,7 @@ RATE = 8000
 @pytest.fixture(scope="session")
 def model(tmp_path_factory, untrained) -> Path:
     folder = tmp_path_factory.mktemp("model")
-    save_model(untrained, folder, "# a card\n")
+    save_model(untrained, folder)
     return folder
 
 

@@ -16,7 +16,7 @@ from asr.model.folder import save_model
 
 @pytest.fixture
 def folder(tmp_path, untrained):
-    save_model(untrained, tmp_path / "model", "")
+    save_model(untrained, tmp_path / "model")
     level = Level(np.arange(5), np.zeros(5, int), np.log(np.full(5, 0.2)), np.zeros(5))
     LanguageModel(build([level], 8), [*SPECIAL, "ab", "a"], normalizer="basic").save(tmp_path / "lm")
     return tmp_path

@@ -72,7 +72,7 @@ def test_wer_json_has_bins_and_a_diagram_beside_it(untrained, tmp_path, write_au
     samples = np.random.default_rng(0).standard_normal(8000).astype(np.float32) * 0.1
     write_audio("a.wav", samples, 8000)
     (tmp_path / "m.jsonl").write_text('{"id": "a", "audio": "a.wav", "duration": 1.0, "text": "a b ab"}\n')
-    save_model(untrained, tmp_path / "model", "")
+    save_model(untrained, tmp_path / "model")
     manifest = Manifest(tmp_path / "m.jsonl")
     evaluation = evaluate_manifest(untrained, manifest)
     words = len(evaluation.pairs[0].hypothesis.split())

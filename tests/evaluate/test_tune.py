@@ -40,7 +40,7 @@ def run(*arguments):
 @pytest.fixture
 def folder(tmp_path, untrained, write_audio):
     """A model of the letters a and b, recordings of noise, their manifest, a language model."""
-    save_model(untrained, tmp_path / "model", "")
+    save_model(untrained, tmp_path / "model")
     rng = np.random.default_rng(0)
     lines = []
     for i, text in enumerate(TEXTS):

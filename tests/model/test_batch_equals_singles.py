@@ -7,8 +7,7 @@ from asr.augment import SpecAugment
 from asr.config import AugmentConfig, FeatureConfig, FrequencyMaskConfig, ModelConfig, TextConfig, TimeMaskConfig
 from asr.lengths import encoder_frames
 from asr.model.ctc import ctc
-from asr.model.encoder import Encoder
-from asr.model.recognizer import Recognizer
+from asr.model.recognizer import Encoder, Recognizer
 from asr.text import Tokenizer
 
 LENGTHS = [8000, 801, 5000, 79]  # samples at 8 kHz; the last is shorter than a window

@@ -10,7 +10,7 @@ from asr.errors import ModelError
 from asr.model.folder import load_model, save_model
 from asr.model.recognizer import EMISSION_DELAY_S, Recognizer
 from asr.text import Tokenizer
-from asr.util.device import set_precision
+from asr.util.runtime import set_precision
 
 NEWER = ("emission_delay_s", "platt_scaling")  # keys that older folders lack
 
@@ -37,7 +37,7 @@ def change(folder, **values):
 
 def test_saved_and_loaded_is_the_same_function(recognizer, tmp_path):
     recognizer.emission_delay_s, recognizer.platt_scaling = 0.116, (0.5, -1.25)
-    save_model(recognizer, tmp_path, "# card\n")
+    save_model(recognizer, tmp_path)
     loaded = load_model(tmp_path)
     x, lengths = torch.randn(2, 4000), torch.tensor([4000, 2500])
     for a, b in zip(recognizer(x, lengths), loaded(x, lengths), strict=True):
@@ -49,7 +49,7 @@ def test_saved_and_loaded_is_the_same_function(recognizer, tmp_path):
 
 
 def test_config_describes_the_model(recognizer, tmp_path):
-    save_model(recognizer, tmp_path, "")
+    save_model(recognizer, tmp_path)
     config = json.loads((tmp_path / "config.json").read_text())
     assert config["format_version"] == 1
     assert config["blank"] == 0
@@ -61,7 +61,7 @@ def test_config_describes_the_model(recognizer, tmp_path):
 
 
 def test_unknown_keys_are_ignored_unknown_versions_refused(recognizer, tmp_path):
-    save_model(recognizer, tmp_path, "")
+    save_model(recognizer, tmp_path)
     change(tmp_path, new_key=1)
     raw = json.loads((tmp_path / "config.json").read_text())
     (tmp_path / "config.json").write_text(json.dumps({k: v for k, v in raw.items() if k not in NEWER}))
@@ -95,7 +95,7 @@ def test_unknown_keys_are_ignored_unknown_versions_refused(recognizer, tmp_path)
     ],
 )
 def test_damaged_folder_is_one_line(recognizer, tmp_path, damage, says):
-    save_model(recognizer, tmp_path, "")
+    save_model(recognizer, tmp_path)
     damage(tmp_path)
     with pytest.raises(ModelError, match=says) as caught:
         load_model(tmp_path)
@@ -106,7 +106,7 @@ def test_damaged_folder_is_one_line(recognizer, tmp_path, damage, says):
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 def test_on_cuda_a_loaded_model_computes_as_in_training(untrained, tmp_path):
-    save_model(untrained, tmp_path / "model", "")
+    save_model(untrained, tmp_path / "model")
     set_precision("fp32")
     load_model(tmp_path / "model", "cuda")
     assert torch.backends.cudnn.rnn.fp32_precision == "tf32"

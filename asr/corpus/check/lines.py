@@ -16,7 +16,7 @@ from asr.data.manifest import ManifestLine, Utterance, read_lines
 from asr.errors import AudioError, AudioFault, ManifestError
 from asr.lengths import min_frames, output_frames
 from asr.text import Tokenizer, normalize
-from asr.util.threads import map_ahead
+from asr.util.runtime import map_ahead
 
 # Seconds. What an audio file may lack of start + duration: more is refused when it is read for training.
 TOLERANCE_S = 0.01

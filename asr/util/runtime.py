@@ -1,0 +1,92 @@
+"""What a program runs on and how it is stopped: devices, their precision, threads, signals."""
+
+from __future__ import annotations
+
+import signal
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from types import FrameType
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from asr.errors import ConfigError
+
+if TYPE_CHECKING:
+    import torch  # loaded where it is used: threads and signals do without
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+
+def resolve_device(name: str) -> torch.device:
+    """ "auto" is CUDA where there is one, else the CPU. Raises ConfigError for a device this machine lacks."""
+    import torch
+
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+    except RuntimeError:
+        raise ConfigError(f"device = {name!r}: use auto, cpu, cuda or cuda:N") from None
+    if device.type not in ("cpu", "cuda"):
+        raise ConfigError(f"device = {name!r}: only cpu and cuda are supported")
+    if device.type == "cuda":
+        if not torch.cuda.is_available():
+            raise ConfigError(f"device = {name!r}: this machine has no usable CUDA device; use device=cpu or auto")
+        if device.index is not None and device.index >= torch.cuda.device_count():
+            raise ConfigError(f"device = {name!r}: there are {torch.cuda.device_count()} CUDA devices, numbered from 0")
+    return device
+
+
+def set_precision(precision: str) -> None:
+    """fp32, tf32 or bf16 (auto: tf32) for convolutions and recurrent layers on CUDA.
+
+    Everything else (features, head, log-softmax, CTC) stays in full float32: its share of the time is small,
+    and that is where rounding shows. bf16 casts only the recurrent layers, see RecurrentLayer.
+    """
+    import torch
+
+    inner = "ieee" if precision == "fp32" else "tf32"
+    torch.backends.cudnn.conv.fp32_precision = inner  # type: ignore[attr-defined]
+    torch.backends.cudnn.rnn.fp32_precision = inner  # type: ignore[attr-defined]
+    torch.backends.cuda.matmul.fp32_precision = "ieee"  # type: ignore[attr-defined]
+
+
+def map_ahead(function: Callable[[Item], Result], items: Iterable[Item], workers: int, ahead: int) -> Iterator[Result]:
+    """function(item) for every item, in order. So many results at most are computed before they are asked for."""
+    pool = ThreadPoolExecutor(workers, thread_name_prefix="data")
+    try:
+        coming: deque[Future[Result]] = deque()
+        for item in items:
+            coming.append(pool.submit(function, item))
+            if len(coming) > ahead:
+                yield coming.popleft().result()
+        while coming:
+            yield coming.popleft().result()
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+class StopSignals:
+    """Turns the first SIGINT or SIGTERM into a request (`asked`) to save and stop; a second SIGINT stops at once."""
+
+    def __init__(self) -> None:
+        self.asked = False
+        self._before: dict[int, Any] = {}
+
+    def __enter__(self) -> StopSignals:
+        try:
+            for number in (signal.SIGINT, signal.SIGTERM):
+                self._before[number] = signal.signal(number, self._ask)
+        except ValueError:  # not the main thread: whoever runs us there handles signals
+            pass
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+
+    def _ask(self, number: int, frame: FrameType | None) -> None:
+        if self.asked and number == signal.SIGINT:
+            raise KeyboardInterrupt
+        self.asked = True
