@@ -1,4 +1,4 @@
-"""Options of the commands that decode; see asr.decode.decoder.DecoderOptions."""
+"""Options of the commands that decode; see asr.transcribe.DecoderOptions."""
 
 from __future__ import annotations
 

@@ -58,9 +58,8 @@ def transcribe(
     hotwords: HotwordOption = None,
 ) -> None:
     """Turn recordings into text. Without --model the built-in model is used."""
-    from asr.decode.decoder import DecoderOptions
     from asr.decode.lexicon import parse_hot_words
-    from asr.transcribe import Transcriber, find_jobs
+    from asr.transcribe import DecoderOptions, Transcriber, find_jobs
     from asr.writers import format_transcript
 
     options = DecoderOptions(

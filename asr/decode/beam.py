@@ -19,11 +19,10 @@ import numpy as np
 from torch import Tensor
 
 from asr.decode.align import best_path, token_spans
-from asr.decode.batch import log_prob_rows
+from asr.decode.decoder import Hypothesis, log_prob_rows
 from asr.decode.lexicon import Lexicon, build_hot_words, build_lexicon
 from asr.decode.prefixes import NODE, SearchSettings
 from asr.decode.search import Limits, search
-from asr.decode.types import Hypothesis
 from asr.errors import ConfigError, ModelError
 from asr.lm.model import SPACE, LanguageModel
 from asr.lm.trie import END_ID, SPECIAL, UNKNOWN_ID, Level, build

@@ -16,11 +16,7 @@ import numpy as np
 from asr import __version__
 from asr.data.dataset import read_utterance
 from asr.data.manifest import Manifest, Utterance
-from asr.decode.batch import decode_waveforms
-from asr.decode.decoder import GREEDY
-from asr.decode.greedy import greedy
-from asr.decode.timing import with_confidence
-from asr.decode.types import Decoder
+from asr.decode.decoder import GREEDY, Decoder, decode_waveforms, greedy, with_confidence
 from asr.errors import AudioError, ManifestError
 from asr.evaluate.calibration import diagram, measure, word_correctness
 from asr.evaluate.score import Pair, Scores, score

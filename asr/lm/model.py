@@ -122,7 +122,7 @@ class LanguageModel:
 
     @property
     def platt_scaling(self) -> tuple[float, float] | None:
-        """For confidences of words that a search found with this model, as tuned; see asr.decode.timing."""
+        """For confidences of words that a search found with this model, as tuned; see asr.decode.decoder."""
         return self.tuned.get("platt_scaling")
 
     @property
