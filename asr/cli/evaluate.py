@@ -70,7 +70,7 @@ def compare(
     second: Annotated[Path, typer.Argument(metavar="FOLDER", help="Another, of the same manifest.")],
 ) -> None:
     """Compare two evaluations of the same test set: is one better, or may it be chance? A paired test."""
-    from asr.evaluate.compare import compare as run
+    from asr.evaluate.score import compare as run
 
     found = run(first, second)
     typer.echo(f"WER {100 * found.first:.2f} % and {100 * found.second:.2f} % of {found.words:,} words")
