@@ -19,7 +19,9 @@ NEVER = -1e30  # stands for ln 0, so that no infinity and no NaN can come up
 
 
 class SearchSettings(NamedTuple):
-    """What prefixes are worth beside their acoustic score.
+    """What a search looks at, and what prefixes are worth beside their acoustic score.
+
+    beam, beam_threshold, max_tokens, token_threshold: see asr.decode.beam.BeamSettings. tables: the language model.
 
     by_word: the language model scores words where they end, at the token `space`; otherwise every token, whose numbers
     in the model are units: (tokens,). closed_vocabulary: prefixes that begin no word of the lexicon are cut.
@@ -27,6 +29,10 @@ class SearchSettings(NamedTuple):
     bonus and the hot words can earn it with one token at most.
     """
 
+    beam: int
+    beam_threshold: float
+    max_tokens: int
+    token_threshold: float
     space: int
     by_word: bool
     closed_vocabulary: bool
@@ -42,6 +48,7 @@ class SearchSettings(NamedTuple):
     units: np.ndarray
     lexicon: Lexicon
     hot: HotWords
+    tables: Tables
 
 
 NODE = np.dtype(
@@ -107,25 +114,23 @@ def listen(
 
 
 @inlined
-def query(rules: SearchSettings, tables: Tables, state: int, unit: int) -> tuple[float, int]:
+def query(rules: SearchSettings, state: int, unit: int) -> tuple[float, int]:
     """The language model's ln p of a unit after a state, and the state after it."""
     if not rules.scored:
         return 0.0, state
-    gain, after = score(tables, state, unit)
+    gain, after = score(rules.tables, state, unit)
     return float(gain), after
 
 
 @inlined
-def end_word(
-    tree: np.ndarray, node: int, closed_vocabulary: bool, rules: SearchSettings, tables: Tables
-) -> tuple[float, int, float]:
+def end_word(tree: np.ndarray, node: int, closed_vocabulary: bool, rules: SearchSettings) -> tuple[float, int, float]:
     """The word that ends at a node: ln p, the state after it, and what it adds to the bias."""
     row = tree[node]
     lexeme = row.lexeme
     unit = rules.lexicon.unit[lexeme] if lexeme >= 0 else -1
     if row.ending_lm == NEVER:
         known = unit if unit >= 0 else rules.unknown_unit
-        row.ending_lm, row.ending_state = query(rules, tables, row.state, known)
+        row.ending_lm, row.ending_state = query(rules, row.state, known)
     gain = row.ending_lm
     worth = rules.lm_weight * gain + rules.bonus
     worth -= rules.lexicon.ahead[lexeme] if lexeme >= 0 else rules.unknown_ahead
@@ -135,14 +140,12 @@ def end_word(
 
 
 @inlined
-def extend(
-    tree: np.ndarray, node: int, token: int, rules: SearchSettings, tables: Tables
-) -> tuple[float, float, int, int, int]:
+def extend(tree: np.ndarray, node: int, token: int, rules: SearchSettings) -> tuple[float, float, int, int, int]:
     """A prefix and one more token: its bias (below NEVER / 2 if it is forbidden), ln p, state, lexeme and hot state."""
     row = tree[node]
     bias, lm, state, lexeme = row.bias, row.lm, row.state, row.lexeme
     if not rules.by_word:
-        gain, state = query(rules, tables, state, rules.units[token])
+        gain, state = query(rules, state, rules.units[token])
         lm += gain
         bias += rules.lm_weight * gain + rules.bonus
     elif token != rules.space:
@@ -152,7 +155,7 @@ def extend(
         )
         bias += gain
     elif lexeme != 0:
-        gain, state, worth = end_word(tree, node, rules.closed_vocabulary, rules, tables)
+        gain, state, worth = end_word(tree, node, rules.closed_vocabulary, rules)
         lm += gain
         bias += worth
         lexeme = 0
@@ -162,17 +165,15 @@ def extend(
 
 
 @njit_no_refcount
-def finish(
-    tree: np.ndarray, node: int, closed_vocabulary: bool, rules: SearchSettings, tables: Tables
-) -> tuple[float, float]:
+def finish(tree: np.ndarray, node: int, closed_vocabulary: bool, rules: SearchSettings) -> tuple[float, float]:
     """A prefix at the end of the utterance: its bias (below NEVER / 2 if it may not end there) and ln p."""
     row = tree[node]
     bias, lm, state, hot = row.bias, row.lm, row.state, row.hot
     if rules.by_word and row.lexeme != 0:
-        gain, state, worth = end_word(tree, node, closed_vocabulary, rules, tables)
+        gain, state, worth = end_word(tree, node, closed_vocabulary, rules)
         lm += gain
         bias += worth
-    gain, _ = query(rules, tables, state, rules.end_unit)
+    gain, _ = query(rules, state, rules.end_unit)
     bias += rules.lm_weight * gain - rules.hot.potential[hot]
     if rules.hot.space >= 0:
         bias += rules.hot.emitted[rules.hot.following[hot, rules.hot.column[rules.hot.space]]]
@@ -180,9 +181,7 @@ def finish(
 
 
 @inlined
-def take_child(
-    tree: np.ndarray, used: int, node: int, token: int, rules: SearchSettings, tables: Tables
-) -> tuple[int, int]:
+def take_child(tree: np.ndarray, used: int, node: int, token: int, rules: SearchSettings) -> tuple[int, int]:
     """The node of a prefix and one more token, made if there is none, and the number of nodes then used."""
     found = tree[node].child
     while found >= 0 and tree[found].token != token:
@@ -192,6 +191,6 @@ def take_child(
     new = tree[used]
     new.parent, new.token, new.child, new.sibling = node, token, -1, tree[node].child
     tree[node].child = used
-    new.bias, new.lm, new.state, new.lexeme, new.hot = extend(tree, node, token, rules, tables)
+    new.bias, new.lm, new.state, new.lexeme, new.hot = extend(tree, node, token, rules)
     new.ending_lm, new.slot = NEVER, -1
     return used, used + 1

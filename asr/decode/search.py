@@ -12,20 +12,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from asr.decode.prefixes import NEVER, SearchSettings, extend, finish, listen, log_add, take_child
-from asr.lm.trie import Tables
 from asr.util.jit import inlined, jit, njit_no_refcount
 
 UNASKED = inf
-
-
-class Limits(NamedTuple):
-    """What a search may look at. best: hypotheses to return."""
-
-    beam: int
-    beam_threshold: float
-    max_tokens: int
-    token_threshold: float
-    best: int
 
 
 class Beam(NamedTuple):
@@ -87,20 +76,20 @@ def largest(values: np.ndarray, chosen: np.ndarray, count: int, k: int) -> None:
 
 
 @inlined
-def likely_tokens(frame: np.ndarray, limits: Limits, chosen: np.ndarray) -> int:
+def likely_tokens(frame: np.ndarray, rules: SearchSettings, chosen: np.ndarray) -> int:
     """Tokens worth trying in one frame, the blank apart: how many there are in `chosen`."""
     best = frame[0]
     for token in range(1, len(frame)):
         best = max(best, frame[token])
-    threshold = best - limits.token_threshold
+    threshold = best - rules.token_threshold
     count = 0
     for token in range(1, len(frame)):
         if frame[token] >= threshold:
             chosen[count] = token
             count += 1
-    if count > limits.max_tokens:
-        largest(frame, chosen, count, limits.max_tokens)
-        count = limits.max_tokens
+    if count > rules.max_tokens:
+        largest(frame, chosen, count, rules.max_tokens)
+        count = rules.max_tokens
     return count
 
 
@@ -158,13 +147,11 @@ def grow(
     candidates: Candidates,
     best: float,
     lowest: float,
-    limits: Limits,
     rules: SearchSettings,
-    tables: Tables,
 ) -> tuple[int, float]:
     """The prefixes in the beam and each of the tokens as candidates, after those of `stay`: how many, the best rank."""
     count = active
-    threshold = max(best - limits.beam_threshold, lowest if active == len(beam.order) else NEVER)
+    threshold = max(best - rules.beam_threshold, lowest if active == len(beam.order) else NEVER)
     for i in range(active):
         s = beam.order[i]
         repeated = tree[beam.node[s]].token
@@ -176,12 +163,12 @@ def grow(
             if rank == UNASKED:
                 if acoustic + beam.bound[s] < threshold:
                     continue
-                beam.worth[s, token] = extend(tree, beam.node[s], token, rules, tables)[0]
+                beam.worth[s, token] = extend(tree, beam.node[s], token, rules)[0]
                 rank = acoustic + beam.worth[s, token]
                 if rank < threshold:
                     continue
             best = max(best, rank)
-            threshold = max(threshold, best - limits.beam_threshold)
+            threshold = max(threshold, best - rules.beam_threshold)
             candidates.origin[count], candidates.added[count], candidates.rank[count] = s, token, rank
             candidates.last[count] = acoustic
             count += 1
@@ -211,7 +198,6 @@ def renew(
     candidates: Candidates,
     chosen: np.ndarray,
     rules: SearchSettings,
-    tables: Tables,
 ) -> int:
     """Put the chosen candidates into the beam: the number of nodes then used."""
     for i in range(active):
@@ -225,7 +211,7 @@ def renew(
             beam.kept[s] = True
             beam.blank[s], beam.last[s], beam.either[s] = candidates.blank[c], candidates.last[c], candidates.either[c]
         else:
-            node, used = take_child(tree, used, beam.node[s], candidates.added[c], rules, tables)
+            node, used = take_child(tree, used, beam.node[s], candidates.added[c], rules)
             candidates.fresh[begun], chosen[begun] = node, c
             begun += 1
     staying = 0
@@ -252,9 +238,7 @@ def walk(
     beam: Beam,
     candidates: Candidates,
     tokens: np.ndarray,
-    limits: Limits,
     rules: SearchSettings,
-    tables: Tables,
 ) -> int:
     """Through all frames, from the empty prefix: the number of prefixes then in the beam."""
     root, used, active = tree[0], 1, 1
@@ -265,25 +249,25 @@ def walk(
     beam.bound[0] = look_ahead(beam.worth[0], root, rules)
     for t in range(len(log_probs)):
         frame = log_probs[t]
-        likely = tokens[: likely_tokens(frame, limits, tokens)]
+        likely = tokens[: likely_tokens(frame, rules, tokens)]
         best, lowest = stay(frame, tree, beam, active, candidates)
-        count, best = grow(frame, likely, tree, beam, active, candidates, best, lowest, limits, rules, tables)
-        kept = select(candidates, count, best - limits.beam_threshold, limits.beam)
-        used = renew(tree, used, beam, active, candidates, candidates.chosen[:kept], rules, tables)
+        count, best = grow(frame, likely, tree, beam, active, candidates, best, lowest, rules)
+        kept = select(candidates, count, best - rules.beam_threshold, rules.beam)
+        used = renew(tree, used, beam, active, candidates, candidates.chosen[:kept], rules)
         active = kept
     return active
 
 
 @jit
 def search(
-    log_probs: np.ndarray, tree: np.ndarray, limits: Limits, rules: SearchSettings, tables: Tables
+    log_probs: np.ndarray, tree: np.ndarray, best: int, rules: SearchSettings
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """log_probs: (frames, tokens) finite float32, token 0 the blank; tree: (1 + frames × beam,) NODE, room.
 
     Returns tokens and ends of the best hypotheses, best first (hypothesis i is tokens[ends[i - 1] : ends[i]]), and
     their scores: (hypotheses, 3), acoustic, of the language model without its weight, in all.
     """
-    size, vocabulary = limits.beam, log_probs.shape[1]
+    size, vocabulary = rules.beam, log_probs.shape[1]
     room = size * vocabulary
     beam = Beam(
         order=np.arange(size),
@@ -307,21 +291,21 @@ def search(
         fresh=np.empty(size, np.int32),
     )
     tokens = np.empty(vocabulary, np.int32)
-    active = walk(log_probs, tree, beam, candidates, tokens, limits, rules, tables)
+    active = walk(log_probs, tree, beam, candidates, tokens, rules)
     alive = beam.order[:active]
-    return best_prefixes(tree, beam.node[alive], beam.either[alive], limits.best, rules, tables)
+    return best_prefixes(tree, beam.node[alive], beam.either[alive], best, rules)
 
 
 @jit
 def best_prefixes(
-    tree: np.ndarray, node: np.ndarray, acoustic: np.ndarray, best: int, rules: SearchSettings, tables: Tables
+    tree: np.ndarray, node: np.ndarray, acoustic: np.ndarray, best: int, rules: SearchSettings
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """The end of a search: see there. Where no prefix ends in a whole word of a closed vocabulary, any may end."""
     count = len(node)
     totals, language = np.empty(count), np.empty(count)
     for closed_vocabulary in (rules.closed_vocabulary, False):
         for i in range(count):
-            bias, language[i] = finish(tree, node[i], closed_vocabulary, rules, tables)
+            bias, language[i] = finish(tree, node[i], closed_vocabulary, rules)
             totals[i] = acoustic[i] + bias
         if totals.max() > NEVER / 2:
             break

@@ -1,5 +1,4 @@
-"""Error counts and rates against jiwer's and by hand, and the advice on results too bad to be about accuracy; intervals:
-how often they hold the truth, by simulation, and the cases without a bootstrap; paired comparison of two evaluations."""
+"""Error counts and rates against jiwer's and by hand; how often intervals hold the truth; two evaluations compared."""
 
 import random
 
