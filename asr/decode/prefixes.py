@@ -78,39 +78,30 @@ def log_add(a: float, b: float) -> float:
     return a if b - a < -40.0 else a + log1p(exp(b - a))
 
 
-@njit_no_refcount
-def spell(
-    first: np.ndarray,
-    letters: np.ndarray,
-    ahead: np.ndarray,
-    unknown_ahead: float,
-    closed_vocabulary: bool,
-    lexeme: int,
-    token: int,
-) -> tuple[int, float]:
+@inlined
+def spell(rules: SearchSettings, lexeme: int, letter: int) -> tuple[int, float]:
     """One more letter: the lexicon's node (-1: no known word begins like this) and the change of the lookahead."""
-    before = ahead[lexeme] if lexeme >= 0 else unknown_ahead
+    words = rules.lexicon
+    before = words.ahead[lexeme] if lexeme >= 0 else rules.unknown_ahead
     if lexeme >= 0:
-        low, end = first[lexeme], first[lexeme + 1]
+        low, end = words.first[lexeme], words.first[lexeme + 1]
         high = end
         while low < high:
             middle = (low + high) >> 1
-            if letters[middle] < token:
+            if words.token[middle] < letter:
                 low = middle + 1
             else:
                 high = middle
-        if low < end and letters[low] == token:
-            return low, ahead[low] - before
-    return -1, (NEVER if closed_vocabulary else unknown_ahead) - before
+        if low < end and words.token[low] == letter:
+            return low, words.ahead[low] - before
+    return -1, (NEVER if rules.closed_vocabulary else rules.unknown_ahead) - before
 
 
-@njit_no_refcount
-def listen(
-    column: np.ndarray, following: np.ndarray, emitted: np.ndarray, potential: np.ndarray, before: int, token: int
-) -> tuple[int, float]:
+@inlined
+def listen(hot: HotWords, before: int, token: int) -> tuple[int, float]:
     """One more token for the hot words: their state, and what the prefix earns."""
-    state = following[before, column[token]]
-    return state, emitted[state] + potential[state] - potential[before]
+    state = hot.following[before, hot.column[token]]
+    return state, hot.emitted[state] + hot.potential[state] - hot.potential[before]
 
 
 @inlined
@@ -149,18 +140,14 @@ def extend(tree: np.ndarray, node: int, token: int, rules: SearchSettings) -> tu
         lm += gain
         bias += rules.lm_weight * gain + rules.bonus
     elif token != rules.space:
-        words = rules.lexicon
-        lexeme, gain = spell(
-            words.first, words.token, words.ahead, rules.unknown_ahead, rules.closed_vocabulary, lexeme, token
-        )
+        lexeme, gain = spell(rules, lexeme, token)
         bias += gain
     elif lexeme != 0:
         gain, state, worth = end_word(tree, node, rules.closed_vocabulary, rules)
         lm += gain
         bias += worth
         lexeme = 0
-    heard = rules.hot
-    hot, gain = listen(heard.column, heard.following, heard.emitted, heard.potential, row.hot, token)
+    hot, gain = listen(rules.hot, row.hot, token)
     return bias + gain, lm, state, lexeme, hot
 
 

@@ -108,7 +108,7 @@ def look_ahead(worth: np.ndarray, row: Any, rules: SearchSettings) -> float:
             worth[words.token[child]] = bias + words.ahead[child]
     if len(hot.emitted) > 1:
         for token in range(1, len(worth)):
-            worth[token] += listen(hot.column, hot.following, hot.emitted, hot.potential, row.hot, token)[1]
+            worth[token] += listen(hot, row.hot, token)[1]
     if rules.space >= 0:
         worth[rules.space] = UNASKED
     return bias + rules.max_gain

@@ -62,10 +62,7 @@ def evaluate(recognizer: Recognizer, examples: Iterable[Example], decoder: Decod
 
 
 def evaluate_manifest(
-    recognizer: Recognizer,
-    manifest: Manifest,
-    utterances: Iterable[Utterance] | None = None,
-    decoder: Decoder = greedy,
+    recognizer: Recognizer, manifest: Manifest, utterances: Iterable[Utterance] | None = None, decoder: Decoder = greedy
 ) -> Evaluation:
     """Score a manifest whose every utterance has a text; an unreadable recording is noted and the rest goes on.
 
