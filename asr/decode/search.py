@@ -20,12 +20,15 @@ UNASKED = inf
 class Beam(NamedTuple):
     """The prefixes in the beam. A prefix keeps its slot as long as it is there.
 
+    tree: (1 + frames × beam,) NODE, all prefixes that were ever in it.
+
     order: (beam,) the slots, those in use first. Per slot: node, the prefix's node in the tree; blank, last and either,
     ln p of its alignments that end in a blank, in its last token, in any; worth: (beam, tokens) its score with one more
     token, all but the acoustic part, UNASKED until the language model has been asked; bound: what that can be at most;
     merged: (beam, tokens) with one more token it is in the beam as well; kept: it will be in the next beam.
     """
 
+    tree: np.ndarray
     order: np.ndarray
     node: np.ndarray
     blank: np.ndarray
@@ -39,7 +42,8 @@ class Beam(NamedTuple):
 
 class Candidates(NamedTuple):
     """For the next beam: the slot a prefix comes from, the token it adds (-1: none), its scores as in Beam, and rank,
-    the score that decides. chosen: candidates, the best first; fresh: (beam,) nodes of those that are new."""
+    the score that decides. tokens: (tokens,) those tried in a frame; chosen: candidates, the best first; fresh: (beam,)
+    nodes of those that are new."""
 
     origin: np.ndarray
     added: np.ndarray
@@ -47,6 +51,7 @@ class Candidates(NamedTuple):
     last: np.ndarray
     either: np.ndarray
     rank: np.ndarray
+    tokens: np.ndarray
     chosen: np.ndarray
     fresh: np.ndarray
 
@@ -115,15 +120,15 @@ def look_ahead(worth: np.ndarray, row: Any, rules: SearchSettings) -> float:
 
 
 @inlined
-def stay(frame: np.ndarray, tree: np.ndarray, beam: Beam, active: int, candidates: Candidates) -> tuple[float, float]:
+def stay(frame: np.ndarray, beam: Beam, active: int, candidates: Candidates) -> tuple[float, float]:
     """The prefixes in the beam as candidates for the next one: the best and the lowest rank. Marks who is merged."""
     best, lowest = NEVER, -NEVER
     for i in range(active):
         s = beam.order[i]
-        row = tree[beam.node[s]]
+        row = beam.tree[beam.node[s]]
         blank, last = beam.either[s] + frame[0], NEVER
         if row.parent >= 0:
-            parent = tree[row.parent]
+            parent = beam.tree[row.parent]
             last = beam.last[s] + frame[row.token]
             if parent.slot >= 0:
                 beam.merged[parent.slot, row.token] = True
@@ -140,8 +145,6 @@ def stay(frame: np.ndarray, tree: np.ndarray, beam: Beam, active: int, candidate
 @inlined
 def grow(
     frame: np.ndarray,
-    tokens: np.ndarray,
-    tree: np.ndarray,
     beam: Beam,
     active: int,
     candidates: Candidates,
@@ -151,10 +154,11 @@ def grow(
 ) -> tuple[int, float]:
     """The prefixes in the beam and each of the tokens as candidates, after those of `stay`: how many, the best rank."""
     count = active
+    tokens = candidates.tokens[: likely_tokens(frame, rules, candidates.tokens)]
     threshold = max(best - rules.beam_threshold, lowest if active == len(beam.order) else NEVER)
     for i in range(active):
         s = beam.order[i]
-        repeated = tree[beam.node[s]].token
+        repeated = beam.tree[beam.node[s]].token
         for token in tokens:
             acoustic = (beam.blank[s] if token == repeated else beam.either[s]) + frame[token]
             rank = acoustic + beam.worth[s, token]
@@ -163,7 +167,7 @@ def grow(
             if rank == UNASKED:
                 if acoustic + beam.bound[s] < threshold:
                     continue
-                beam.worth[s, token] = extend(tree, beam.node[s], token, rules)[0]
+                beam.worth[s, token] = extend(beam.tree, beam.node[s], token, rules)[0]
                 rank = acoustic + beam.worth[s, token]
                 if rank < threshold:
                     continue
@@ -190,16 +194,9 @@ def select(candidates: Candidates, count: int, threshold: float, size: int) -> i
 
 
 @inlined
-def renew(
-    tree: np.ndarray,
-    used: int,
-    beam: Beam,
-    active: int,
-    candidates: Candidates,
-    chosen: np.ndarray,
-    rules: SearchSettings,
-) -> int:
-    """Put the chosen candidates into the beam: the number of nodes then used."""
+def renew(used: int, beam: Beam, active: int, candidates: Candidates, kept: int, rules: SearchSettings) -> int:
+    """Put as many of the chosen candidates as are kept into the beam: the number of nodes then used."""
+    tree, chosen = beam.tree, candidates.chosen[:kept]
     for i in range(active):
         row = tree[beam.node[beam.order[i]]]
         if row.parent >= 0 and tree[row.parent].slot >= 0:
@@ -232,28 +229,19 @@ def renew(
 
 
 @njit_no_refcount
-def walk(
-    log_probs: np.ndarray,
-    tree: np.ndarray,
-    beam: Beam,
-    candidates: Candidates,
-    tokens: np.ndarray,
-    rules: SearchSettings,
-) -> int:
+def walk(log_probs: np.ndarray, beam: Beam, candidates: Candidates, rules: SearchSettings) -> int:
     """Through all frames, from the empty prefix: the number of prefixes then in the beam."""
-    root, used, active = tree[0], 1, 1
+    root, used, active = beam.tree[0], 1, 1
     root.parent, root.token, root.child, root.sibling, root.slot = -1, -1, -1, -1, 0
     root.lexeme, root.hot, root.state = 0, rules.hot.start, rules.start
     root.bias, root.lm, root.ending_lm = rules.hot.potential[rules.hot.start], 0.0, NEVER
     beam.node[0], beam.blank[0], beam.last[0], beam.either[0] = 0, 0.0, NEVER, 0.0
     beam.bound[0] = look_ahead(beam.worth[0], root, rules)
-    for t in range(len(log_probs)):
-        frame = log_probs[t]
-        likely = tokens[: likely_tokens(frame, rules, tokens)]
-        best, lowest = stay(frame, tree, beam, active, candidates)
-        count, best = grow(frame, likely, tree, beam, active, candidates, best, lowest, rules)
+    for frame in log_probs:
+        best, lowest = stay(frame, beam, active, candidates)
+        count, best = grow(frame, beam, active, candidates, best, lowest, rules)
         kept = select(candidates, count, best - rules.beam_threshold, rules.beam)
-        used = renew(tree, used, beam, active, candidates, candidates.chosen[:kept], rules)
+        used = renew(used, beam, active, candidates, kept, rules)
         active = kept
     return active
 
@@ -270,6 +258,7 @@ def search(
     size, vocabulary = rules.beam, log_probs.shape[1]
     room = size * vocabulary
     beam = Beam(
+        tree=tree,
         order=np.arange(size),
         node=np.empty(size, np.int32),
         blank=np.empty(size),
@@ -287,12 +276,11 @@ def search(
         last=np.empty(room),
         either=np.empty(size),
         rank=np.empty(room),
+        tokens=np.empty(vocabulary, np.int32),
         chosen=np.empty(room, np.int32),
         fresh=np.empty(size, np.int32),
     )
-    tokens = np.empty(vocabulary, np.int32)
-    active = walk(log_probs, tree, beam, candidates, tokens, rules)
-    alive = beam.order[:active]
+    alive = beam.order[: walk(log_probs, beam, candidates, rules)]
     return best_prefixes(tree, beam.node[alive], beam.either[alive], best, rules)
 
 
