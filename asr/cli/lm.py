@@ -99,6 +99,7 @@ def convert(
     from asr.lm.arpa import is_arpa
     from asr.lm.estimate import LmConfig
     from asr.lm.model import LanguageModel
+    from asr.lm.trie import levels_of
 
     if not model.is_dir() and is_arpa(output):
         raise ConfigError(f"{output}: {model} is an ARPA file already; give a folder's name")
@@ -108,7 +109,7 @@ def convert(
         unit=unit.value if unit else loaded.unit, normalizer=normalizer or loaded.normalizer or "none", bits=bits
     )
     loaded = replace(loaded, unit=about.unit, normalizer=about.normalizer if normalizer else loaded.normalizer)
-    _write(output, loaded, loaded.levels())
+    _write(output, loaded, levels_of(loaded.tables))
 
 
 @app.command(epilog=examples("asr lm tune lm data/mini_librispeech/dev.jsonl --model runs/mini_librispeech"))
