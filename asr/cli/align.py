@@ -91,7 +91,7 @@ def align(
     def results() -> Iterator[Result]:
         words = 0
         doubtful: list[tuple[float, str, AlignedWord]] = []
-        for job, said in watch(pairs, count, "aligning"):
+        for job, said in pairs:
             try:
                 alignment = align_job(recognizer, job, said, skip_unknown)
             except AsrError as error:
@@ -104,7 +104,7 @@ def align(
             yield job.output, format_alignment(alignment, name.encode(errors="replace").decode(), form.value)
         report(doubtful, words)
 
-    write_results(results(), count, output_dir, SUFFIXES[form.value])
+    write_results(watch(results(), count, "aligning"), count, output_dir, SUFFIXES[form.value])
 
 
 def align_job(recognizer: Recognizer, job: Job, said: str | None, skip_unknown: bool) -> Alignment:

@@ -74,7 +74,7 @@ def transcribe(
 
     def results() -> Iterator[Result]:
         yield from errors
-        for job, result in watch(transcriber.transcribe_all(jobs), len(jobs), "transcribing"):
+        for job, result in transcriber.transcribe_all(jobs):
             if isinstance(result, AsrError):
                 yield result
                 continue
@@ -83,4 +83,4 @@ def transcribe(
             line = format_transcript(result, job.name, form.value)
             yield job.output, f"{job.name}\t{line}" if named else line
 
-    write_results(results(), total, output_dir, f".{form.value}")
+    write_results(watch(results(), total, "transcribing"), total, output_dir, f".{form.value}")

@@ -164,8 +164,6 @@ def prepare(
             unk_score=float(unk_score),
             unknown_ahead=float(settings.lm_weight * known.tables.unigrams[UNKNOWN_ID, 0] + unk_score),
             max_gain=float(max_gain) if settings.lm_weight >= 0 else math.inf,
-            unknown_unit=UNKNOWN_ID,
-            end_unit=END_ID,
             start=known.start_state,
             units=known.ids(SPACE if token == " " else token for token in tokenizer.tokens),
             lexicon=lexicon,

@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 
 from asr.decode.lexicon import HotWords, Lexicon
-from asr.lm.trie import Tables, score
+from asr.lm.trie import END_ID, UNKNOWN_ID, Tables, score
 from asr.util.jit import inlined, njit_no_refcount
 
 NEVER = -1e30  # stands for ln 0, so that no infinity and no NaN can come up
@@ -23,10 +23,10 @@ class SearchSettings(NamedTuple):
 
     beam, beam_threshold, max_tokens, token_threshold: see asr.decode.beam.BeamSettings. tables: the language model.
 
-    by_word: the language model scores words where they end, at the token `space`; otherwise every token, whose numbers
-    in the model are units: (tokens,). closed_vocabulary: prefixes that begin no word of the lexicon are cut.
-    unknown_ahead: what a prefix loses as soon as it can become no known word. max_gain: what the language model, the
-    bonus and the hot words can earn it with one token at most.
+    by_word: the language model scores words where they end, at the token `space` (-1: there is none); otherwise every
+    token, whose numbers in the model are units: (tokens,). closed_vocabulary: prefixes that begin no word of the
+    lexicon are cut. unknown_ahead: what a prefix loses as soon as it can become no known word. max_gain: what the
+    language model, the bonus and the hot words can earn it with one token at most.
     """
 
     beam: int
@@ -42,8 +42,6 @@ class SearchSettings(NamedTuple):
     unk_score: float
     unknown_ahead: float
     max_gain: float
-    unknown_unit: int
-    end_unit: int
     start: int
     units: np.ndarray
     lexicon: Lexicon
@@ -120,7 +118,7 @@ def end_word(tree: np.ndarray, node: int, closed_vocabulary: bool, rules: Search
     lexeme = row.lexeme
     unit = rules.lexicon.unit[lexeme] if lexeme >= 0 else -1
     if row.ending_lm == NEVER:
-        known = unit if unit >= 0 else rules.unknown_unit
+        known = unit if unit >= 0 else UNKNOWN_ID
         row.ending_lm, row.ending_state = query(rules, row.state, known)
     gain = row.ending_lm
     worth = rules.lm_weight * gain + rules.bonus
@@ -160,10 +158,10 @@ def finish(tree: np.ndarray, node: int, closed_vocabulary: bool, rules: SearchSe
         gain, state, worth = end_word(tree, node, closed_vocabulary, rules)
         lm += gain
         bias += worth
-    gain, _ = query(rules, state, rules.end_unit)
+    gain, _ = query(rules, state, END_ID)
     bias += rules.lm_weight * gain - rules.hot.potential[hot]
-    if rules.hot.space >= 0:
-        bias += rules.hot.emitted[rules.hot.following[hot, rules.hot.column[rules.hot.space]]]
+    if rules.space >= 0:  # it ends the last word
+        bias += rules.hot.emitted[rules.hot.following[hot, rules.hot.column[rules.space]]]
     return bias, lm + gain
 
 

@@ -141,12 +141,10 @@ def write_evaluation(folder: Path, evaluation: Evaluation, record: dict[str, Any
     """Write `wer.json`, `ref.trn`, `hyp.trn` and, where there are words, `confidence.svg` below `folder`; wer.json
     last, so that it vouches for the others."""
     folder.mkdir(parents=True, exist_ok=True)
-    for name, texts in (
-        ("ref.trn", [pair.reference for pair in evaluation.pairs]),
-        ("hyp.trn", [pair.hypothesis for pair in evaluation.pairs]),
-    ):
-        lines = [f"{text} ({_trn_id(pair)})\n" for text, pair in zip(texts, evaluation.pairs, strict=True)]
-        (folder / name).write_text("".join(lines), encoding="utf-8")
+    references = [f"{pair.reference} ({_trn_id(pair)})\n" for pair in evaluation.pairs]
+    hypotheses = [f"{pair.hypothesis} ({_trn_id(pair)})\n" for pair in evaluation.pairs]
+    (folder / "ref.trn").write_text("".join(references), encoding="utf-8")
+    (folder / "hyp.trn").write_text("".join(hypotheses), encoding="utf-8")
     if record["confidence"]:
         (folder / "confidence.svg").write_text(diagram(record["confidence"]), encoding="utf-8")
     replace_file(folder / "wer.json", json.dumps(record, indent=2, ensure_ascii=False) + "\n")

@@ -46,7 +46,8 @@ class Interval:
 
 @dataclass(frozen=True)
 class Scores:
-    """Counts over a test set. Rates are fractions, None where there are no reference words (characters)."""
+    """Counts over a test set. Rates are fractions, None where there are no reference words (characters, utterances);
+    ser: of utterances with any error."""
 
     utterances: int
     words: int
@@ -54,16 +55,11 @@ class Scores:
     substitutions: int
     deletions: int
     insertions: int
-    wrong_utterances: int
     wer: float | None
     cer: float | None
+    ser: float | None
     interval: Interval | None
     empty_hypotheses: int
-
-    @property
-    def ser(self) -> float | None:
-        """Share of utterances with any error."""
-        return self.wrong_utterances / self.utterances if self.utterances else None
 
     @property
     def errors(self) -> int:
@@ -82,9 +78,9 @@ def score(pairs: Sequence[Pair], seed: int = 0) -> Scores:
         substitutions=substitutions,
         deletions=deletions,
         insertions=insertions,
-        wrong_utterances=sum(count > 0 for count in errors),
         wer=sum(errors) / sum(words) if sum(words) else None,
         cer=_cer(pairs),
+        ser=sum(count > 0 for count in errors) / len(pairs) if pairs else None,
         interval=rate_interval(errors, words, [pair.speaker for pair in pairs], seed),
         empty_hypotheses=sum(not pair.hypothesis for pair in pairs),
     )

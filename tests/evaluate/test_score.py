@@ -62,7 +62,7 @@ def test_edit_distance_is_the_least_possible():
 def test_by_hand():
     result = score([Pair("1", "the cat sat", "the bat sat down"), Pair("2", "one two", "two"), Pair("3", "yes", "yes")])
     assert (result.hits, result.substitutions, result.deletions, result.insertions) == (4, 1, 1, 1)
-    assert (result.utterances, result.words, result.wrong_utterances) == (3, 6, 2)
+    assert (result.utterances, result.words) == (3, 6)
     assert result.wer == 0.5
     assert result.ser == pytest.approx(2 / 3)
     assert result.cer == pytest.approx((1 + 5 + 4) / (11 + 7 + 3))
@@ -72,7 +72,7 @@ def test_empty_hypotheses_are_deletions_and_empty_references_insertions():
     silent = score([Pair("1", "one two three", ""), Pair("2", "four", "four")])
     assert (silent.deletions, silent.wer, silent.empty_hypotheses) == (3, 0.75, 1)
     invented = score([Pair("1", "", "one two"), Pair("2", "a b", "a b")])
-    assert (invented.insertions, invented.wer, invented.wrong_utterances) == (2, 1.0, 1)
+    assert (invented.insertions, invented.wer, invented.ser) == (2, 1.0, 0.5)
     assert invented.cer == pytest.approx(7 / 3)
     assert score([Pair("1", "", ""), Pair("2", "a", "a")]).ser == 0.0
 
