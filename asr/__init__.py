@@ -22,21 +22,20 @@ from asr.errors import AsrError
 from asr.util.libraries import library_errors
 
 if TYPE_CHECKING:
-    from asr.decode.align import Alignment
-    from asr.decode.types import AlignedToken, AlignedWord, Word
+    from asr.decode.align import AlignedToken, AlignedWord, Alignment, Word
     from asr.transcribe import Segment, Transcriber, Transcript
 
 __version__ = "0.1.0"
 
 # What is loaded when it is first asked for, and from where.
 _LAZY = {
-    "AlignedToken": "asr.decode.types",
-    "AlignedWord": "asr.decode.types",
+    "AlignedToken": "asr.decode.align",
+    "AlignedWord": "asr.decode.align",
     "Alignment": "asr.decode.align",
     "Segment": "asr.transcribe",
     "Transcriber": "asr.transcribe",
     "Transcript": "asr.transcribe",
-    "Word": "asr.decode.types",
+    "Word": "asr.decode.align",
 }
 __all__ = [
     "AlignedToken",
@@ -92,8 +91,7 @@ def load(
     hot words that do not fit it, LibraryError when torch or another library is missing or does not load.
     """
     with library_errors():
-        from asr.decode.decoder import DecoderOptions
-        from asr.transcribe import Transcriber
+        from asr.transcribe import DecoderOptions, Transcriber
 
         hotwords = hotwords if isinstance(hotwords, Mapping) else dict.fromkeys(hotwords)
         options = DecoderOptions(lm, hotwords, beam, lm_weight, word_insertion_bonus, unk_score, closed_vocabulary)

@@ -5,28 +5,32 @@ from __future__ import annotations
 import logging
 import os
 import sys
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from functools import cached_property
+from hashlib import sha256
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from torch import Tensor
 
 from asr.audio import Audio, Source, as_audio, find_audio, read_audio
 from asr.data.manifest import Manifest, Utterance
-from asr.decode.align import Alignment, align
-from asr.decode.batch import decode_waveforms
-from asr.decode.decoder import DecoderOptions
-from asr.decode.timing import timed_words, with_confidence
-from asr.decode.types import Hypothesis, Word
-from asr.errors import AsrError, AudioError
+from asr.decode.align import Alignment, Word, align, timed_words
+from asr.decode.decoder import GREEDY, Decoder, Hypothesis, decode_waveforms, greedy, with_confidence
+from asr.decode.lexicon import HOT_WORD_WEIGHT
+from asr.errors import AsrError, AudioError, ModelError
 from asr.evaluate.run import evaluate_manifest, make_record, write_evaluation
 from asr.evaluate.score import diagnose
 from asr.model.folder import find_model, load_model
 from asr.model.recognizer import Recognizer
-from asr.util.files import safe_name
+from asr.util.files import file_sha256, safe_name
+
+if TYPE_CHECKING:
+    from asr.decode.beam import BeamSettings
+    from asr.lm.model import LanguageModel
 
 logger = logging.getLogger(__name__)
 
@@ -112,6 +116,82 @@ def find_jobs(inputs: Iterable[str]) -> tuple[list[Job], list[AsrError]]:
     if not jobs and not errors:
         errors.append(AudioError(f"{' '.join(inputs)}: nothing to transcribe"))
     return jobs, errors
+
+
+@dataclass(frozen=True)
+class DecoderOptions:
+    """How to decode. Greedily, where all of them are left at their defaults; otherwise by a beam search.
+
+    lm: a language model, a folder or an ARPA file; hotwords: words to listen for, with weights in nats a letter or None
+    for the usual one; beam: prefixes kept from frame to frame, 128 by default.
+
+    lm_weight, word_insertion_bonus, unk_score: see asr.decode.beam.BeamSettings; by default what the language model was
+    tuned to. closed_vocabulary: hear only words of the language model, and hot words.
+    """
+
+    lm: str | Path | None = None
+    hotwords: Mapping[str, float | None] = field(default_factory=dict)
+    beam: int | None = None
+    lm_weight: float | None = None
+    word_insertion_bonus: float | None = None
+    unk_score: float | None = None
+    closed_vocabulary: bool = False
+
+    @property
+    def greedy(self) -> bool:
+        return self == DecoderOptions()
+
+    def decoder(self, recognizer: Recognizer) -> Decoder:
+        """The decoder for a recognizer. Raises ModelError, ConfigError, TextError for what does not fit it."""
+        if self.greedy:
+            return greedy
+        from asr.decode.beam import prepare
+
+        settings, lm = self._settings(), self._lm
+        if lm is not None and lm.tuned.get("model", recognizer.name) != recognizer.name:
+            logger.warning(f"{self.lm} was tuned with the model '{lm.tuned['model']}': asr lm tune fits it to this one")
+            lm.tuned.pop("platt_scaling", None)
+        tokenizer, normalizer = recognizer.tokenizer, recognizer.text.normalizer
+        return prepare(tokenizer, normalizer, settings, lm, self.hotwords).warm_up()
+
+    def record(self) -> dict[str, Any]:
+        """The decoder as `wer.json` names it."""
+        if self.greedy:
+            return GREEDY
+        settings = asdict(self._settings())
+        return {
+            "kind": "beam",
+            "beam": settings.pop("beam"),
+            "lm": None if self.lm is None else {"path": str(self.lm), "sha256": _path_sha256(Path(self.lm))},
+            "weights": settings,
+            "hotwords": {word: HOT_WORD_WEIGHT if given is None else given for word, given in self.hotwords.items()},
+        }
+
+    @cached_property
+    def _lm(self) -> LanguageModel | None:
+        from asr.lm.model import LanguageModel
+
+        return None if self.lm is None else LanguageModel.load(self.lm)
+
+    def _settings(self) -> BeamSettings:
+        from asr.decode.beam import BeamSettings
+
+        if self.lm is not None and not Path(self.lm).exists():
+            raise ModelError(f"{self.lm}: no such language model; asr lm train makes one from a text")
+        # An ARPA file holds no weights; only a search needs it to be read.
+        tuned = self._lm.weights if self.lm is not None and Path(self.lm).is_dir() and self._lm is not None else {}
+        names = BeamSettings.__dataclass_fields__
+        given = {name: value for name, value in vars(self).items() if name in names and value is not None}
+        return BeamSettings(**(tuned | given))
+
+
+def _path_sha256(path: Path) -> str:
+    """Of a file; of a folder: over the sums of its files, but for hidden and unfinished ones, which come and go."""
+    if not path.is_dir():
+        return file_sha256(path)
+    files = [file for file in sorted(path.iterdir()) if file.is_file()]
+    kept = [file for file in files if file.name[0] != "." and file.suffix != ".part"]
+    return sha256("".join(map(file_sha256, kept)).encode()).hexdigest()
 
 
 class Transcriber:

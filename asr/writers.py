@@ -6,8 +6,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping, Sequence
 
-from asr.decode.align import Alignment
-from asr.decode.types import AlignedToken, TimedText, Word
+from asr.decode.align import AlignedToken, Alignment, TimedText, Word
 from asr.transcribe import Segment, Transcript
 
 SUFFIXES = {"json": ".json", "ctm": ".ctm", "textgrid": ".TextGrid", "srt": ".srt"}

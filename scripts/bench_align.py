@@ -28,8 +28,7 @@ import numpy as np
 
 import asr
 from asr.audio import as_audio, read_audio
-from asr.decode.align import align
-from asr.decode.types import TimedText
+from asr.decode.align import TimedText, align
 from asr.model.recognizer import Recognizer
 from asr.transcribe import Transcriber
 

@@ -6,9 +6,8 @@ import re
 
 import pytest
 
-from asr.decode.align import Alignment
-from asr.decode.types import AlignedToken as Token
-from asr.decode.types import AlignedWord
+from asr.decode.align import AlignedToken as Token
+from asr.decode.align import AlignedWord, Alignment
 from asr.writers import SUFFIXES, ctm, format_alignment, srt, textgrid
 
 WORDS = [

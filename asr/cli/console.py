@@ -18,8 +18,7 @@ from asr.util.files import replace_file
 from asr.util.libraries import library_errors
 
 if TYPE_CHECKING:
-    from asr.decode.decoder import DecoderOptions
-    from asr.transcribe import Transcriber
+    from asr.transcribe import DecoderOptions, Transcriber
 
 INTERRUPTED = 130
 Item = TypeVar("Item")
@@ -30,7 +29,7 @@ Device = Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")]
 
 
 class Decoding:
-    """Types of the parameters that say how to decode; see asr.decode.decoder.DecoderOptions."""
+    """Types of the parameters that say how to decode; see asr.transcribe.DecoderOptions."""
 
     Beam = Annotated[
         int | None,

@@ -34,10 +34,10 @@ def evaluate(
 ) -> None:
     """Word error rate of a model on a manifest, with its 95 % interval. Reuses a result stored in --output-dir."""
     from asr.cli.tables import print_evaluation
-    from asr.decode.decoder import DecoderOptions
     from asr.decode.lexicon import parse_hot_words
     from asr.evaluate.run import stored_evaluation
     from asr.model.folder import find_model
+    from asr.transcribe import DecoderOptions, Transcriber
 
     folder = find_model(model)
     options = DecoderOptions(
@@ -47,8 +47,6 @@ def evaluate(
     if record is not None:
         say(f"{output_dir}: already evaluated")
     else:
-        from asr.transcribe import Transcriber
-
         transcriber = Transcriber.load(folder, device, options)
         record = transcriber.evaluate(manifest, output_dir, lambda items, total: watch(items, total, "evaluating"))
     print_evaluation(record, expect)
@@ -63,7 +61,7 @@ def compare(
     second: Annotated[Path, typer.Argument(metavar="FOLDER", help="Another, of the same manifest.")],
 ) -> None:
     """Compare two evaluations of the same test set: is one better, or may it be chance? A paired test."""
-    from asr.evaluate.compare import compare as run
+    from asr.evaluate.score import compare as run
 
     found = run(first, second)
     typer.echo(f"WER {100 * found.first:.2f} % and {100 * found.second:.2f} % of {found.words:,} words")

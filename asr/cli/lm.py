@@ -95,6 +95,7 @@ def convert(
     from asr.lm.arpa import is_arpa
     from asr.lm.estimate import LmConfig
     from asr.lm.model import LanguageModel
+    from asr.lm.trie import levels_of
 
     if not model.is_dir() and is_arpa(output):
         raise ConfigError(f"{output}: {model} is an ARPA file already; give a folder's name")
@@ -102,7 +103,7 @@ def convert(
     loaded = LanguageModel.load(model, bits)
     about = LmConfig(unit=unit or loaded.unit, normalizer=normalizer or loaded.normalizer or "none", bits=bits)
     loaded = replace(loaded, unit=about.unit, normalizer=about.normalizer if normalizer else loaded.normalizer)
-    _write(output, loaded, loaded.levels())
+    _write(output, loaded, levels_of(loaded.tables))
 
 
 @app.command(epilog=examples("asr lm tune lm data/mini_librispeech/dev.jsonl --model runs/mini_librispeech"))

@@ -63,9 +63,8 @@ def transcribe(
     hotwords: Decoding.Hotwords = None,
 ) -> None:
     """Turn recordings into text. Without --model the built-in model is used."""
-    from asr.decode.decoder import DecoderOptions
     from asr.decode.lexicon import parse_hot_words
-    from asr.transcribe import find_jobs
+    from asr.transcribe import DecoderOptions, find_jobs
     from asr.writers import format_transcript
 
     options = DecoderOptions(
@@ -78,7 +77,7 @@ def transcribe(
 
     def results() -> Iterator[Result]:
         yield from errors
-        for job, result in watch(transcriber.transcribe_all(jobs), len(jobs), "transcribing"):
+        for job, result in transcriber.transcribe_all(jobs):
             if isinstance(result, AsrError):
                 yield result
                 continue
@@ -87,7 +86,7 @@ def transcribe(
             line = format_transcript(result, job.name, form)
             yield job.output, f"{job.name}\t{line}" if named else line
 
-    write_results(results(), total, output_dir, f".{form}")
+    write_results(watch(results(), total, "transcribing"), total, output_dir, f".{form}")
 
 
 @app.command(

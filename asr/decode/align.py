@@ -1,4 +1,4 @@
-"""Forced alignment: where in a recording each word of a text was said."""
+"""When words were said: those of a hypothesis, and those of a given text, by forced alignment."""
 
 from __future__ import annotations
 
@@ -10,9 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from asr.decode.batch import decode_waveforms, log_prob_rows
-from asr.decode.timing import seconds_of, word_edges
-from asr.decode.types import AlignedToken, AlignedWord
+from asr.decode.decoder import Hypothesis, decode_waveforms, log_prob_rows, word_spans
 from asr.errors import TextError
 from asr.lengths import min_frames
 from asr.model.recognizer import Recognizer
@@ -23,8 +21,43 @@ CHUNK_S = 30.0  # longer audio is computed in chunks
 CONTEXT_S = 2.0  # that see this much of their neighbors
 CHUNKS = 4  # computed at once
 
+PAUSE_S = 0.12  # as long a quiet ends a word; the stop inside "eight" is shorter
+ONSET_S = 0.25  # no word begins more than this before its frames say
+TAIL_S = 1.0  # no word lasts longer than this beyond its last frame
+
 # Control characters that are no white space, and halves of surrogate pairs: no output format has a place for them.
 _UNWRITABLE = re.compile(r"[\x00-\x08\x0e-\x1b\x7f-\x84\x86-\x9f\ud800-\udfff]")
+
+
+@dataclass(frozen=True)
+class TimedText:
+    """A piece of text; start and end in seconds from the beginning of the recording."""
+
+    text: str
+    start: float
+    end: float
+
+
+@dataclass(frozen=True)
+class Word(TimedText):
+    """A word that was heard. confidence: the calibrated probability, in [0, 1], that it is right."""
+
+    confidence: float
+
+
+@dataclass(frozen=True)
+class AlignedToken(TimedText):
+    """A token of a text that was given. score: its mean probability in its frames, in [0, 1] and not calibrated: low
+    where something else was said."""
+
+    score: float
+
+
+@dataclass(frozen=True)
+class AlignedWord(AlignedToken):
+    """A word as the text writes it, its score as of a token, and the tokens that the model knows it by."""
+
+    tokens: tuple[AlignedToken, ...]
 
 
 @dataclass(frozen=True)
@@ -196,3 +229,71 @@ def _time_words(
         mean = float(np.average(scores, weights=(spans.end_frames - spans.start_frames)[a:b]))
         out.append(AlignedWord(word, bounds[0], end, mean, tuple(AlignedToken(*part) for part in parts)))
     return out
+
+
+def timed_words(recognizer: Recognizer, hypothesis: Hypothesis, samples: np.ndarray, start_s: float) -> list[Word]:
+    """The words of a hypothesis of (samples,) float32 that begin start_s into a recording.
+
+    As in an alignment: a word begins emission_delay_s before its first frame, or with its sound after a pause, and ends
+    where the next word or a pause begins.
+    """
+    spans = word_spans(hypothesis.token_ids, recognizer.tokenizer)
+    if not spans:
+        return []
+    start_frames = np.array([hypothesis.start_frames[first] for first, _ in spans])
+    end_frames = np.array([hypothesis.end_frames[end - 1] for _, end in spans])
+    edges = seconds_of(recognizer, start_frames, end_frames)
+    starts, ends = word_edges(samples, recognizer.sample_rate, *edges)
+    texts = [recognizer.tokenizer.decode(hypothesis.token_ids[first:end]) for first, end in spans]
+    # As the caller counts it: the sum of two times may be rounded up beyond it.
+    over_s = (round(start_s * recognizer.sample_rate) + len(samples)) / recognizer.sample_rate
+    rows = zip(texts, starts.tolist(), ends, hypothesis.confidence, strict=True)
+    return [
+        Word(text, min(start_s + start, over_s), min(start_s + end, over_s), confidence)
+        for text, start, end, confidence in rows
+    ]
+
+
+def seconds_of(recognizer: Recognizer, first: np.ndarray, end: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """(n,) first frames, and frames after the last, of tokens or words -> seconds where they begin and where they end.
+
+    They begin emission_delay_s before their first frame, but not before the last frame of the one before is over.
+    """
+    lasts = (end - 0.5) * recognizer.frame_s
+    return np.maximum(first * recognizer.frame_s - recognizer.emission_delay_s, np.append(0.0, lasts[:-1])), lasts
+
+
+def word_edges(
+    samples: np.ndarray, sample_rate: int, starts: np.ndarray, lasts: np.ndarray
+) -> tuple[np.ndarray, list[float]]:
+    """(words,) seconds where words begin by their frames, and where their last frames end -> their starts, their ends.
+
+    CTC fires in a fraction of a word, so the loudness tells how far it reaches: to the next pause, which is where for
+    PAUSE_S it stays below the middle, in decibels, between the word's loudest moment and the recording's quiet ones.
+    Where no pause is near, a word begins where its frames say and lasts until the next one.
+    """
+    cell = sample_rate // 100
+    cell_s = cell / sample_rate
+    cells = samples[: len(samples) // cell * cell].reshape(-1, cell)
+    levels = 10.0 * np.log10(np.einsum("ij,ij->i", cells, cells, dtype=np.float64) / cell + 1e-10)
+    floor = np.percentile(levels, 5) if len(levels) else 0.0
+    earliest = np.maximum(np.append(0.0, lasts[:-1]), starts - ONSET_S - PAUSE_S)
+    latest = np.minimum(lasts + TAIL_S, np.append(starts[1:], len(samples) / sample_rate))
+
+    def pauses(begin_s: float, end_s: float, threshold: float) -> list[tuple[float, float]]:
+        first, end = int(begin_s / cell_s), int(end_s / cell_s)
+        loud = first + np.flatnonzero(levels[first:end] >= threshold)
+        places = np.concatenate([[first - 1], loud, [max(first, end)]])
+        long = np.flatnonzero(np.diff(places) > PAUSE_S / cell_s)
+        return [((places[i] + 1) * cell_s, places[i + 1] * cell_s) for i in long.tolist()]
+
+    new_starts, ends = starts.copy(), latest.tolist()
+    for i, (start, last, end) in enumerate(zip(starts.tolist(), lasts.tolist(), ends, strict=True)):
+        loudest = levels[int(start / cell_s) : int(end / cell_s)].max(initial=-100.0)
+        threshold = (loudest + max(floor, loudest - 60.0)) / 2
+        if found := pauses(earliest[i], start, threshold):
+            new_starts[i] = min(start, found[-1][1])
+        if found := pauses(last, end, threshold):
+            ends[i] = min(max(last, found[0][0]), end)
+    # A word without a pause behind it lasts until the next one, which may have moved to an earlier place.
+    return new_starts, np.minimum(ends, np.append(new_starts[1:], np.inf)).tolist()

@@ -19,11 +19,10 @@ import numpy as np
 from torch import Tensor
 
 from asr.decode.align import best_path, token_spans
-from asr.decode.batch import log_prob_rows
+from asr.decode.decoder import Hypothesis, log_prob_rows
 from asr.decode.lexicon import Lexicon, build_hot_words, build_lexicon
 from asr.decode.prefixes import NODE, SearchSettings
-from asr.decode.search import Limits, search
-from asr.decode.types import Hypothesis
+from asr.decode.search import search
 from asr.errors import ConfigError, ModelError
 from asr.lm.model import SPACE, LanguageModel
 from asr.lm.trie import END_ID, SPECIAL, UNKNOWN_ID, Level, build
@@ -90,10 +89,8 @@ class BeamSearch:
 
     def n_best(self, log_probs: np.ndarray, count: int = 1) -> list[Scored]:
         """(frames, tokens) -> at most `count` token sequences, best first; at least one, which may be empty."""
-        s = self.settings
-        limits = Limits(s.beam, float(s.beam_threshold), s.max_tokens, float(s.token_threshold), count)
-        tree = np.empty(1 + len(log_probs) * s.beam, NODE)
-        token_ids, ends, scores = search(_finite(log_probs), tree, limits, self.rules, self.lm.tables)
+        tree = np.empty(1 + len(log_probs) * self.rules.beam, NODE)
+        token_ids, ends, scores = search(_finite(log_probs), tree, count, self.rules)
         bounds = pairwise([0, *ends.tolist()])
         return [Scored(token_ids[a:b].tolist(), *row) for (a, b), row in zip(bounds, scores.tolist(), strict=True)]
 
@@ -154,6 +151,10 @@ def prepare(
     return BeamSearch(
         settings,
         SearchSettings(
+            beam=settings.beam,
+            beam_threshold=float(settings.beam_threshold),
+            max_tokens=settings.max_tokens,
+            token_threshold=float(settings.token_threshold),
             space=tokenizer.space,
             by_word=by_word,
             closed_vocabulary=settings.closed_vocabulary,
@@ -163,12 +164,11 @@ def prepare(
             unk_score=float(unk_score),
             unknown_ahead=float(settings.lm_weight * known.tables.unigrams[UNKNOWN_ID, 0] + unk_score),
             max_gain=float(max_gain) if settings.lm_weight >= 0 else math.inf,
-            unknown_unit=UNKNOWN_ID,
-            end_unit=END_ID,
             start=known.start_state,
             units=known.ids(SPACE if token == " " else token for token in tokenizer.tokens),
             lexicon=lexicon,
             hot=hot,
+            tables=known.tables,
         ),
         known,
     )

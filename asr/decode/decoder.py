@@ -1,104 +1,139 @@
-"""From a few settings to the decoder they mean: greedy, or a beam search with a language model and hot words."""
+"""What a decoder is, the greedy one, and how any of them takes waveforms and gives confidences of words."""
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
-from functools import cached_property
-from hashlib import sha256
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from itertools import pairwise
+from typing import Any, Protocol, TypeVar
 
-from asr.decode.greedy import greedy
-from asr.decode.types import Decoder
-from asr.errors import ModelError
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn.functional import ctc_loss
+from torch.nn.utils.rnn import pad_sequence
+
+from asr.data.batches import duration_batches
 from asr.model.recognizer import Recognizer
-from asr.util.files import file_sha256
+from asr.text import Tokenizer
 
-if TYPE_CHECKING:
-    from asr.decode.beam import BeamSettings
-    from asr.lm.model import LanguageModel
-
-logger = logging.getLogger(__name__)
-
+BATCH_S = 120.0  # seconds of audio computed at once, padding included
+MAX_LOGIT = 13.8  # of a raw confidence: 1 − 1e-6
 GREEDY: dict[str, Any] = {"kind": "greedy", "beam": None, "lm": None, "weights": None}  # of `wer.json`
+
+Result = TypeVar("Result")
 
 
 @dataclass(frozen=True)
-class DecoderOptions:
-    """How to decode. Greedily, where all of them are left at their defaults; otherwise by a beam search.
+class Hypothesis:
+    """What was read in one utterance: token i lies in frames start_frames[i] up to, not including, end_frames[i].
 
-    lm: a language model, a folder or an ARPA file; hotwords: words to listen for, with weights in nats a letter or None
-    for the usual one; beam: prefixes kept from frame to frame, 128 by default.
-
-    lm_weight, word_insertion_bonus, unk_score: see asr.decode.beam.BeamSettings; by default what the language model was
-    tuned to. closed_vocabulary: hear only words of the language model, and hot words.
+    confidence: of each word, in [0, 1], where `with_confidence` has added it.
     """
 
-    lm: str | Path | None = None
-    hotwords: Mapping[str, float | None] = field(default_factory=dict)
-    beam: int | None = None
-    lm_weight: float | None = None
-    word_insertion_bonus: float | None = None
-    unk_score: float | None = None
-    closed_vocabulary: bool = False
+    token_ids: list[int]
+    start_frames: list[int]
+    end_frames: list[int]
+    confidence: list[float] = field(default_factory=list)
+
+
+class Decoder(Protocol):
+    """Turns log-probabilities into hypotheses: `greedy`, or an asr.decode.beam.BeamSearch."""
 
     @property
-    def greedy(self) -> bool:
-        return self == DecoderOptions()
+    def platt_scaling(self) -> tuple[float, float] | None:
+        """Slope and offset that calibrate the confidence of what this decoder finds; None: those of the recognizer."""
 
-    def decoder(self, recognizer: Recognizer) -> Decoder:
-        """The decoder for a recognizer. Raises ModelError, ConfigError, TextError for what does not fit it."""
-        if self.greedy:
-            return greedy
-        from asr.decode.beam import prepare
-
-        settings, lm = self._settings(), self._lm
-        if lm is not None and lm.tuned.get("model", recognizer.name) != recognizer.name:
-            logger.warning(f"{self.lm} was tuned with the model '{lm.tuned['model']}': asr lm tune fits it to this one")
-            lm.tuned.pop("platt_scaling", None)
-        tokenizer, normalizer = recognizer.tokenizer, recognizer.text.normalizer
-        return prepare(tokenizer, normalizer, settings, lm, self.hotwords).warm_up()
-
-    def record(self) -> dict[str, Any]:
-        """The decoder as `wer.json` names it."""
-        if self.greedy:
-            return GREEDY
-        from asr.decode.lexicon import HOT_WORD_WEIGHT
-
-        settings = asdict(self._settings())
-        weights = {word: HOT_WORD_WEIGHT if weight is None else weight for word, weight in self.hotwords.items()}
-        return {
-            "kind": "beam",
-            "beam": settings.pop("beam"),
-            "lm": None if self.lm is None else {"path": str(self.lm), "sha256": _path_sha256(Path(self.lm))},
-            "weights": settings,
-            "hotwords": weights,
-        }
-
-    @cached_property
-    def _lm(self) -> LanguageModel | None:
-        from asr.lm.model import LanguageModel
-
-        return None if self.lm is None else LanguageModel.load(self.lm)
-
-    def _settings(self) -> BeamSettings:
-        from asr.decode.beam import BeamSettings
-
-        if self.lm is not None and not Path(self.lm).exists():
-            raise ModelError(f"{self.lm}: no such language model; asr lm train makes one from a text")
-        # An ARPA file holds no weights; only a search needs it to be read.
-        tuned = self._lm.weights if self.lm is not None and Path(self.lm).is_dir() and self._lm is not None else {}
-        names = ("beam", "lm_weight", "word_insertion_bonus", "unk_score")
-        given = {name: getattr(self, name) for name in names if getattr(self, name) is not None}
-        return BeamSettings(**(tuned | given), closed_vocabulary=self.closed_vocabulary)
+    def __call__(self, log_probs: Tensor, lengths: Tensor, /) -> list[Hypothesis]:
+        """log_probs: (B, T, V), lengths: (B,) -> one hypothesis an utterance."""
 
 
-def _path_sha256(path: Path) -> str:
-    """Of a file; of a folder: over the sums of its files, but for hidden and unfinished ones, which come and go."""
-    if not path.is_dir():
-        return file_sha256(path)
-    files = [file for file in sorted(path.iterdir()) if file.is_file()]
-    kept = [file for file in files if file.name[0] != "." and file.suffix != ".part"]
-    return sha256("".join(map(file_sha256, kept)).encode()).hexdigest()
+class GreedySearch:
+    """The best symbol of every frame, repeats merged, blanks removed (Graves et al. 2006)."""
+
+    platt_scaling = None
+
+    def __call__(self, log_probs: Tensor, lengths: Tensor, /) -> list[Hypothesis]:
+        out = []
+        for row, n in zip(log_probs.argmax(dim=-1).cpu(), lengths.tolist(), strict=True):
+            symbols, runs = torch.unique_consecutive(row[:n], return_counts=True)
+            ends, spoken = runs.cumsum(0), symbols != 0
+            found = symbols[spoken], (ends - runs)[spoken], ends[spoken]
+            out.append(Hypothesis(*(values.tolist() for values in found)))
+        return out
+
+
+greedy = GreedySearch()
+
+
+def log_prob_rows(log_probs: Tensor, lengths: Tensor) -> list[np.ndarray]:
+    """Decodes nothing: (B, T, V) and their lengths -> (T, V) float32 of each."""
+    rows = log_probs.detach().float().cpu().numpy()
+    return [row[:n] for row, n in zip(rows, lengths.tolist(), strict=True)]
+
+
+def decode_waveforms(
+    recognizer: Recognizer, waveforms: Sequence[np.ndarray], decode: Callable[[Tensor, Tensor], list[Result]]
+) -> list[Result]:
+    """What a decoder makes of (samples,) float32 waveforms at the model's rate, in their order. They are computed in
+    batches of similar length."""
+    found: dict[int, Result] = {}
+    lengths = np.array([len(waveform) for waveform in waveforms])
+    for batch in duration_batches(lengths / recognizer.sample_rate, BATCH_S):
+        padded = torch.zeros(len(batch), int(lengths[batch].max()))  # (B, samples)
+        for row, index in enumerate(batch):
+            padded[row, : lengths[index]] = torch.from_numpy(waveforms[index])
+        with torch.inference_mode():
+            log_probs, frames = recognizer(
+                padded.to(recognizer.device), torch.from_numpy(lengths[batch]).to(recognizer.device)
+            )  # (B, T, V), (B,)
+        found.update(zip(batch, decode(log_probs, frames), strict=True))
+    return [found[i] for i in range(len(waveforms))]
+
+
+def with_confidence(
+    decoder: Decoder, recognizer: Recognizer, platt_scaling: tuple[float, float] | None = None
+) -> Callable[[Tensor, Tensor], list[Hypothesis]]:
+    """The decoder, made to give a confidence for every word. It is calibrated by platt_scaling, or else as the decoder
+    says, or else the recognizer."""
+    slope, offset = platt_scaling or decoder.platt_scaling or recognizer.platt_scaling
+
+    def decode(log_probs: Tensor, lengths: Tensor) -> list[Hypothesis]:
+        out = []
+        for rows, hypothesis in zip(log_probs.double().cpu(), decoder(log_probs, lengths), strict=True):
+            raw = word_posteriors(rows, hypothesis, recognizer.tokenizer)
+            logits = raw.logit().clamp(-MAX_LOGIT, MAX_LOGIT)
+            mapped = (slope * logits + offset).sigmoid() if (slope, offset) != (1.0, 0.0) else raw
+            out.append(replace(hypothesis, confidence=mapped.tolist()))
+        return out
+
+    return decode
+
+
+def word_spans(token_ids: list[int], tokenizer: Tokenizer) -> list[tuple[int, int]]:
+    """A word is token_ids[first:end], without the spaces around it."""
+    if tokenizer.kind == "words":
+        return [(i, i + 1) for i in range(len(token_ids))]
+    spaces = [-1, *(i for i, token in enumerate(token_ids) if token == tokenizer.space), len(token_ids)]
+    return [(a + 1, b) for a, b in pairwise(spaces) if b > a + 1]
+
+
+def word_posteriors(log_probs: Tensor, hypothesis: Hypothesis, tokenizer: Tokenizer) -> Tensor:
+    """(T, V) -> (words,) probabilities, float64: of a word with the spaces on both sides in the frames
+    that the best path gives them, summed over all alignments (CTC's forward variable, Graves et al. 2006)."""
+    windows, targets = [], []
+    for first, end in word_spans(hypothesis.token_ids, tokenizer):
+        if tokenizer.kind != "words":
+            first, end = max(0, first - 1), min(len(hypothesis.token_ids), end + 1)
+        windows.append(log_probs[hypothesis.start_frames[first] : hypothesis.end_frames[end - 1]])
+        targets.append(hypothesis.token_ids[first:end])
+    if not windows:
+        return torch.zeros(0, dtype=torch.float64)
+    losses = ctc_loss(
+        pad_sequence(windows),
+        torch.tensor([token for target in targets for token in target]),
+        torch.tensor([len(window) for window in windows]),
+        torch.tensor([len(target) for target in targets]),
+        reduction="none",
+    )
+    return losses.neg().exp().nan_to_num(0.0).clamp(0.0, 1.0)

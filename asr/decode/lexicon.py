@@ -81,7 +81,7 @@ class HotWords(NamedTuple):
 
     following: (states, columns) the state after a token. emitted: (states,) what reaching a state earns for good.
     potential: (states,) what a state has for the part of a word that has been matched, until the text goes another way.
-    start: the state before the first token, space: the token that ends the last word, -1 if words have no bounds.
+    start: the state before the first token.
     """
 
     column: np.ndarray
@@ -89,7 +89,6 @@ class HotWords(NamedTuple):
     emitted: np.ndarray
     potential: np.ndarray
     start: int
-    space: int
 
 
 def parse_hot_words(items: Iterable[str]) -> dict[str, float | None]:
@@ -175,7 +174,7 @@ def build_hot_words(weights: Mapping[str, float | None], tokenizer: Tokenizer, n
         for token in children[matched]:
             longer = (*matched, token)
             following[state, column[token]] = states[longer]
-    return HotWords(column, following, emitted, potential, states[bounds] if weights else 0, tokenizer.space)
+    return HotWords(column, following, emitted, potential, states[bounds] if weights else 0)
 
 
 def _spell(word: str, tokenizer: Tokenizer, normalizer: str) -> list[int]:

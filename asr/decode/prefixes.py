@@ -12,21 +12,27 @@ from typing import NamedTuple
 import numpy as np
 
 from asr.decode.lexicon import HotWords, Lexicon
-from asr.lm.trie import Tables, score
+from asr.lm.trie import END_ID, UNKNOWN_ID, Tables, score
 from asr.util.jit import inlined, njit_no_refcount
 
 NEVER = -1e30  # stands for ln 0, so that no infinity and no NaN can come up
 
 
 class SearchSettings(NamedTuple):
-    """What prefixes are worth beside their acoustic score.
+    """What a search looks at, and what prefixes are worth beside their acoustic score.
 
-    by_word: the language model scores words where they end, at the token `space`; otherwise every token, whose numbers
-    in the model are units: (tokens,). closed_vocabulary: prefixes that begin no word of the lexicon are cut.
-    unknown_ahead: what a prefix loses as soon as it can become no known word. max_gain: what the language model, the
-    bonus and the hot words can earn it with one token at most.
+    beam, beam_threshold, max_tokens, token_threshold: see asr.decode.beam.BeamSettings. tables: the language model.
+
+    by_word: the language model scores words where they end, at the token `space` (-1: there is none); otherwise every
+    token, whose numbers in the model are units: (tokens,). closed_vocabulary: prefixes that begin no word of the
+    lexicon are cut. unknown_ahead: what a prefix loses as soon as it can become no known word. max_gain: what the
+    language model, the bonus and the hot words can earn it with one token at most.
     """
 
+    beam: int
+    beam_threshold: float
+    max_tokens: int
+    token_threshold: float
     space: int
     by_word: bool
     closed_vocabulary: bool
@@ -36,12 +42,11 @@ class SearchSettings(NamedTuple):
     unk_score: float
     unknown_ahead: float
     max_gain: float
-    unknown_unit: int
-    end_unit: int
     start: int
     units: np.ndarray
     lexicon: Lexicon
     hot: HotWords
+    tables: Tables
 
 
 NODE = np.dtype(
@@ -71,61 +76,50 @@ def log_add(a: float, b: float) -> float:
     return a if b - a < -40.0 else a + log1p(exp(b - a))
 
 
-@njit_no_refcount
-def spell(
-    first: np.ndarray,
-    letters: np.ndarray,
-    ahead: np.ndarray,
-    unknown_ahead: float,
-    closed_vocabulary: bool,
-    lexeme: int,
-    token: int,
-) -> tuple[int, float]:
+@inlined
+def spell(rules: SearchSettings, lexeme: int, letter: int) -> tuple[int, float]:
     """One more letter: the lexicon's node (-1: no known word begins like this) and the change of the lookahead."""
-    before = ahead[lexeme] if lexeme >= 0 else unknown_ahead
+    words = rules.lexicon
+    before = words.ahead[lexeme] if lexeme >= 0 else rules.unknown_ahead
     if lexeme >= 0:
-        low, end = first[lexeme], first[lexeme + 1]
+        low, end = words.first[lexeme], words.first[lexeme + 1]
         high = end
         while low < high:
             middle = (low + high) >> 1
-            if letters[middle] < token:
+            if words.token[middle] < letter:
                 low = middle + 1
             else:
                 high = middle
-        if low < end and letters[low] == token:
-            return low, ahead[low] - before
-    return -1, (NEVER if closed_vocabulary else unknown_ahead) - before
-
-
-@njit_no_refcount
-def listen(
-    column: np.ndarray, following: np.ndarray, emitted: np.ndarray, potential: np.ndarray, before: int, token: int
-) -> tuple[int, float]:
-    """One more token for the hot words: their state, and what the prefix earns."""
-    state = following[before, column[token]]
-    return state, emitted[state] + potential[state] - potential[before]
+        if low < end and words.token[low] == letter:
+            return low, words.ahead[low] - before
+    return -1, (NEVER if rules.closed_vocabulary else rules.unknown_ahead) - before
 
 
 @inlined
-def query(rules: SearchSettings, tables: Tables, state: int, unit: int) -> tuple[float, int]:
+def listen(hot: HotWords, before: int, token: int) -> tuple[int, float]:
+    """One more token for the hot words: their state, and what the prefix earns."""
+    state = hot.following[before, hot.column[token]]
+    return state, hot.emitted[state] + hot.potential[state] - hot.potential[before]
+
+
+@inlined
+def query(rules: SearchSettings, state: int, unit: int) -> tuple[float, int]:
     """The language model's ln p of a unit after a state, and the state after it."""
     if not rules.scored:
         return 0.0, state
-    gain, after = score(tables, state, unit)
+    gain, after = score(rules.tables, state, unit)
     return float(gain), after
 
 
 @inlined
-def end_word(
-    tree: np.ndarray, node: int, closed_vocabulary: bool, rules: SearchSettings, tables: Tables
-) -> tuple[float, int, float]:
+def end_word(tree: np.ndarray, node: int, closed_vocabulary: bool, rules: SearchSettings) -> tuple[float, int, float]:
     """The word that ends at a node: ln p, the state after it, and what it adds to the bias."""
     row = tree[node]
     lexeme = row.lexeme
     unit = rules.lexicon.unit[lexeme] if lexeme >= 0 else -1
     if row.ending_lm == NEVER:
-        known = unit if unit >= 0 else rules.unknown_unit
-        row.ending_lm, row.ending_state = query(rules, tables, row.state, known)
+        known = unit if unit >= 0 else UNKNOWN_ID
+        row.ending_lm, row.ending_state = query(rules, row.state, known)
     gain = row.ending_lm
     worth = rules.lm_weight * gain + rules.bonus
     worth -= rules.lexicon.ahead[lexeme] if lexeme >= 0 else rules.unknown_ahead
@@ -135,54 +129,44 @@ def end_word(
 
 
 @inlined
-def extend(
-    tree: np.ndarray, node: int, token: int, rules: SearchSettings, tables: Tables
-) -> tuple[float, float, int, int, int]:
+def extend(tree: np.ndarray, node: int, token: int, rules: SearchSettings) -> tuple[float, float, int, int, int]:
     """A prefix and one more token: its bias (below NEVER / 2 if it is forbidden), ln p, state, lexeme and hot state."""
     row = tree[node]
     bias, lm, state, lexeme = row.bias, row.lm, row.state, row.lexeme
     if not rules.by_word:
-        gain, state = query(rules, tables, state, rules.units[token])
+        gain, state = query(rules, state, rules.units[token])
         lm += gain
         bias += rules.lm_weight * gain + rules.bonus
     elif token != rules.space:
-        words = rules.lexicon
-        lexeme, gain = spell(
-            words.first, words.token, words.ahead, rules.unknown_ahead, rules.closed_vocabulary, lexeme, token
-        )
+        lexeme, gain = spell(rules, lexeme, token)
         bias += gain
     elif lexeme != 0:
-        gain, state, worth = end_word(tree, node, rules.closed_vocabulary, rules, tables)
+        gain, state, worth = end_word(tree, node, rules.closed_vocabulary, rules)
         lm += gain
         bias += worth
         lexeme = 0
-    heard = rules.hot
-    hot, gain = listen(heard.column, heard.following, heard.emitted, heard.potential, row.hot, token)
+    hot, gain = listen(rules.hot, row.hot, token)
     return bias + gain, lm, state, lexeme, hot
 
 
 @njit_no_refcount
-def finish(
-    tree: np.ndarray, node: int, closed_vocabulary: bool, rules: SearchSettings, tables: Tables
-) -> tuple[float, float]:
+def finish(tree: np.ndarray, node: int, closed_vocabulary: bool, rules: SearchSettings) -> tuple[float, float]:
     """A prefix at the end of the utterance: its bias (below NEVER / 2 if it may not end there) and ln p."""
     row = tree[node]
     bias, lm, state, hot = row.bias, row.lm, row.state, row.hot
     if rules.by_word and row.lexeme != 0:
-        gain, state, worth = end_word(tree, node, closed_vocabulary, rules, tables)
+        gain, state, worth = end_word(tree, node, closed_vocabulary, rules)
         lm += gain
         bias += worth
-    gain, _ = query(rules, tables, state, rules.end_unit)
+    gain, _ = query(rules, state, END_ID)
     bias += rules.lm_weight * gain - rules.hot.potential[hot]
-    if rules.hot.space >= 0:
-        bias += rules.hot.emitted[rules.hot.following[hot, rules.hot.column[rules.hot.space]]]
+    if rules.space >= 0:  # it ends the last word
+        bias += rules.hot.emitted[rules.hot.following[hot, rules.hot.column[rules.space]]]
     return bias, lm + gain
 
 
 @inlined
-def take_child(
-    tree: np.ndarray, used: int, node: int, token: int, rules: SearchSettings, tables: Tables
-) -> tuple[int, int]:
+def take_child(tree: np.ndarray, used: int, node: int, token: int, rules: SearchSettings) -> tuple[int, int]:
     """The node of a prefix and one more token, made if there is none, and the number of nodes then used."""
     found = tree[node].child
     while found >= 0 and tree[found].token != token:
@@ -192,6 +176,6 @@ def take_child(
     new = tree[used]
     new.parent, new.token, new.child, new.sibling = node, token, -1, tree[node].child
     tree[node].child = used
-    new.bias, new.lm, new.state, new.lexeme, new.hot = extend(tree, node, token, rules, tables)
+    new.bias, new.lm, new.state, new.lexeme, new.hot = extend(tree, node, token, rules)
     new.ending_lm, new.slot = NEVER, -1
     return used, used + 1

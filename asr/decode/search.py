@@ -12,24 +12,15 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from asr.decode.prefixes import NEVER, SearchSettings, extend, finish, listen, log_add, take_child
-from asr.lm.trie import Tables
 from asr.util.jit import inlined, jit, njit_no_refcount
 
 UNASKED = inf
 
 
-class Limits(NamedTuple):
-    """What a search may look at. best: hypotheses to return."""
-
-    beam: int
-    beam_threshold: float
-    max_tokens: int
-    token_threshold: float
-    best: int
-
-
 class Beam(NamedTuple):
     """The prefixes in the beam. A prefix keeps its slot as long as it is there.
+
+    tree: (1 + frames × beam,) NODE, all prefixes that were ever in it.
 
     order: (beam,) the slots, those in use first. Per slot: node, the prefix's node in the tree; blank, last and either,
     ln p of its alignments that end in a blank, in its last token, in any; worth: (beam, tokens) its score with one more
@@ -37,6 +28,7 @@ class Beam(NamedTuple):
     merged: (beam, tokens) with one more token it is in the beam as well; kept: it will be in the next beam.
     """
 
+    tree: np.ndarray
     order: np.ndarray
     node: np.ndarray
     blank: np.ndarray
@@ -50,7 +42,8 @@ class Beam(NamedTuple):
 
 class Candidates(NamedTuple):
     """For the next beam: the slot a prefix comes from, the token it adds (-1: none), its scores as in Beam, and rank,
-    the score that decides. chosen: candidates, the best first; fresh: (beam,) nodes of those that are new."""
+    the score that decides. tokens: (tokens,) those tried in a frame; chosen: candidates, the best first; fresh: (beam,)
+    nodes of those that are new."""
 
     origin: np.ndarray
     added: np.ndarray
@@ -58,6 +51,7 @@ class Candidates(NamedTuple):
     last: np.ndarray
     either: np.ndarray
     rank: np.ndarray
+    tokens: np.ndarray
     chosen: np.ndarray
     fresh: np.ndarray
 
@@ -87,20 +81,20 @@ def largest(values: np.ndarray, chosen: np.ndarray, count: int, k: int) -> None:
 
 
 @inlined
-def likely_tokens(frame: np.ndarray, limits: Limits, chosen: np.ndarray) -> int:
+def likely_tokens(frame: np.ndarray, rules: SearchSettings, chosen: np.ndarray) -> int:
     """Tokens worth trying in one frame, the blank apart: how many there are in `chosen`."""
     best = frame[0]
     for token in range(1, len(frame)):
         best = max(best, frame[token])
-    threshold = best - limits.token_threshold
+    threshold = best - rules.token_threshold
     count = 0
     for token in range(1, len(frame)):
         if frame[token] >= threshold:
             chosen[count] = token
             count += 1
-    if count > limits.max_tokens:
-        largest(frame, chosen, count, limits.max_tokens)
-        count = limits.max_tokens
+    if count > rules.max_tokens:
+        largest(frame, chosen, count, rules.max_tokens)
+        count = rules.max_tokens
     return count
 
 
@@ -119,22 +113,22 @@ def look_ahead(worth: np.ndarray, row: Any, rules: SearchSettings) -> float:
             worth[words.token[child]] = bias + words.ahead[child]
     if len(hot.emitted) > 1:
         for token in range(1, len(worth)):
-            worth[token] += listen(hot.column, hot.following, hot.emitted, hot.potential, row.hot, token)[1]
+            worth[token] += listen(hot, row.hot, token)[1]
     if rules.space >= 0:
         worth[rules.space] = UNASKED
     return bias + rules.max_gain
 
 
 @inlined
-def stay(frame: np.ndarray, tree: np.ndarray, beam: Beam, active: int, candidates: Candidates) -> tuple[float, float]:
+def stay(frame: np.ndarray, beam: Beam, active: int, candidates: Candidates) -> tuple[float, float]:
     """The prefixes in the beam as candidates for the next one: the best and the lowest rank. Marks who is merged."""
     best, lowest = NEVER, -NEVER
     for i in range(active):
         s = beam.order[i]
-        row = tree[beam.node[s]]
+        row = beam.tree[beam.node[s]]
         blank, last = beam.either[s] + frame[0], NEVER
         if row.parent >= 0:
-            parent = tree[row.parent]
+            parent = beam.tree[row.parent]
             last = beam.last[s] + frame[row.token]
             if parent.slot >= 0:
                 beam.merged[parent.slot, row.token] = True
@@ -151,23 +145,20 @@ def stay(frame: np.ndarray, tree: np.ndarray, beam: Beam, active: int, candidate
 @inlined
 def grow(
     frame: np.ndarray,
-    tokens: np.ndarray,
-    tree: np.ndarray,
     beam: Beam,
     active: int,
     candidates: Candidates,
     best: float,
     lowest: float,
-    limits: Limits,
     rules: SearchSettings,
-    tables: Tables,
 ) -> tuple[int, float]:
     """The prefixes in the beam and each of the tokens as candidates, after those of `stay`: how many, the best rank."""
     count = active
-    threshold = max(best - limits.beam_threshold, lowest if active == len(beam.order) else NEVER)
+    tokens = candidates.tokens[: likely_tokens(frame, rules, candidates.tokens)]
+    threshold = max(best - rules.beam_threshold, lowest if active == len(beam.order) else NEVER)
     for i in range(active):
         s = beam.order[i]
-        repeated = tree[beam.node[s]].token
+        repeated = beam.tree[beam.node[s]].token
         for token in tokens:
             acoustic = (beam.blank[s] if token == repeated else beam.either[s]) + frame[token]
             rank = acoustic + beam.worth[s, token]
@@ -176,12 +167,12 @@ def grow(
             if rank == UNASKED:
                 if acoustic + beam.bound[s] < threshold:
                     continue
-                beam.worth[s, token] = extend(tree, beam.node[s], token, rules, tables)[0]
+                beam.worth[s, token] = extend(beam.tree, beam.node[s], token, rules)[0]
                 rank = acoustic + beam.worth[s, token]
                 if rank < threshold:
                     continue
             best = max(best, rank)
-            threshold = max(threshold, best - limits.beam_threshold)
+            threshold = max(threshold, best - rules.beam_threshold)
             candidates.origin[count], candidates.added[count], candidates.rank[count] = s, token, rank
             candidates.last[count] = acoustic
             count += 1
@@ -203,17 +194,9 @@ def select(candidates: Candidates, count: int, threshold: float, size: int) -> i
 
 
 @inlined
-def renew(
-    tree: np.ndarray,
-    used: int,
-    beam: Beam,
-    active: int,
-    candidates: Candidates,
-    chosen: np.ndarray,
-    rules: SearchSettings,
-    tables: Tables,
-) -> int:
-    """Put the chosen candidates into the beam: the number of nodes then used."""
+def renew(used: int, beam: Beam, active: int, candidates: Candidates, kept: int, rules: SearchSettings) -> int:
+    """Put as many of the chosen candidates as are kept into the beam: the number of nodes then used."""
+    tree, chosen = beam.tree, candidates.chosen[:kept]
     for i in range(active):
         row = tree[beam.node[beam.order[i]]]
         if row.parent >= 0 and tree[row.parent].slot >= 0:
@@ -225,7 +208,7 @@ def renew(
             beam.kept[s] = True
             beam.blank[s], beam.last[s], beam.either[s] = candidates.blank[c], candidates.last[c], candidates.either[c]
         else:
-            node, used = take_child(tree, used, beam.node[s], candidates.added[c], rules, tables)
+            node, used = take_child(tree, used, beam.node[s], candidates.added[c], rules)
             candidates.fresh[begun], chosen[begun] = node, c
             begun += 1
     staying = 0
@@ -246,46 +229,36 @@ def renew(
 
 
 @njit_no_refcount
-def walk(
-    log_probs: np.ndarray,
-    tree: np.ndarray,
-    beam: Beam,
-    candidates: Candidates,
-    tokens: np.ndarray,
-    limits: Limits,
-    rules: SearchSettings,
-    tables: Tables,
-) -> int:
+def walk(log_probs: np.ndarray, beam: Beam, candidates: Candidates, rules: SearchSettings) -> int:
     """Through all frames, from the empty prefix: the number of prefixes then in the beam."""
-    root, used, active = tree[0], 1, 1
+    root, used, active = beam.tree[0], 1, 1
     root.parent, root.token, root.child, root.sibling, root.slot = -1, -1, -1, -1, 0
     root.lexeme, root.hot, root.state = 0, rules.hot.start, rules.start
     root.bias, root.lm, root.ending_lm = rules.hot.potential[rules.hot.start], 0.0, NEVER
     beam.node[0], beam.blank[0], beam.last[0], beam.either[0] = 0, 0.0, NEVER, 0.0
     beam.bound[0] = look_ahead(beam.worth[0], root, rules)
-    for t in range(len(log_probs)):
-        frame = log_probs[t]
-        likely = tokens[: likely_tokens(frame, limits, tokens)]
-        best, lowest = stay(frame, tree, beam, active, candidates)
-        count, best = grow(frame, likely, tree, beam, active, candidates, best, lowest, limits, rules, tables)
-        kept = select(candidates, count, best - limits.beam_threshold, limits.beam)
-        used = renew(tree, used, beam, active, candidates, candidates.chosen[:kept], rules, tables)
+    for frame in log_probs:
+        best, lowest = stay(frame, beam, active, candidates)
+        count, best = grow(frame, beam, active, candidates, best, lowest, rules)
+        kept = select(candidates, count, best - rules.beam_threshold, rules.beam)
+        used = renew(used, beam, active, candidates, kept, rules)
         active = kept
     return active
 
 
 @jit
 def search(
-    log_probs: np.ndarray, tree: np.ndarray, limits: Limits, rules: SearchSettings, tables: Tables
+    log_probs: np.ndarray, tree: np.ndarray, best: int, rules: SearchSettings
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """log_probs: (frames, tokens) finite float32, token 0 the blank; tree: (1 + frames × beam,) NODE, room.
 
     Returns tokens and ends of the best hypotheses, best first (hypothesis i is tokens[ends[i - 1] : ends[i]]), and
     their scores: (hypotheses, 3), acoustic, of the language model without its weight, in all.
     """
-    size, vocabulary = limits.beam, log_probs.shape[1]
+    size, vocabulary = rules.beam, log_probs.shape[1]
     room = size * vocabulary
     beam = Beam(
+        tree=tree,
         order=np.arange(size),
         node=np.empty(size, np.int32),
         blank=np.empty(size),
@@ -303,25 +276,24 @@ def search(
         last=np.empty(room),
         either=np.empty(size),
         rank=np.empty(room),
+        tokens=np.empty(vocabulary, np.int32),
         chosen=np.empty(room, np.int32),
         fresh=np.empty(size, np.int32),
     )
-    tokens = np.empty(vocabulary, np.int32)
-    active = walk(log_probs, tree, beam, candidates, tokens, limits, rules, tables)
-    alive = beam.order[:active]
-    return best_prefixes(tree, beam.node[alive], beam.either[alive], limits.best, rules, tables)
+    alive = beam.order[: walk(log_probs, beam, candidates, rules)]
+    return best_prefixes(tree, beam.node[alive], beam.either[alive], best, rules)
 
 
 @jit
 def best_prefixes(
-    tree: np.ndarray, node: np.ndarray, acoustic: np.ndarray, best: int, rules: SearchSettings, tables: Tables
+    tree: np.ndarray, node: np.ndarray, acoustic: np.ndarray, best: int, rules: SearchSettings
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """The end of a search: see there. Where no prefix ends in a whole word of a closed vocabulary, any may end."""
     count = len(node)
     totals, language = np.empty(count), np.empty(count)
     for closed_vocabulary in (rules.closed_vocabulary, False):
         for i in range(count):
-            bias, language[i] = finish(tree, node[i], closed_vocabulary, rules, tables)
+            bias, language[i] = finish(tree, node[i], closed_vocabulary, rules)
             totals[i] = acoustic[i] + bias
         if totals.max() > NEVER / 2:
             break

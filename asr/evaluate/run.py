@@ -16,11 +16,7 @@ import numpy as np
 from asr import __version__
 from asr.data.manifest import Manifest, Utterance
 from asr.data.waveforms import read_utterance
-from asr.decode.batch import decode_waveforms
-from asr.decode.decoder import GREEDY
-from asr.decode.greedy import greedy
-from asr.decode.timing import with_confidence
-from asr.decode.types import Decoder
+from asr.decode.decoder import GREEDY, Decoder, decode_waveforms, greedy, with_confidence
 from asr.errors import AudioError, ManifestError
 from asr.evaluate.calibration import diagram, measure, word_correctness
 from asr.evaluate.score import Pair, Scores, score
@@ -66,10 +62,7 @@ def evaluate(recognizer: Recognizer, examples: Iterable[Example], decoder: Decod
 
 
 def evaluate_manifest(
-    recognizer: Recognizer,
-    manifest: Manifest,
-    utterances: Iterable[Utterance] | None = None,
-    decoder: Decoder = greedy,
+    recognizer: Recognizer, manifest: Manifest, utterances: Iterable[Utterance] | None = None, decoder: Decoder = greedy
 ) -> Evaluation:
     """Score a manifest whose every utterance has a text; an unreadable recording is noted and the rest goes on.
 
@@ -148,12 +141,10 @@ def write_evaluation(folder: Path, evaluation: Evaluation, record: dict[str, Any
     """Write `wer.json`, `ref.trn`, `hyp.trn` and, where there are words, `confidence.svg` below `folder`; wer.json
     last, so that it vouches for the others."""
     folder.mkdir(parents=True, exist_ok=True)
-    for name, texts in (
-        ("ref.trn", [pair.reference for pair in evaluation.pairs]),
-        ("hyp.trn", [pair.hypothesis for pair in evaluation.pairs]),
-    ):
-        lines = [f"{text} ({_trn_id(pair)})\n" for text, pair in zip(texts, evaluation.pairs, strict=True)]
-        (folder / name).write_text("".join(lines), encoding="utf-8")
+    references = [f"{pair.reference} ({_trn_id(pair)})\n" for pair in evaluation.pairs]
+    hypotheses = [f"{pair.hypothesis} ({_trn_id(pair)})\n" for pair in evaluation.pairs]
+    (folder / "ref.trn").write_text("".join(references), encoding="utf-8")
+    (folder / "hyp.trn").write_text("".join(hypotheses), encoding="utf-8")
     if record["confidence"]:
         (folder / "confidence.svg").write_text(diagram(record["confidence"]), encoding="utf-8")
     replace_file(folder / "wer.json", json.dumps(record, indent=2, ensure_ascii=False) + "\n")

@@ -1,13 +1,25 @@
-"""References and hypotheses -> error counts, rates, interval. The alignment is jiwer's."""
+"""References and hypotheses -> error counts, rates with intervals, and whether two systems differ by more than chance.
+
+The alignment is jiwer's. A rate without an interval is half a result.
+"""
 
 from __future__ import annotations
 
+import math
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 
-from asr.evaluate.interval import Interval, rate_interval
+from asr.errors import AsrError
+
+BOOTSTRAP_DRAWS = 10_000
+MIN_SPEAKERS = 4  # with fewer the interval is over utterances
+MIN_UNITS = 20  # below this a bootstrap over speakers or utterances is too narrow
+FEW_ERRORS = 10  # with fewer the units' spread says little: an interval may come out narrower than with no error at all
+LINE = re.compile(r"(.*?) ?\(([^()\s]+)\)")  # of a trn file: text (id)
 
 
 @dataclass(frozen=True)
@@ -22,8 +34,20 @@ class Pair:
 
 
 @dataclass(frozen=True)
+class Interval:
+    """95 % interval of a rate (fractions), how it was made and what was taken as independent: "speaker", "utterance",
+    or "word" where there is no error."""
+
+    low: float
+    high: float
+    method: str
+    unit: str
+
+
+@dataclass(frozen=True)
 class Scores:
-    """Counts over a test set. Rates are fractions, None where there are no reference words (characters)."""
+    """Counts over a test set. Rates are fractions, None where there are no reference words (characters, utterances);
+    ser: of utterances with any error."""
 
     utterances: int
     words: int
@@ -31,16 +55,11 @@ class Scores:
     substitutions: int
     deletions: int
     insertions: int
-    wrong_utterances: int
     wer: float | None
     cer: float | None
+    ser: float | None
     interval: Interval | None
     empty_hypotheses: int
-
-    @property
-    def ser(self) -> float | None:
-        """Share of utterances with any error."""
-        return self.wrong_utterances / self.utterances if self.utterances else None
 
     @property
     def errors(self) -> int:
@@ -59,9 +78,9 @@ def score(pairs: Sequence[Pair], seed: int = 0) -> Scores:
         substitutions=substitutions,
         deletions=deletions,
         insertions=insertions,
-        wrong_utterances=sum(count > 0 for count in errors),
         wer=sum(errors) / sum(words) if sum(words) else None,
         cer=_cer(pairs),
+        ser=sum(count > 0 for count in errors) / len(pairs) if pairs else None,
         interval=rate_interval(errors, words, [pair.speaker for pair in pairs], seed),
         empty_hypotheses=sum(not pair.hypothesis for pair in pairs),
     )
@@ -114,3 +133,142 @@ def _cer(pairs: Sequence[Pair]) -> float | None:
     if characters == 0:
         return None
     return sum(Levenshtein.distance(pair.reference, pair.hypothesis) for pair in pairs) / characters
+
+
+def rate_interval(
+    errors: Sequence[int], words: Sequence[int], speakers: Sequence[str | None], seed: int = 0
+) -> Interval | None:
+    """Interval of sum(errors) / sum(words), one entry an utterance. None where there are no words.
+
+    No error at all: the exact binomial bound over words (Clopper and Pearson 1934). Otherwise the units are speakers,
+    where four or more are known, or else utterances. From 20 units on: bootstrap (Efron 1979). Below:
+    the cluster-robust standard error of the ratio with Student's t of units − 1 degrees of freedom. With fewer
+    than 20 units or 10 errors it is at least as wide as the exact binomial interval over words.
+    """
+    e: np.ndarray = np.asarray(errors, dtype=np.float64)
+    w: np.ndarray = np.asarray(words, dtype=np.float64)
+    if w.sum() == 0:
+        return None
+    # Two or three speakers say nothing of a fourth: t(1) and t(2) give intervals beyond all sense.
+    known = all(speaker is not None for speaker in speakers) and len(set(speakers)) >= MIN_SPEAKERS
+    unit = "speaker" if known else "utterance"
+    if e.sum() == 0:
+        return Interval(0.0, 1.0 - 0.025 ** (1.0 / w.sum()), "exact binomial (no errors)", "word")
+    if known:
+        _, group = np.unique(np.asarray(speakers, dtype=str), return_inverse=True)
+        e, w = np.bincount(group, e), np.bincount(group, w)
+    if len(e) == 1:
+        return Interval(0.0, max(1.0, float(e[0] / w[0])), "none possible (one utterance)", unit)
+    if len(e) < MIN_UNITS:
+        rate, _, reach = linearized_ratio(e, w)
+        low, high, method = max(0.0, rate - reach), rate + reach, f"cluster-robust, t({len(e) - 1})"
+    else:
+        low, high = _bootstrap(e, w, seed)
+        method = f"bootstrap, {BOOTSTRAP_DRAWS} draws"
+    if e.sum() < FEW_ERRORS or len(e) < MIN_UNITS or low == high:
+        exact_low, exact_high = _exact_binomial(float(e.sum()), float(w.sum()))
+        low, high, method = min(low, exact_low), max(high, exact_high), f"{method}, no narrower than exact binomial"
+    return Interval(low, high, method, unit)
+
+
+def _bootstrap(e: np.ndarray, w: np.ndarray, seed: int) -> tuple[float, float]:
+    rng = np.random.default_rng(seed)
+    rates = []
+    for _ in range(0, BOOTSTRAP_DRAWS, 500):  # in blocks: (500, units) fits in memory for any test set
+        drawn = rng.integers(len(e), size=(500, len(e)))
+        totals = w[drawn].sum(1)
+        rates.append(e[drawn].sum(1)[totals > 0] / totals[totals > 0])
+    low, high = np.quantile(np.concatenate(rates), [0.025, 0.975])
+    return float(low), float(high)
+
+
+def _exact_binomial(errors: float, words: float) -> tuple[float, float]:
+    from scipy.stats import beta
+
+    if errors >= words:
+        return 0.0, errors / words
+    return float(beta.ppf(0.025, errors, words - errors + 1)), float(beta.ppf(0.975, errors + 1, words - errors))
+
+
+def linearized_ratio(e: np.ndarray, w: np.ndarray) -> tuple[float, float, float]:
+    """sum(e) / sum(w) over two units or more, its standard deviation (Cochran 1977, section 6.3), and how far its 95 %
+    interval reaches, by Student's t."""
+    from scipy.special import stdtrit
+
+    count = len(e)
+    rate = float(e.sum() / w.sum())
+    deviation = math.sqrt(count / (count - 1) * float(np.square(e - rate * w).sum())) / float(w.sum())
+    return rate, deviation, float(stdtrit(count - 1, 0.975)) * deviation
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """WERs as fractions; difference: second minus first, with its 95 % interval and the probability of one as large
+    where both are equally good (two-sided); None where there are too few units to tell. unit: what was paired."""
+
+    words: int
+    first: float
+    second: float
+    low: float | None
+    high: float | None
+    p_value: float | None
+    unit: str
+
+    @property
+    def difference(self) -> float:
+        return self.second - self.first
+
+    @property
+    def relative(self) -> float | None:
+        """Share of the first's errors that the second has more."""
+        return self.difference / self.first if self.first else None
+
+
+def compare(first: Path, second: Path) -> Comparison:
+    """first, second: folders that `asr evaluate --output-dir` wrote.
+
+    Paired by speaker, or by utterance with fewer than four speakers: the linearized ratio's t-test on the differences
+    in errors. Raises AsrError for folders without texts, or of other test sets.
+    """
+    from scipy.special import stdtr
+
+    ours, theirs = read_pairs(first), read_pairs(second)
+    references = [{name: pair.reference for name, pair in side.items()} for side in (ours, theirs)]
+    differing = [name for name in ours | theirs if references[0].get(name) != references[1].get(name)]
+    if differing:
+        raise AsrError(f"{first} and {second} are not of the same test set: utterance {differing[0]} differs")
+    errors = np.array([[sum(_counts(side[name])[1:]) for side in (ours, theirs)] for name in ours], dtype=np.float64)
+    words: np.ndarray = np.array([len(pair.reference.split()) for pair in ours.values()], dtype=np.float64)
+    if not words.sum():
+        raise AsrError(f"{first}: no words to compare with")
+    speakers, group = np.unique([re.split("[-_]", name)[0] for name in ours], return_inverse=True)
+    before, after = (errors.sum(0) / words.sum()).tolist()
+    change: np.ndarray = errors[:, 1] - errors[:, 0]
+    unit = "utterance"
+    if MIN_SPEAKERS <= len(speakers) < len(ours):
+        change, words, unit = np.bincount(group, change), np.bincount(group, words), "speaker"
+    low = high = p_value = None
+    if len(change) > 1:
+        rate, deviation, reach = linearized_ratio(change, words)
+        low, high = rate - reach, rate + reach
+        p_value = float(2.0 * stdtr(len(change) - 1, -abs(rate) / deviation)) if deviation else float(rate == 0.0)
+    return Comparison(int(words.sum()), before, after, low, high, p_value, unit)
+
+
+def read_pairs(folder: Path) -> dict[str, Pair]:
+    """{id: references and hypotheses} from ref.trn and hyp.trn."""
+    texts = []
+    for name in ("ref.trn", "hyp.trn"):
+        path = folder / name
+        try:
+            lines = path.read_text(encoding="utf-8").splitlines()
+        except (OSError, ValueError) as error:
+            raise AsrError(f"{path}: {error}; asr evaluate --output-dir {folder} writes it") from None
+        found = [LINE.fullmatch(line) for line in lines]
+        if None in found:
+            raise AsrError(f"{path}, line {found.index(None) + 1}: not 'text (id)'")
+        texts.append({match[2]: match[1] for match in found if match is not None})
+    references, hypotheses = texts
+    if references.keys() != hypotheses.keys():
+        raise AsrError(f"{folder}: ref.trn and hyp.trn hold other utterances")
+    return {name: Pair(name, text, hypotheses[name]) for name, text in references.items()}

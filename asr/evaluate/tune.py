@@ -18,9 +18,8 @@ import numpy as np
 import torch
 
 from asr.data.manifest import Manifest, Utterance
-from asr.decode.batch import decode_waveforms, log_prob_rows
 from asr.decode.beam import BeamSettings, prepare
-from asr.decode.timing import with_confidence
+from asr.decode.decoder import decode_waveforms, log_prob_rows, with_confidence
 from asr.errors import ManifestError
 from asr.evaluate.calibration import fit_platt_scaling, word_correctness
 from asr.evaluate.run import chunks, model_sha256, readable

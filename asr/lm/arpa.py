@@ -9,7 +9,7 @@ import math
 import re
 import zlib
 from array import array
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -44,17 +44,6 @@ def read_lines(path: Path, error: type[AsrError] = TextError) -> Iterator[bytes]
         raise error(f"{path}: {where}{getattr(caught, 'strerror', None) or caught}") from None
 
 
-def write_lines(path: Path, lines: Iterable[str]) -> None:
-    """Write lines, whole or not at all, packed as the name says."""
-    opener: Any = _BY_NAME.get(path.suffix)
-    with atomic_write(path) as file:
-        if opener is None:
-            file.writelines(line.encode() for line in lines)
-        else:
-            with opener(file, "wt", encoding="utf-8", newline="\n") as packed:
-                packed.writelines(lines)
-
-
 def is_arpa(path: Path) -> bool:
     """By its name."""
     return re.search(r"\.arpa(\.gz|\.bz2|\.xz)?$", path.name, re.IGNORECASE) is not None
@@ -62,7 +51,13 @@ def is_arpa(path: Path) -> bool:
 
 def write_arpa(path: Path, words: Sequence[str], levels: Sequence[Level]) -> None:
     """Write an ARPA file, whole or not at all; .gz, .bz2 and .xz are packed."""
-    write_lines(path, _lines(words, levels))
+    opener: Any = _BY_NAME.get(path.suffix)
+    with atomic_write(path) as file:
+        if opener is None:
+            file.writelines(line.encode() for line in _lines(words, levels))
+        else:
+            with opener(file, "wt", encoding="utf-8", newline="\n") as packed:
+                packed.writelines(_lines(words, levels))
 
 
 def _lines(words: Sequence[str], levels: Sequence[Level]) -> Iterator[str]:

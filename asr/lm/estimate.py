@@ -54,13 +54,8 @@ class LmConfig:
         for name, known in (("unit", UNITS), ("normalizer", NORMALIZERS)):
             if getattr(self, name) not in known:
                 raise ConfigError(f"{name}={getattr(self, name)}: there are {', '.join(known)}")
-        large = 10**9
-        for name, minimum, maximum in (
-            ("order", 1, 10),
-            ("bits", 2, 16),
-            ("min_count", 1, large),
-            ("vocabulary", 1, large),
-        ):
+        ranges = {"order": (1, 10), "bits": (2, 16), "min_count": (1, 10**9), "vocabulary": (1, 10**9)}
+        for name, (minimum, maximum) in ranges.items():
             value = getattr(self, name)
             if value is not None and not minimum <= value <= maximum:
                 raise ConfigError(f"{name}={value}: expected {minimum} to {maximum:,}")
@@ -218,14 +213,8 @@ def estimate(counts: list[Counts], prune: Sequence[int] = ()) -> tuple[list[Leve
         probs = (adjusted - taken) / total[level.parents] + gamma[level.parents] * lower[level.suffixes]
         if levels:
             levels[-1].log_backoffs = np.log(gamma[places >= 0])
-        levels.append(
-            Level(
-                words=level.words[kept],
-                parents=places[level.parents[kept]],
-                log_probs=np.log(probs[kept]),
-                log_backoffs=np.zeros(np.count_nonzero(kept)),
-            )
-        )
+        backoffs = np.zeros(np.count_nonzero(kept))
+        levels.append(Level(level.words[kept], places[level.parents[kept]], np.log(probs[kept]), backoffs))
         lower = probs
         places = np.where(kept, np.cumsum(kept) - 1, -1)
     levels[0].log_probs[START_ID] = START_LOG_PROB

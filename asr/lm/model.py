@@ -19,19 +19,7 @@ import numpy as np
 
 from asr import __version__
 from asr.errors import ModelError
-from asr.lm.trie import (
-    EMPTY,
-    END_ID,
-    START_ID,
-    UNKNOWN_ID,
-    Level,
-    Tables,
-    build,
-    levels_of,
-    score,
-    score_words,
-    shapes,
-)
+from asr.lm.trie import EMPTY, END_ID, START_ID, UNKNOWN_ID, Tables, build, score, score_words, shapes
 from asr.text import normalize
 from asr.util.files import read_record, replace_file
 
@@ -92,24 +80,44 @@ class LanguageModel:
 
             words, levels = read_arpa(path)
             return cls(build(levels, bits), words)
-        tables, words, about = load_folder(path)
-        unit, normalizer = about.get("unit", "word"), about.get("normalizer")
-        return cls(tables, words, unit, normalizer, about.get("record") or {}, about["tuned"])
+        return _read_folder(path)
 
     def save(self, folder: str | Path) -> None:
         """Write a model's folder, whole or not at all. Another model there is replaced; any other folder is refused.
 
         Raises ModelError.
         """
+        from safetensors.numpy import save
+
+        folder = Path(folder)
+        if folder.exists() and not (folder / "lm.json").is_file() and (not folder.is_dir() or any(folder.iterdir())):
+            raise ModelError(f"{folder}: is there and is not a language model; choose another name")
+        folder = folder.absolute()
+        fields = self.tables._asdict()
+        arrays = {name: np.ascontiguousarray(value) for name, value in fields.items() if isinstance(value, np.ndarray)}
         about = {
+            "format_version": FORMAT_VERSION,
+            "asr_version": __version__,
             "unit": self.unit,
             "order": self.order,
             "normalizer": self.normalizer,
             "ngrams": np.diff(self.tables.starts).tolist(),
             "record": self.record,
             "tuned": self.tuned,
+            "packing": {name: value for name, value in fields.items() if name not in arrays},
         }
-        save_folder(Path(folder), self.tables, self.words, about)
+        part, old = (folder.with_name(f".{folder.name}.{os.getpid()}.{end}") for end in ("part", "old"))
+        part.mkdir(parents=True)
+        try:
+            (part / "ngrams.safetensors").write_bytes(save(arrays))
+            (part / "words.txt").write_bytes("\n".join(self.words).encode())
+            (part / "lm.json").write_text(_json(about), encoding="utf-8")
+            if folder.exists():
+                folder.rename(old)
+            part.rename(folder)
+        finally:
+            for leftover in (part, old):
+                shutil.rmtree(leftover, ignore_errors=True)
 
     @property
     def order(self) -> int:
@@ -122,7 +130,7 @@ class LanguageModel:
 
     @property
     def platt_scaling(self) -> tuple[float, float] | None:
-        """For confidences of words that a search found with this model, as tuned; see asr.decode.timing."""
+        """For confidences of words that a search found with this model, as tuned; see asr.decode.decoder."""
         return self.tuned.get("platt_scaling")
 
     @property
@@ -158,35 +166,6 @@ class LanguageModel:
         everything, known_only = float(np.exp(-log_probs.mean())), float(np.exp(-log_probs[known].mean()))
         return Perplexity(everything, known_only, len(known) - len(ids), int((~known).sum()), len(ids))
 
-    def levels(self) -> list[Level]:
-        """The n-grams by their order, for writing them elsewhere."""
-        return levels_of(self.tables)
-
-
-def save_folder(folder: Path, tables: Tables, words: Sequence[str], about: dict[str, Any]) -> None:
-    """Write a model, whole or not at all. Another model there is replaced; any other folder is refused (ModelError)."""
-    from safetensors.numpy import save
-
-    if folder.exists() and not (folder / "lm.json").is_file() and (not folder.is_dir() or any(folder.iterdir())):
-        raise ModelError(f"{folder}: is there and is not a language model; choose another name")
-    fields = tables._asdict()
-    arrays = {name: np.ascontiguousarray(value) for name, value in fields.items() if isinstance(value, np.ndarray)}
-    numbers = {name: value for name, value in fields.items() if name not in arrays}
-    head = {"format_version": FORMAT_VERSION, "asr_version": __version__, **about, "packing": numbers}
-    folder = folder.absolute()
-    part, old = (folder.with_name(f".{folder.name}.{os.getpid()}.{end}") for end in ("part", "old"))
-    part.mkdir(parents=True)
-    try:
-        (part / "ngrams.safetensors").write_bytes(save(arrays))
-        (part / "words.txt").write_bytes("\n".join(words).encode())
-        (part / "lm.json").write_text(_json(head), encoding="utf-8")
-        if folder.exists():
-            folder.rename(old)
-        part.rename(folder)
-    finally:
-        for leftover in (part, old):
-            shutil.rmtree(leftover, ignore_errors=True)
-
 
 def read_about(folder: Path) -> dict[str, Any]:
     """What lm.json says, of a version that can be read. Raises ModelError."""
@@ -198,8 +177,8 @@ def store_tuned(folder: Path, tuned: dict[str, Any]) -> None:
     replace_file(folder / "lm.json", _json(read_about(folder) | {"tuned": tuned}))
 
 
-def load_folder(folder: Path) -> tuple[Tables, list[str], dict[str, Any]]:
-    """Map a model: its arrays stay on the disk until they are asked. Raises ModelError naming the file at fault."""
+def _read_folder(folder: Path) -> LanguageModel:
+    """Map a model: its arrays stay on the disk until they are asked."""
     from safetensors import SafetensorError
     from safetensors.torch import load_file  # maps the file; the one for numpy copies it
 
@@ -228,7 +207,8 @@ def load_folder(folder: Path) -> tuple[Tables, list[str], dict[str, Any]]:
             raise ValueError(f"tuned is {tuned}")
     except (OSError, KeyError, TypeError, ValueError, OverflowError, AttributeError, IndexError) as error:
         raise ModelError(f"{folder}: a damaged language model: {error}") from None
-    return tables, words, about
+    unit, normalizer = about.get("unit", "word"), about.get("normalizer")
+    return LanguageModel(tables, words, unit, normalizer, about.get("record") or {}, tuned)
 
 
 def _json(about: dict[str, Any]) -> str:

@@ -75,10 +75,10 @@ def score(tables: Tables, state: int, word: int) -> tuple[float, int]:
     context = state
     node = _child(tables, context, word)
     while node < 0:
-        log_prob += _log_backoff(tables, context)
+        log_prob += _meaning(tables, context, 1, tables.backoff_codes, tables.log_backoffs)
         context = _suffix(tables, context)
         node = _child(tables, context, word)
-    log_prob += _log_prob(tables, node)
+    log_prob += _meaning(tables, node, 0, tables.prob_codes, tables.log_probs)
     contexts = tables.starts[len(tables.starts) - 2]
     while node < 0 or node >= contexts:
         if context == EMPTY:
@@ -135,28 +135,15 @@ def _suffix(tables: Tables, node: int) -> int:
 
 
 @njit_no_refcount
-def _row(tables: Tables, node: int) -> int:
-    """Of log_probs and log_backoffs, for a node of two or more words."""
+def _meaning(tables: Tables, node: int, column: int, codes: np.ndarray, meanings: np.ndarray) -> float:
+    """Of a word its number in a column of unigrams, of a node of two or more words what its code means."""
+    place = node - tables.starts[1]
+    if place < 0:
+        return np.float64(tables.unigrams[node, column])
     row = 0
     while node >= tables.starts[row + 2]:
         row += 1
-    return row
-
-
-@njit_no_refcount
-def _log_prob(tables: Tables, node: int) -> float:
-    first = tables.starts[1]
-    if node < first:
-        return np.float64(tables.unigrams[node, 0])
-    return np.float64(tables.log_probs[_row(tables, node), _value(tables.prob_codes, tables.bits, node - first)])
-
-
-@njit_no_refcount
-def _log_backoff(tables: Tables, node: int) -> float:
-    first = tables.starts[1]
-    if node < first:
-        return np.float64(tables.unigrams[node, 1])
-    return np.float64(tables.log_backoffs[_row(tables, node), _value(tables.backoff_codes, tables.bits, node - first)])
+    return np.float64(meanings[row, _value(codes, tables.bits, place)])
 
 
 @jit
@@ -219,9 +206,7 @@ def build(levels: list[Level], bits: int) -> Tables:
     prob_codes, log_probs = _coded([level.log_probs for level in higher], bits)
     backoff_codes, log_backoffs = _coded([level.log_backoffs for level in higher[:-1]], bits)
     log_backoffs = np.pad(log_backoffs, ((0, len(higher) - len(log_backoffs)), (0, 0)))
-    words_width, children_width, suffixes_width = (
-        int(top).bit_length() for top in (starts[1], children[-1], starts[-2])
-    )
+    words_width, children_width, suffixes_width = (int(n).bit_length() for n in (starts[1], children[-1], starts[-2]))
     tables = Tables(
         starts=starts.astype(np.int64),
         unigrams=np.stack([levels[0].log_probs, levels[0].log_backoffs], axis=1).astype(np.float32),

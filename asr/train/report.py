@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from asr.evaluate.chart import draw, number
+from asr.evaluate.calibration import draw, number
 from asr.util.files import replace_file
 
 MAX_POINTS = 300  # of a curve; more would not be seen

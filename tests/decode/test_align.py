@@ -15,8 +15,16 @@ from torchaudio.functional import forced_align
 import asr
 from asr.audio import read_audio
 from asr.data.manifest import Manifest
-from asr.decode.align import CHUNK_S, align, best_path, long_log_probs, spell, token_spans
-from asr.decode.timing import PAUSE_S, word_edges
+from asr.decode.align import (
+    CHUNK_S,
+    PAUSE_S,
+    align,
+    best_path,
+    long_log_probs,
+    spell,
+    token_spans,
+    word_edges,
+)
 from asr.errors import TextError
 from asr.lengths import min_frames
 from asr.text import Tokenizer

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from asr.decode.beam import BeamSettings, prepare
-from asr.decode.greedy import greedy
+from asr.decode.decoder import greedy
 from asr.errors import ConfigError, ModelError
 from asr.lm.model import SPACE, LanguageModel
 from asr.lm.trie import SPECIAL, Level, build

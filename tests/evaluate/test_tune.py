@@ -28,6 +28,7 @@ from asr.evaluate.tune import (
 from asr.lm.arpa import write_arpa
 from asr.lm.estimate import LmConfig, train
 from asr.lm.model import LanguageModel, store_tuned
+from asr.lm.trie import levels_of
 from asr.model.folder import load_model, save_model
 
 TEXTS = ["ab a", "ba bab", "a ab ba", "bab", "ab ab a"]
@@ -255,6 +256,6 @@ def _edit(path, **changes):
 
 def _become_arpa(path):
     model = LanguageModel.load(path)
-    levels = model.levels()
+    levels = levels_of(model.tables)
     shutil.rmtree(path)
     write_arpa(path, model.words, levels)

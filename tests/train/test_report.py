@@ -7,7 +7,7 @@ from html.parser import HTMLParser
 import pytest
 from helpers.toys import make_recognizer, real_loss, records, run
 
-from asr.evaluate.chart import decades, number, ticks
+from asr.evaluate.calibration import decades, number, ticks
 from asr.train.report import MAX_POINTS, write_report
 
 
