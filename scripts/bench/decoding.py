@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import statistics
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from functools import cache, partial
 from pathlib import Path
@@ -17,13 +18,13 @@ from torch.nn.utils.rnn import pad_sequence
 from torch.utils.data import DataLoader
 
 from asr.audio import audio_info
-from asr.config import Config
 from asr.data.batches import duration_batches
 from asr.data.dataset import EpochDataset, Recordings
 from asr.data.manifest import Manifest
-from asr.data.subset import make_tokenizer, read_subset
+from asr.data.subset import Subset
 from asr.data.waveforms import WaveformCache
 from asr.errors import ManifestError
+from asr.text import Tokenizer, normalize
 from bench.record import median_ratio, take_turns
 
 Read = Callable[[str, float, float], Tensor]  # path, start and duration in seconds -> (samples,) float32, channel 0
@@ -118,14 +119,15 @@ def peer_batches(manifest: Manifest, batches: list[list[int]], read: Read, worke
 
 def own_batches(manifest: Manifest, batches: list[list[int]]) -> Loader:
     """The data set of a training without augmentation, nothing kept in memory."""
-    config = Config()
-    subset = read_subset(manifest.path, config, "data.train")
+    texts = (normalize(utterance.text or "", "basic") for utterance in manifest)
+    zeros = np.zeros(len(manifest), np.int64)  # what CTC needs and who speaks is not asked for
+    subset = Subset(manifest, np.arange(len(manifest)), Counter(), zeros, zeros)
     examples = EpochDataset(
         waveforms=WaveformCache(manifest, audio_info(manifest[0].audio).sample_rate, megabytes=0),
         utterances=Recordings(subset),
         speeds=np.ones(len(subset)),
-        tokenizer=make_tokenizer(config, subset),
-        normalizer=config.text.normalizer,
+        tokenizer=Tokenizer.build("characters", texts),
+        normalizer="basic",
         augmentations=(),
         seed=0,
         epoch=0,
