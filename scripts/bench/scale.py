@@ -69,7 +69,7 @@ def start(path: Path) -> Work:
     raw = {"data": {"train": str(path), "dev": str(dev)}, "augment": {"speed": [0.9, 1.1]}, "device": "cpu"}
 
     def work() -> None:
-        data = prepare(parse_config(raw, "bench"))
+        data = prepare(parse_config(raw, "bench")).data
         file_sha256(path)
         data.batches(0)
 
