@@ -1,4 +1,8 @@
-"""What the checks look at: one `LineInfo` a manifest line, and the `AudioStats` of its audio."""
+"""The checks of single lines, and what they look at: a `LineInfo` a manifest line, with `AudioStats` of its audio.
+
+Thresholds are those of real corpora that train well: LibriSpeech, Common Voice, speechocean762, LJ Speech, Speech
+Commands, spoken digits.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from asr.audio import AudioInfo, audio_info, read_audio
-from asr.config import Config, FeatureConfig, ModelConfig
+from asr.config import Config
 from asr.data.manifest import ManifestLine, Utterance, read_lines
 from asr.errors import AudioError, AudioFault, ManifestError
 from asr.lengths import min_frames, output_frames
@@ -26,39 +30,25 @@ MP3_TOLERANCE_S = 0.1
 MAX_READ_S = 600.0
 # Of full scale, ±1: decoders of mp3 and opus round the flat tops of clipped audio a little.
 FULL_SCALE = 0.999
+# Of full scale. Soft but usable speech reaches 0.01; below 0.0056 (-45 dB) nothing is recorded.
+QUIET_PEAK = 0.0056
+# Share of samples in flat tops at full scale. 1 ms a second; good recordings have none.
+CLIPPED_FRACTION = 0.001
+# Of full scale. Cheap microphones reach 0.02; beyond, a converter is broken.
+OFFSET = 0.025
+# Different unknown symbols named of one utterance.
+MAX_SYMBOLS = 5
+
+Problem = tuple[str, str, float]  # the finding's name, what is wrong in words, how bad
 
 
 @dataclass(frozen=True)
 class CheckSettings:
-    """The settings by which training judges utterances.
+    """By what training judges utterances. tokenizer: of a model; named: whether someone chose these settings."""
 
-    fastest: the highest factor of speed perturbation; named: whether someone chose these settings.
-    """
-
-    features: FeatureConfig
-    model: ModelConfig
-    normalizer: str
-    kind: str
-    fastest: float = 1.0
+    config: Config
     tokenizer: Tokenizer | None = None
     named: bool = True
-
-    @classmethod
-    def of_config(cls, config: Config, named: bool = True) -> CheckSettings:
-        fastest = 1.0 if config.train.overfit else config.augment.speed[1]
-        return cls(
-            config.features, config.model, config.text.normalizer, config.text.tokens, fastest=fastest, named=named
-        )
-
-    def needed_frames(self, text: str) -> int:
-        """Frames that CTC needs for a normalized text."""
-        if self.tokenizer is not None and not self.tokenizer.unknown(text):
-            return min_frames(self.tokenizer.encode(text))
-        return min_frames(text.split() if self.kind == "words" else text)
-
-    def frames(self, duration: float, speed: float) -> int:
-        """Output frames of so many seconds, spoken so much faster."""
-        return output_frames(int(duration / speed * self.features.sample_rate), self.features, self.model)
 
 
 @dataclass(slots=True)
@@ -96,6 +86,58 @@ class LineInfo:
     @property
     def id(self) -> str:
         return f"line {self.line.number}" if self.utterance is None else self.utterance.id
+
+
+def line_problems(info: LineInfo, settings: CheckSettings) -> Iterator[Problem]:
+    """What is wrong with a line by itself."""
+    utterance, text, audio = info.utterance, info.text, info.audio
+    if utterance is None:
+        yield "malformed line", info.error, 0
+        return
+    if text is None:
+        yield "missing text", "no text", 0
+    elif not text:
+        yield "empty text", repr(utterance.text), 0
+    else:
+        yield from _text_problems(text, utterance.duration - (audio.lacking_s if audio else 0.0), settings)
+    if utterance.speaker is None:
+        yield "missing speaker", "", 0
+    if audio is not None:
+        yield from _audio_problems(audio, settings)
+
+
+def _text_problems(text: str, duration: float, settings: CheckSettings) -> Iterator[Problem]:
+    """duration: seconds of audio that are there."""
+    config, tokenizer = settings.config, settings.tokenizer
+    unknown = tokenizer.unknown(text) if tokenizer is not None else []
+    if unknown:
+        yield "unknown symbol", " ".join(map(repr, list(dict.fromkeys(unknown))[:MAX_SYMBOLS])), len(unknown)
+    if tokenizer is not None and not unknown:
+        needed = min_frames(tokenizer.encode(text))
+    else:
+        needed = min_frames(text.split() if config.text.tokens == "words" else text)
+    fastest = 1.0 if config.train.overfit else config.augment.speed[1]
+    for name, speed in (("too few frames for CTC", 1.0), ("too few frames at the fastest speed", fastest)):
+        samples = int(round(duration, 6) / speed * config.features.sample_rate)
+        there = output_frames(samples, config.features, config.model)
+        if needed > there:
+            yield name, f"{needed} needed, {there} there", needed - there
+            break
+
+
+def _audio_problems(audio: AudioStats, settings: CheckSettings) -> Iterator[Problem]:
+    if audio.fault is not None:
+        yield audio.fault.value, audio.detail, 0
+        return
+    if audio.peak <= QUIET_PEAK:
+        yield "near silence", f"peak {audio.peak:.4f}", -audio.peak
+    if audio.clipped >= CLIPPED_FRACTION:
+        yield "clipping", f"{100 * audio.clipped:.2f} %", audio.clipped
+    if abs(audio.mean) >= OFFSET:
+        yield "offset", f"mean {audio.mean:+.3f}", abs(audio.mean)
+    wanted = settings.config.features.sample_rate
+    if settings.named and audio.sample_rate < wanted:
+        yield "low sample rate", f"{audio.sample_rate} Hz, {wanted} Hz wanted", wanted - audio.sample_rate
 
 
 def read_line_infos(manifests: Sequence[Path], normalizer: str) -> Iterator[LineInfo]:
