@@ -23,13 +23,13 @@ from asr.cli.tables import format_stats
 from asr.config import Config
 from asr.corpus import check as run
 from asr.corpus.check.lines import CheckSettings
+from asr.corpus.download import unpack
 from asr.corpus.export import EXPORTS, export_manifest
 from asr.corpus.layouts import LAYOUTS, detect_layout, read_nemo
 from asr.corpus.layouts.common import require_unique_ids
 from asr.corpus.recipe import prepare
 from asr.corpus.split import split_manifest
 from asr.corpus.stats import collect
-from asr.corpus.unpack import unpack
 from asr.data.manifest import Manifest, Utterance, read_lines, write_manifest
 from asr.errors import AsrError, DownloadError
 
