@@ -65,7 +65,7 @@ class Corpus:
         self.symbols.update(text or "")
         if utterance.speaker is not None:
             self.speakers[utterance.speaker] += 1
-        if audio is not None and audio.fault is None:
+        if audio is not None and audio.sample_rate:
             left_s = 0.0 if utterance.start else audio.file_s - utterance.duration
             self.rates[audio.sample_rate] += 1
             if utterance.channel is None:

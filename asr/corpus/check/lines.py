@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
-from asr.audio import AudioInfo, audio_info, read_audio
+from asr.audio import audio_info, read_audio
 from asr.config import Config
 from asr.data.manifest import ManifestLine, Utterance, read_lines
 from asr.errors import AudioError, AudioFault, ManifestError
@@ -53,20 +53,15 @@ class CheckSettings:
 
 @dataclass(slots=True)
 class AudioStats:
-    """An utterance's decoded audio. fault: what is wrong with it, and detail about that; else
-    file_s: seconds of the whole file; lacking_s: by how many it ends before its line says; peak: the largest of
-    |samples|; mean: their mean, of full scale 1; clipped: share of samples in runs of three or more at full scale;
+    """An utterance's decoded audio. problems: what is wrong with it; where it cannot be read, the reason alone, and a
+    sample rate of 0; file_s: seconds of the whole file; lacking_s: by how many it ends before its line says;
     key: a hash of the samples, 0 where all are the same."""
 
-    fault: AudioFault | None = None
-    detail: str = ""
+    problems: list[Problem]
     sample_rate: int = 0
     channels: int = 0
     file_s: float = 0.0
     lacking_s: float = 0.0
-    peak: float = 0.0
-    mean: float = 0.0
-    clipped: float = 0.0
     key: int = 0
 
 
@@ -103,7 +98,10 @@ def line_problems(info: LineInfo, settings: CheckSettings) -> Iterator[Problem]:
     if utterance.speaker is None:
         yield "missing speaker", "", 0
     if audio is not None:
-        yield from _audio_problems(audio, settings)
+        yield from audio.problems
+        wanted = settings.config.features.sample_rate
+        if settings.named and 0 < audio.sample_rate < wanted:
+            yield "low sample rate", f"{audio.sample_rate} Hz, {wanted} Hz wanted", wanted - audio.sample_rate
 
 
 def _text_problems(text: str, duration: float, settings: CheckSettings) -> Iterator[Problem]:
@@ -123,21 +121,6 @@ def _text_problems(text: str, duration: float, settings: CheckSettings) -> Itera
         if needed > there:
             yield name, f"{needed} needed, {there} there", needed - there
             break
-
-
-def _audio_problems(audio: AudioStats, settings: CheckSettings) -> Iterator[Problem]:
-    if audio.fault is not None:
-        yield audio.fault.value, audio.detail, 0
-        return
-    if audio.peak <= QUIET_PEAK:
-        yield "near silence", f"peak {audio.peak:.4f}", -audio.peak
-    if audio.clipped >= CLIPPED_FRACTION:
-        yield "clipping", f"{100 * audio.clipped:.2f} %", audio.clipped
-    if abs(audio.mean) >= OFFSET:
-        yield "offset", f"mean {audio.mean:+.3f}", abs(audio.mean)
-    wanted = settings.config.features.sample_rate
-    if settings.named and audio.sample_rate < wanted:
-        yield "low sample rate", f"{audio.sample_rate} Hz, {wanted} Hz wanted", wanted - audio.sample_rate
 
 
 def read_line_infos(manifests: Sequence[Path], normalizer: str) -> Iterator[LineInfo]:
@@ -169,35 +152,43 @@ def with_audio(infos: Iterable[LineInfo], workers: int) -> Iterator[LineInfo]:
 def audio_stats(utterance: Utterance) -> AudioStats:
     """Read an utterance's audio at its own rate. Faults are returned, not raised."""
     path, start = utterance.audio, utterance.start
+
+    def unusable(fault: AudioFault, detail: str) -> AudioStats:
+        return AudioStats([(fault.value, detail, 0)])
+
     if not os.path.exists(path):  # nor is a link to nothing a file
-        return AudioStats(AudioFault.MISSING, str(path))
+        return unusable(AudioFault.MISSING, str(path))
     try:
         info = audio_info(path)
         if info.frames == 0:
-            return AudioStats(AudioFault.EMPTY, str(path))
-        lacking = start + utterance.duration - info.duration
-        if lacking > TOLERANCE_S:
-            return AudioStats(AudioFault.TOO_SHORT, f"ends at {info.duration:.3f} s, {lacking:.3f} s too early")
+            return unusable(AudioFault.EMPTY, str(path))
+        lacking_s = start + utterance.duration - info.duration
+        if lacking_s > TOLERANCE_S:
+            return unusable(AudioFault.TOO_SHORT, f"ends at {info.duration:.3f} s, {lacking_s:.3f} s too early")
         duration = min(utterance.duration, MAX_READ_S)
         audio = read_audio(path, start=start, duration=duration, channel=utterance.channel)
     except AudioError as error:
-        return AudioStats(error.fault, str(error).removeprefix(f"{path}: "))
-    lacking = duration - audio.duration
-    if lacking > MP3_TOLERANCE_S:  # only the header of an mp3 could promise what is not there
-        return AudioStats(AudioFault.TOO_SHORT, f"ends at {start + audio.duration:.3f} s, {lacking:.3f} s too early")
-    return _measure(audio.samples, info, max(lacking, 0.0))
+        return unusable(error.fault, str(error).removeprefix(f"{path}: "))
+    lacking_s = duration - audio.duration
+    if lacking_s > MP3_TOLERANCE_S:  # only the header of an mp3 could promise what is not there
+        return unusable(AudioFault.TOO_SHORT, f"ends at {start + audio.duration:.3f} s, {lacking_s:.3f} s too early")
+    differ = audio.samples.min() < audio.samples.max()
+    digest = blake2b(audio.samples.tobytes(), digest_size=8).digest()
+    key = int.from_bytes(digest, "little", signed=True) if differ else 0
+    problems = list(_sample_problems(audio.samples))
+    return AudioStats(problems, info.sample_rate, info.channels, info.duration, max(lacking_s, 0.0), key)
 
 
-def _measure(samples: np.ndarray, info: AudioInfo, lacking_s: float) -> AudioStats:
-    """(samples,) float32 -> AudioStats."""
-    low, high = float(samples.min()), float(samples.max())
-    peak = max(high, -low)
-    clipped = 0.0
+def _sample_problems(samples: np.ndarray) -> Iterator[Problem]:
+    """samples: (samples,) float32."""
+    peak, mean = float(max(samples.max(), -samples.min())), float(samples.mean())
+    if peak <= QUIET_PEAK:
+        yield "near silence", f"peak {peak:.4f}", -peak
     if peak >= FULL_SCALE:
         full = np.abs(samples) >= FULL_SCALE
-        inner = full[2:] & full[1:-1] & full[:-2]
-        clipped = float(np.count_nonzero(inner)) / len(samples)
-    digest = blake2b(samples.tobytes(), digest_size=8).digest()
-    key = int.from_bytes(digest, "little", signed=True) if low < high else 0
-    mean = float(samples.mean())
-    return AudioStats(None, "", info.sample_rate, info.channels, info.duration, lacking_s, peak, mean, clipped, key)
+        runs = full[2:] & full[1:-1] & full[:-2]  # of three or more: a flat top
+        clipped = float(np.count_nonzero(runs)) / len(samples)
+        if clipped >= CLIPPED_FRACTION:
+            yield "clipping", f"{100 * clipped:.2f} %", clipped
+    if abs(mean) >= OFFSET:
+        yield "offset", f"mean {mean:+.3f}", abs(mean)
