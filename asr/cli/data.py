@@ -126,8 +126,8 @@ def check(
         raise typer.BadParameter(f"'{overrides[0]}' changes a config: name it with --config", param_hint="KEY=VALUE")
     if fix is not None and (fix.is_dir() or os.path.realpath(fix) in map(os.path.realpath, manifests)):
         raise typer.BadParameter(f"{fix} is a folder, or what is checked: name another file", param_hint="--fix")
-    from asr.cli.data_tables import print_report
-    from asr.corpus.check import report as run
+    from asr.cli.tables import print_report
+    from asr.corpus import check as run
 
     settings = check_settings(config, model, overrides)
     report = run.check(manifests, settings, audio=audio, against=against or (), progress=watch)
@@ -135,7 +135,7 @@ def check(
         typer.echo(json.dumps(report.to_json()))
     else:
         print_report(report)
-    rate, wanted = max(report.rates, default=0), settings.features.sample_rate
+    rate, wanted = max(report.rates, default=0), settings.config.features.sample_rate
     if 0 < rate < wanted and not settings.named:
         say(
             f"no audio is above {rate} Hz: train with features.sample_rate={rate}, or check with the --config that does"
@@ -156,14 +156,12 @@ def check_settings(config: Path | None, model: str | None, overrides: list[str])
     if model is not None:
         from asr.model.folder import find_model, load_model
 
-        recognizer = load_model(find_model(model))
-        tokenizer = recognizer.tokenizer
-        return CheckSettings(
-            recognizer.features.config, recognizer.config, recognizer.text.normalizer, tokenizer.kind, 1.0, tokenizer
-        )
+        found = load_model(find_model(model))
+        judge = Config(features=found.features.config, model=found.config, text=found.text)
+        return CheckSettings(judge, found.tokenizer)
     if config is not None:
-        return CheckSettings.of_config(load_config(config, overrides))
-    return CheckSettings.of_config(Config(), named=False)
+        return CheckSettings(load_config(config, overrides))
+    return CheckSettings(Config(), named=False)
 
 
 @app.command(epilog=examples("asr data stats train.jsonl", "asr data stats train.jsonl dev.jsonl --png durations.png"))
@@ -172,7 +170,7 @@ def stats(
     png: Annotated[Path | None, typer.Option(help="Draw the histograms into this file as well.")] = None,
 ) -> None:
     """Hours, speakers, words, symbols, and histograms of durations and texts. Audio is not decoded."""
-    from asr.cli.data_tables import format_stats
+    from asr.cli.tables import format_stats
     from asr.corpus.stats import collect, write_png
 
     if png is not None and png.is_dir():

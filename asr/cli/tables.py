@@ -1,4 +1,4 @@
-"""What commands print as tables: an evaluation, and the trials of `asr lm tune`."""
+"""What commands print as tables: evaluations, the trials of `asr lm tune`, what `asr data check` and `stats` find."""
 
 from __future__ import annotations
 
@@ -9,9 +9,15 @@ from rich import box
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
+from rich.text import Text
 
+from asr.corpus.check.findings import ERROR, Report
+from asr.corpus.stats import Stats, bins
 from asr.evaluate.tune import Trial
-from asr.util.format import plural
+from asr.util.format import as_time, plural, printable
+
+MAX_TEXT = 40  # characters shown of an example's text
+BAR = 50  # characters of the longest bar of a histogram
 
 
 def print_evaluation(record: dict[str, Any], expect: float | None = None) -> None:
@@ -40,8 +46,7 @@ def print_evaluation(record: dict[str, Any], expect: float | None = None) -> Non
     table.add_row("normalizer", record["normalizer"])
     table.add_row("decoder", record["decoder"]["kind"])
     table.add_row("real-time factor", f"{record['rtf']:.4f} on {record['device']}" if record["rtf"] else "–")
-    console = Console() if Console().is_terminal else Console(width=200)
-    console.print(table)
+    _console(200).print(table)
 
 
 def _percent(fraction: float | None) -> str:
@@ -55,3 +60,42 @@ def print_trials(trials: Sequence[Trial], best: Trial) -> None:
         numbers = [f"{weight:g}" for weight in trial.weights]
         table.add_row(*numbers, _percent(trial.wer), _percent(trial.cer), "best" if trial is best else "")
     Console().print(table)
+
+
+def print_report(report: Report) -> None:
+    """Findings as a table, errors first, each with its worst examples and the remedy; then one line that sums up."""
+    table = Table(box=box.SIMPLE, show_header=False, padding=(0, 1))
+    for finding in report.findings:
+        style = "bold red" if finding.level == ERROR else "bold yellow"
+        table.add_row(Text(finding.level, style), Text(finding.name, "bold"), plural(finding.count, finding.unit))
+        for example in finding.examples:
+            text = example.text if len(example.text) <= MAX_TEXT else example.text[: MAX_TEXT - 1] + "…"
+            value = printable(f"{example.value}   {text}".strip())
+            table.add_row("", Text("  " + printable(example.what)), Text(value))
+        table.add_row("", Text("  → " + finding.remedy, "italic"), "", end_section=True)
+    console = _console(160)
+    if report.findings:
+        console.print(table)
+    errors = sum(finding.level == ERROR for finding in report.findings)
+    line = f"{plural(report.utterances, 'utterance')}, {as_time(3600 * report.hours)}"
+    line += "" if report.audio else ", audio not looked at"
+    line += f"; {plural(len(report.dropped), 'line')} to be left out" if report.dropped else ""
+    console.print(Text(f"{line}; {plural(errors, 'error')}, {plural(len(report.findings) - errors, 'warning')}"))
+
+
+def format_stats(stats: Stats) -> str:
+    """Everything as text of several lines."""
+    lines = [f"{name:24} {value}" for name, value in stats.rows()]
+    for name, values in stats.histograms():
+        shown = bins(values)
+        highest, width = max(count for _, count in shown), max(len(label) for label, _ in shown)
+        lines += ["", name]
+        for label, count in shown:
+            bar = "#" * max(round(BAR * count / highest), int(count > 0))
+            lines.append(f"  {label:>{width}}  {count:>9,}  {bar}".rstrip())
+    return "\n".join(lines)
+
+
+def _console(width: int) -> Console:
+    """A terminal as wide as it is; else so many characters."""
+    return Console() if Console().is_terminal else Console(width=width)

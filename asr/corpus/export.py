@@ -14,12 +14,11 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from asr.audio import AudioInfo, audio_info
-from asr.corpus.layouts.common import CHUNK, THREADS, Failed
+from asr.corpus.layouts.common import Failed, map_headers
 from asr.data.manifest import Manifest, Utterance
-from asr.errors import AsrError, ManifestError
+from asr.errors import ManifestError
 from asr.util.files import atomic_write
 from asr.util.format import plural, some
-from asr.util.runtime import map_ahead
 
 Headers = dict[Path, AudioInfo]
 Thing = TypeVar("Thing")
@@ -59,7 +58,11 @@ def export_kaldi(manifest: Manifest, folder: Path, failed: Failed) -> int:
     for name, table in tables.items():
         _write_table(folder / name, table)
     _tell_kaldi(tables, headers)
-    _tell_renamed(utterances, ids)
+    renamed = {u.speaker: speaker for u, (_, speaker) in zip(utterances, ids, strict=True)}
+    renamed = {old: new for old, new in renamed.items() if old not in (None, new)}
+    if renamed:
+        old, new = next(iter(renamed.items()))
+        logger.info(f"speakers with names that Kaldi cannot have: {len(renamed)}, such as '{old}', now {new}")
     return len(utterances)
 
 
@@ -103,8 +106,6 @@ EXPORTS: dict[str, tuple[Export, tuple[str, ...]]] = {
 def export_manifest(manifest: Manifest, to: str, folder: Path, force: bool, failed: Failed) -> int:
     """Write a manifest as one of EXPORTS. Raises ManifestError where files would be overwritten; with force they are.
     Returns the number of utterances."""
-    if to not in EXPORTS:
-        raise ManifestError(f"no export to '{to}'; there are {', '.join(EXPORTS)}")
     export, files = EXPORTS[to]
     there = [folder / name for name in files if (folder / name).exists()]
     if there and not force:
@@ -115,20 +116,7 @@ def export_manifest(manifest: Manifest, to: str, folder: Path, force: bool, fail
 
 def _headers(manifest: Manifest, failed: Failed) -> Headers:
     """What the headers of the manifest's files say; files that cannot be read are left out."""
-    paths = list(dict.fromkeys(utterance.audio for utterance in manifest))
-    headers: Headers = {}
-
-    def read(path: Path) -> AudioInfo | AsrError:
-        try:
-            return audio_info(path)
-        except AsrError as error:
-            return error
-
-    for path, header in zip(paths, map_ahead(read, paths, THREADS, ahead=CHUNK), strict=True):
-        if isinstance(header, AsrError):
-            failed(header)
-        else:
-            headers[path] = header
+    headers = dict(map_headers(audio_info, dict.fromkeys(utterance.audio for utterance in manifest), failed))
     if not headers:
         raise ManifestError(f"{manifest.path}: no utterance whose audio can be read")
     return headers
@@ -141,17 +129,15 @@ def _recording_names(paths: Iterable[Path]) -> dict[Path, str]:
 
 def _distinct(names: dict[Thing, str]) -> dict[Thing, str]:
     """The names of things, numbered where an earlier one has the same."""
-    distinct: dict[Thing, str] = {}
-    taken: set[str] = set()
+    things: dict[str, Thing] = {}
     times: Counter[str] = Counter()
     for thing, stem in names.items():
         name = stem
-        while name in taken:
+        while name in things:
             times[stem] += 1
             name = f"{stem}.{times[stem] + 1}"
-        taken.add(name)
-        distinct[thing] = name
-    return distinct
+        things[name] = thing
+    return {thing: name for name, thing in things.items()}
 
 
 def _is_whole(utterance: Utterance, header: AudioInfo) -> bool:
@@ -191,14 +177,6 @@ def _tell_kaldi(tables: dict[str, dict[str, str]], headers: Headers) -> None:
         logger.info(
             "single channels: Kaldi's own programs want a command in wav.scp there: sox FILE -t wav - remix CHANNEL |"
         )
-
-
-def _tell_renamed(utterances: Iterable[Utterance], ids: Iterable[tuple[str, str]]) -> None:
-    pairs = ((utterance.speaker, speaker) for utterance, (_, speaker) in zip(utterances, ids, strict=True))
-    renamed = {old: new for old, new in pairs if old not in (None, new)}
-    if renamed:
-        old, new = next(iter(renamed.items()))
-        logger.info(f"speakers with names that Kaldi cannot have: {len(renamed)}, such as '{old}', now {new}")
 
 
 def _write_table(path: Path, table: dict[str, str]) -> None:

@@ -16,8 +16,7 @@ from types import ModuleType
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
-from asr.corpus.download import SUFFIXES, Archive, fetch, find_in_mirror, gigabytes, mirror_folder
-from asr.corpus.unpack import unpack
+from asr.corpus.download import SUFFIXES, Archive, fetch, find_in_mirror, gigabytes, mirror_folder, unpack
 from asr.data.manifest import write_manifests
 from asr.errors import AsrError, DownloadError, ManifestError
 from asr.util.files import folder_lock, replace_file

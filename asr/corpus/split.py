@@ -31,17 +31,6 @@ class SplitPart:
     shared: tuple[int, int]
 
 
-class _Names:
-    """A number for each different name, and that of every line; -1 for none."""
-
-    def __init__(self) -> None:
-        self.known: dict[str, int] = {}
-        self.numbers = array("q")
-
-    def add(self, name: str | None) -> None:
-        self.numbers.append(-1 if name is None else self.known.setdefault(name, len(self.known)))
-
-
 def split_manifest(
     path: Path,
     shares: dict[str, float],
@@ -62,37 +51,43 @@ def split_manifest(
     names = ["train", *(name for name, share in shares.items() if share > 0)]
     files = [folder / f"{name}.jsonl" for name in names]
     _check_files(path, files, force)
-    speakers, ids = _Names(), _Names()
-    seconds, hashes = array("d"), array("q")
+    # Numbers of the speakers, and of the units that are not divided: speakers again, or utterances.
+    speakers: dict[str | None, int] = {}
+    units: dict[str | None, int] = speakers if by == "speaker" else {}
+    of_speaker, of_unit, texts, seconds = array("q"), array("q"), array("q"), array("d")
     for line in read_lines(path):
         record = line.parse()
-        speakers.add(str(record["speaker"]) if "speaker" in record else None)
-        if by == "utterance":
-            # The start, as parts of one file may share an id; one utterance in the list twice goes to one part.
-            ids.add(f"{record_id(record)} {float(record.get('start', 0.0))}")
+        speaker = str(record["speaker"]) if "speaker" in record else None
+        # The start, as parts of one file may share an id; one utterance in the list twice goes to one part.
+        unit = speaker if by == "speaker" else f"{record_id(record)} {float(record.get('start', 0.0))}"
+        of_speaker.append(speakers.setdefault(speaker, len(speakers)))
+        of_unit.append(units.setdefault(unit, len(units)))
+        texts.append(hash(record.get("text") or None))
         seconds.append(record["duration"])
-        hashes.append(hash(record.get("text") or None))
-    durations = np.array(seconds)
-    units = speakers if by == "speaker" else ids  # what is not divided
-    if by == "speaker" and -1 in speakers.numbers:
+    nameless = of_speaker.count(speakers[None]) if None in speakers else 0
+    if by == "speaker" and nameless:
         raise ManifestError(
-            f"{path}: {speakers.numbers.count(-1)} of {len(durations)} utterances have no speaker; add them, or split"
-            " --by utterance, which tells little about voices the model never heard"
+            f"{path}: {nameless} of {len(seconds)} utterances have no speaker; add them, or split --by utterance, which"
+            " tells little about voices the model never heard"
         )
-    if len(units.known) < len(names):
+    if len(units) < len(names):
         advice = "; split --by utterance, or leave a part out (--dev 0)" if by == "speaker" else ""
-        raise ManifestError(f"{path}: {len(units.known)} {by}s cannot make {len(names)} parts{advice}")
-    rows = np.array(units.numbers)
+        raise ManifestError(f"{path}: {len(units)} {by}s cannot make {len(names)} parts{advice}")
+    durations, voices, hashes = np.array(seconds), np.array(of_speaker), np.array(texts)
     # Whole microseconds: sums of fractions would depend on the order of the lines.
-    lengths = np.bincount(rows, weights=np.round(1e6 * durations), minlength=len(units.known))
-    part_of_unit = assign(list(units.known), lengths.tolist(), [shares[name] for name in names[1:]], seed)
-    parts = np.array(part_of_unit)[rows]
+    lengths = np.bincount(of_unit, weights=np.round(1e6 * durations), minlength=len(units))
+    part_of = assign(list(map(str, units)), lengths.tolist(), [shares[name] for name in names[1:]], seed)
+    parts = np.array(part_of)[of_unit]
     _write_parts(path, files, parts.tolist())
-    columns = durations, np.array(speakers.numbers), np.array(hashes)
-    training = columns[2][parts == 0]
-    return [
-        _summary(file, training, *(column[parts == number] for column in columns)) for number, file in enumerate(files)
-    ]
+    written = []
+    for number, file in enumerate(files):
+        inside = parts == number
+        own_voices, own_texts = np.unique(voices[inside]), np.setdiff1d(hashes[inside], hash(None))
+        common = int(np.isin(own_texts, hashes[parts == 0]).sum())
+        count = None if speakers.get(None, -1) in own_voices else len(own_voices)
+        total_s = float(durations[inside].sum())
+        written.append(SplitPart(file, int(inside.sum()), total_s, count, (common, len(own_texts))))
+    return written
 
 
 def assign(units: Sequence[str], lengths: Sequence[float], shares: Sequence[float], seed: int) -> list[int]:
@@ -160,18 +155,3 @@ def _moved(audio: str, home: str, folder: str) -> str:
     full = os.path.normpath(os.path.join(home, audio))
     inside = full.removeprefix(os.path.join(folder, ""))
     return inside.replace(os.sep, "/")
-
-
-def _summary(
-    file: Path, training: np.ndarray, durations: np.ndarray, speakers: np.ndarray, texts: np.ndarray
-) -> SplitPart:
-    """training: hashes of the training part's texts; the others are of this part's utterances."""
-    own = np.unique(texts[texts != hash(None)])
-    different = np.unique(speakers)
-    return SplitPart(
-        path=file,
-        utterances=len(durations),
-        seconds=float(durations.sum()),
-        speakers=None if -1 in different else len(different),
-        shared=(int(np.isin(own, training).sum()), len(own)),
-    )

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import math
 from array import array
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -18,9 +17,6 @@ from asr.errors import AudioError, ManifestError
 from asr.text import normalize
 from asr.util.files import atomic_write
 from asr.util.format import as_time, plural, printable, some
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
 
 MAX_HEADERS = 100  # audio headers read, of files spread evenly over the manifests
 MAX_BINS = 14
@@ -37,7 +33,7 @@ class Stats:
     paces: np.ndarray = field(default_factory=lambda: np.empty(0))
     words: int = 0
     symbols: Counter[str] = field(default_factory=Counter)
-    speaker_s: dict[str, float] = field(default_factory=dict)
+    speaker_s: dict[str, float] = field(default_factory=lambda: defaultdict(float))
     suffixes: Counter[str] = field(default_factory=Counter)
     rates: Counter[str] = field(default_factory=Counter)
 
@@ -64,9 +60,9 @@ class Stats:
         return rows
 
     def histograms(self) -> list[tuple[str, np.ndarray]]:
-        named = [("duration, s", self.durations), ("text, characters", self.lengths)]
-        named.append(("characters per second", self.paces))
-        return [(name, values) for name, values in named if len(values)]
+        names = ("duration, s", "text, characters", "characters per second")
+        columns = zip(names, (self.durations, self.lengths, self.paces), strict=True)
+        return [(name, values) for name, values in columns if len(values)]
 
 
 def collect(manifests: Sequence[Path]) -> Stats:
@@ -83,7 +79,7 @@ def collect(manifests: Sequence[Path]) -> Stats:
         utterance = Utterance.from_record(line.parse(), line.path.parent)
         durations.append(utterance.duration)
         if utterance.speaker is not None:
-            stats.speaker_s[utterance.speaker] = stats.speaker_s.get(utterance.speaker, 0.0) + utterance.duration
+            stats.speaker_s[utterance.speaker] += utterance.duration
         if utterance.text is not None:
             text = normalize(utterance.text, "none")
             lengths.append(len(text))
@@ -127,17 +123,12 @@ def write_png(stats: Stats, path: Path) -> None:
     named = stats.histograms()
     figure = Figure(figsize=(4.5 * len(named), 3.2), layout="constrained")
     for axes, (name, values) in zip(figure.subplots(1, len(named), squeeze=False)[0], named, strict=True):
-        _draw(axes, name, values)
+        axes.hist(values[values <= np.quantile(values, SHOWN)], bins=40)
+        axes.set(xlabel=name, ylabel="utterances")
+        axes.spines[["top", "right"]].set_visible(False)
     figure.suptitle(f"{plural(len(stats.durations), 'utterance')}, {as_time(stats.durations.sum())}")
     with atomic_write(path) as file:
         figure.savefig(file, format="png", dpi=150)
-
-
-def _draw(axes: Axes, name: str, values: np.ndarray) -> None:
-    top = float(np.quantile(values, SHOWN))
-    axes.hist(values[values <= top], bins=40)
-    axes.set(xlabel=name, ylabel="utterances")
-    axes.spines[["top", "right"]].set_visible(False)
 
 
 def _spread(values: np.ndarray, unit: str, digits: int = 1) -> str:

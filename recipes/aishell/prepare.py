@@ -10,9 +10,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from asr.audio import AUDIO_SUFFIXES, audio_info
-from asr.corpus.download import openslr
+from asr.corpus.download import openslr, unpack
 from asr.corpus.layouts.common import text_lines
-from asr.corpus.unpack import unpack
 from asr.data.manifest import Utterance
 from asr.util.files import walk
 

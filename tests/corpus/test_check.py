@@ -13,9 +13,9 @@ from typer.testing import CliRunner
 
 from asr.cli.main import app
 from asr.config import parse_config
+from asr.corpus.check import check, fix
+from asr.corpus.check.findings import MAX_EXAMPLES
 from asr.corpus.check.lines import CheckSettings
-from asr.corpus.check.report import check, fix
-from asr.corpus.check.rules import MAX_EXAMPLES
 from asr.data.manifest import Manifest
 from asr.data.subset import read_subset
 from asr.data.training import TrainingData
@@ -180,7 +180,7 @@ def test_infeasible_are_those_that_training_leaves_out(corpus):
     for line in corpus.lines:
         line.update(text="".join(rng.choice(list("aab "), 35)) + "b", duration=round(rng.uniform(0.8, 1.2), 3))
     tokenizer = Tokenizer("characters", ("<blank>", " ", "a", "b"))
-    report = check([corpus.manifest()], CheckSettings.of_config(config), audio=False)
+    report = check([corpus.manifest()], CheckSettings(config), audio=False)
     part = read_subset(config.data.train, config, "data.train")
     left_out = TrainingData(part, tokenizer, config).infeasible.tolist()
     too_fast = found(report)[AT_THE_FASTEST].count
@@ -258,7 +258,7 @@ def test_without_audio_no_audio_is_opened(corpus):
 def test_a_low_rate_counts_only_where_a_rate_was_asked_for(corpus):
     manifest = corpus.manifest()
     assert list(found(check([manifest], settings(features={"sample_rate": 16000})))) == ["low sample rate"]
-    assert check([manifest], CheckSettings.of_config(parse_config({}, "test"), named=False)).findings == []
+    assert check([manifest], CheckSettings(parse_config({}, "test"), named=False)).findings == []
 
 
 def test_what_is_fixed_checks_clean_wherever_it_lies(corpus, tmp_path):

@@ -5,7 +5,7 @@ import pytest
 import soundfile
 from helpers.spoilt import RATE, found, noise, settings
 
-from asr.corpus.check.report import check
+from asr.corpus.check import check
 from asr.errors import ManifestError
 
 

@@ -18,18 +18,18 @@ from helpers import ROOT
 from helpers.damage import JSON, KEYS, SOUND, Corpus, archive, damage, make_odd, odd_values, write
 from typer.testing import CliRunner
 
-from asr.cli.data_tables import format_stats
 from asr.cli.main import app
+from asr.cli.tables import format_stats
 from asr.config import Config
-from asr.corpus.check import report as run
+from asr.corpus import check as run
 from asr.corpus.check.lines import CheckSettings
+from asr.corpus.download import unpack
 from asr.corpus.export import EXPORTS, export_manifest
 from asr.corpus.layouts import LAYOUTS, detect_layout, read_nemo
 from asr.corpus.layouts.common import require_unique_ids
 from asr.corpus.recipe import prepare
 from asr.corpus.split import split_manifest
 from asr.corpus.stats import collect
-from asr.corpus.unpack import unpack
 from asr.data.manifest import Manifest, Utterance, read_lines, write_manifest
 from asr.errors import AsrError, DownloadError
 
@@ -149,10 +149,10 @@ def use_manifest(path: Path, target: Path, outcomes: Outcomes) -> None:
         assert len(list(manifest)) == len(manifest)
         for to in EXPORTS:
             outcomes.of(export_manifest, manifest, to, target / to, True, outcomes.refused)
-    report = outcomes.of(run.check, [path], CheckSettings.of_config(Config()), workers=1)
+    report = outcomes.of(run.check, [path], CheckSettings(Config()), workers=1)
     if report is not None:
         outcomes.of(run.fix, [path], report.dropped, target / "fixed.jsonl")
-        outcomes.of(run.check, [path], CheckSettings.of_config(Config()), audio=False, against=[path])
+        outcomes.of(run.check, [path], CheckSettings(Config()), audio=False, against=[path])
     statistics = outcomes.of(collect, [path])
     if statistics is not None:
         outcomes.of(format_stats, statistics)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from asr.cli.data_tables import format_stats
+from asr.cli.tables import format_stats
 from asr.corpus.stats import bins, collect, write_png
 from asr.errors import ManifestError
 

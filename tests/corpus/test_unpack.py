@@ -11,7 +11,7 @@ import tarfile
 
 import pytest
 
-from asr.corpus.unpack import unpack
+from asr.corpus.download import unpack
 from asr.errors import DownloadError
 
 
@@ -82,7 +82,7 @@ def test_an_absolute_name_is_refused(tmp_path):
 @pytest.mark.parametrize("kind", ["one large file", "many empty files"])
 def test_archive_bombs(kind, mode, tmp_path, monkeypatch):
     least = 2**20
-    monkeypatch.setattr("asr.corpus.unpack.MAX_SMALL_BYTES", least)
+    monkeypatch.setattr("asr.corpus.download.MAX_SMALL_BYTES", least)
 
     class Zeros(io.RawIOBase):
         def read(self, size=-1):
@@ -177,7 +177,7 @@ def test_an_interrupted_extraction_is_not_taken_for_finished(killed, tmp_path):
     code = f"""
 import resource, signal, sys
 from pathlib import Path
-from asr.corpus.unpack import unpack
+from asr.corpus.download import unpack
 signal.signal(signal.SIGXFSZ, signal.SIG_DFL if {killed} else signal.SIG_IGN)
 resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
 resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, 10_000))

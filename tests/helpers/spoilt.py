@@ -16,9 +16,7 @@ WORDS = ["the", "quick", "brown", "fox", "jumps", "over", "a", "lazy", "dog", "w
 
 
 def settings(tokenizer=None, **sections):
-    config = parse_config({"features": {"sample_rate": RATE}, **sections}, "test")
-    made = CheckSettings.of_config(config)
-    return CheckSettings(made.features, made.model, made.normalizer, made.kind, made.fastest, tokenizer)
+    return CheckSettings(parse_config({"features": {"sample_rate": RATE}, **sections}, "test"), tokenizer)
 
 
 def noise(seconds=1.0, seed=0, rate=RATE, level=0.1):

@@ -5,15 +5,15 @@ from __future__ import annotations
 import os
 import re
 import unicodedata
-from array import array
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
 
-from asr.corpus.check.lines import CheckSettings, LineInfo
-from asr.corpus.check.rules import ERROR, MAX_EXAMPLES, WARNING, Finding
+from asr.corpus.check.findings import MAX_EXAMPLES, Finding
+from asr.corpus.check.lines import LineInfo
+from asr.data.manifest import Utterance
 
 NONE = -1  # stands for no value: no hash of Python's is -1
 LEFT_OVER_S = 0.25  # seconds, the shortest words: what a whole file may hold beyond its line's duration
@@ -39,146 +39,111 @@ SCRIPT_FRACTION = 5e-3
 MAX_REPEATS = 20
 
 
+# A hash is NONE where there is nothing, a file's where files are not compared; a channel is NONE for all of them.
+# left_s: seconds that a file holds beyond a line that is its beginning.
+COLUMNS = np.dtype(
+    [(name, np.int64) for name in ("row", "id", "text", "sound", "file", "channel")]
+    + [(name, np.float64) for name in ("start", "duration", "pace", "left_s")]
+)
+
+
 class Corpus:
-    """What is compared of the lines that are not malformed: arrays, of 8 bytes an utterance, and counts.
+    """What is compared of the lines that are not malformed. lines: an array of COLUMNS, a few bytes an utterance."""
 
-    ids, texts, sounds, files: hashes, NONE where there is none; files only where they are compared; channels: NONE for
-    all; left_s: seconds that a file holds beyond a line that is its beginning.
-    """
-
-    def __init__(self, files: bool) -> None:
-        self.compare_files = files
-        self.rows, self.ids, self.texts, self.sounds = array("q"), array("q"), array("q"), array("q")
-        self.files, self.channels = array("q"), array("q")
-        self.starts, self.durations, self.paces, self.left_s = array("d"), array("d"), array("d"), array("d")
+    def __init__(self, infos: Iterable[LineInfo], files: bool) -> None:
         self.symbols: Counter[str] = Counter()
         self.speakers: Counter[str] = Counter()
         self.rates: Counter[int] = Counter()
         self.layouts: Counter[str] = Counter()
+        self.lines = np.fromiter(
+            (self._columns(info, info.utterance, files) for info in infos if info.utterance is not None), COLUMNS
+        )
 
-    def add(self, info: LineInfo) -> None:
-        """Take in a line, unless it is malformed."""
-        utterance, text, audio = info.utterance, info.text, info.audio
-        if utterance is None:
-            return
-        self.rows.append(info.row)
-        self.ids.append(hash(utterance.id) if info.named else NONE)
-        self.texts.append(hash(text) if text else NONE)
-        self.files.append(hash(_real_path(utterance.audio)) if self.compare_files else NONE)
-        # A hash, however large the number.
-        self.channels.append(NONE if utterance.channel is None else hash(utterance.channel))
-        self.starts.append(utterance.start)
-        self.durations.append(utterance.duration)
-        self.paces.append(len(text) / max(utterance.duration, 1e-3) if text else np.nan)
+    def _columns(self, info: LineInfo, utterance: Utterance, files: bool) -> tuple[float, ...]:
+        """The COLUMNS of a line, which is counted."""
+        text, audio, left_s = info.text, info.audio, 0.0
         self.symbols.update(text or "")
         if utterance.speaker is not None:
             self.speakers[utterance.speaker] += 1
-        self.sounds.append(audio.key if audio is not None and audio.key else NONE)
-        if audio is None or audio.fault is not None:
-            self.left_s.append(0.0)
-            return
-        self.left_s.append(0.0 if utterance.start else audio.file_s - utterance.duration)
-        self.rates[audio.sample_rate] += 1
-        if utterance.channel is None:
-            self.layouts["mono" if audio.channels == 1 else f"{audio.channels} channels"] += 1
+        if audio is not None and audio.sample_rate:
+            left_s = 0.0 if utterance.start else audio.file_s - utterance.duration
+            self.rates[audio.sample_rate] += 1
+            if utterance.channel is None:
+                self.layouts["mono" if audio.channels == 1 else f"{audio.channels} channels"] += 1
+        return (
+            info.row,
+            hash(utterance.id) if info.named else NONE,
+            hash(text) if text else NONE,
+            audio.key if audio is not None and audio.key else NONE,
+            hash(_real_path(utterance.audio)) if files else NONE,
+            NONE if utterance.channel is None else hash(utterance.channel),  # a hash, however large the number
+            utterance.start,
+            utterance.duration,
+            len(text) / max(utterance.duration, 1e-3) if text else np.nan,
+            left_s,
+        )
 
-    @property
-    def sentences(self) -> array[int]:
+    def sentences(self) -> np.ndarray:
         """The texts, unless they repeat on purpose, as in a corpus of commands: at least half of them must differ."""
-        known = np.array(self.texts)[np.array(self.texts) != NONE]
-        return self.texts if 2 * len(np.unique(known)) >= len(known) else array("q", [NONE]) * len(self.texts)
+        texts = self.lines["text"]
+        known = texts[texts != NONE]
+        return texts if 2 * len(np.unique(known)) >= len(known) else np.full(len(texts), NONE)
 
 
-def compare(corpus: Corpus, others: Corpus, settings: CheckSettings) -> Iterator[Finding]:
-    """What is found of the utterances taken together, and of what they share with others that should share nothing.
-    Findings may be empty."""
-    against = "shared with --against"
-    yield _repeated(Finding("duplicate id", ERROR, "give each utterance an id of its own"), corpus, corpus.ids)
-    same_audio = _known_to(others.sounds, corpus.sounds) | _overlapping(corpus, others)
-    yield _shared(Finding(f"audio {against}", ERROR, "remove it from one: the test is not honest"), corpus, same_audio)
-    finding = Finding(f"id {against}", ERROR, "remove it from one, or rename it if it is another")
-    yield _shared(finding, corpus, _known_to(others.ids, corpus.ids))
-    yield _counted(
-        Finding(
-            f"speaker {against}",
-            WARNING,
-            "keep speakers apart: the test should be about new voices",
-            "speaker",
-        ),
-        ((name, count) for name, count in corpus.speakers.most_common() if name in others.speakers),
-    )
-    finding = Finding(f"sentence {against}", WARNING, "the model may have memorized it")
-    yield _shared(finding, corpus, _known_to(others.texts, corpus.sentences))
-    yield _counted(
-        Finding("digits in text", WARNING, "spell numbers out as they are spoken", "digit"),
-        ((symbol, count) for symbol, count in corpus.symbols.most_common() if re.match(r"\d", symbol)),
-    )
-    yield _counted(
-        Finding("rare symbol", WARNING, "correct or replace it: a model cannot learn it", "symbol"),
-        _rare_symbols(corpus.symbols, settings.kind),
-    )
-    finding = Finding("odd duration", WARNING, "split it, or correct the line")
-    yield _odd(finding, corpus, corpus.durations, "s", DURATION_S, DURATION_DEVIATIONS)
-    finding = Finding("odd pace", WARNING, "listen: does it say its text?")
-    yield _odd(finding, corpus, corpus.paces, "characters/s", CHARACTERS_PER_S, PACE_DEVIATIONS)
-    finding = Finding("sentence repeated", WARNING, "keep fewer of them")
-    yield _repeated(finding, corpus, corpus.sentences, MAX_REPEATS + 1)
-    finding = Finding("duplicate audio", WARNING, "keep one of each: sometimes their texts differ")
-    yield _repeated(finding, corpus, corpus.sounds)
-    yield _cut_short(
-        Finding("audio longer than its line says", WARNING, "correct duration: words may be cut off"), corpus
-    )
-    yield _counted(
-        Finding("sample rates differ", WARNING, "all are converted; is any mislabeled?", "rate"),
-        ((f"{rate} Hz", count) for rate, count in corpus.rates.most_common() if len(corpus.rates) > 1),
-    )
-    yield _counted(
-        Finding("several channels", WARNING, "they are averaged, unless the line names a channel", "layout"),
-        corpus.layouts.most_common() if set(corpus.layouts) - {"mono"} else (),
-    )
+def compare(corpus: Corpus, others: Corpus, kind: str, findings: dict[str, Finding]) -> None:
+    """Add to the findings, by name, what is wrong with the utterances taken together, and what they share with others
+    that should share nothing. kind: of tokens."""
+    lines, known, sentences = corpus.lines, others.lines, corpus.sentences()
+    shared = {
+        "audio": _known_to(known["sound"], lines["sound"]) | _overlapping(lines, known),
+        "id": _known_to(known["id"], lines["id"]),
+        "sentence": _known_to(known["text"], sentences),
+    }
+    for what, found in shared.items():
+        for row in lines["row"][found].tolist():
+            findings[f"{what} shared with --against"].add(row)
+    _add_repeated(findings["duplicate id"], lines, lines["id"])
+    _add_repeated(findings["sentence repeated"], lines, sentences, MAX_REPEATS + 1)
+    _add_repeated(findings["duplicate audio"], lines, lines["sound"])
+    _add_odd(findings["odd duration"], lines, "duration", "s", DURATION_S, DURATION_DEVIATIONS)
+    _add_odd(findings["odd pace"], lines, "pace", "characters/s", CHARACTERS_PER_S, PACE_DEVIATIONS)
+    _add_cut_short(findings["audio longer than its line says"], lines)
+    rates = [(f"{rate} Hz", count) for rate, count in corpus.rates.most_common()]
+    counts = {
+        "speaker shared with --against": [pair for pair in corpus.speakers.most_common() if pair[0] in others.speakers],
+        "digits in text": [pair for pair in corpus.symbols.most_common() if re.match(r"\d", pair[0])],
+        "rare symbol": _rare_symbols(corpus.symbols, kind),
+        "sample rates differ": rates if len(rates) > 1 else [],
+        "several channels": corpus.layouts.most_common() if set(corpus.layouts) - {"mono"} else [],
+    }
+    for name, things in counts.items():  # the worst first
+        for place, (thing, count) in enumerate(things):
+            findings[name].show(thing, f"× {count:,}", -place)
 
 
-def _repeated(finding: Finding, corpus: Corpus, keys: array[int], min_count: int = 2) -> Finding:
+def _add_repeated(finding: Finding, lines: np.ndarray, keys: np.ndarray, min_count: int = 2) -> None:
     """Utterances with a key that stood before, and is there at least `min_count` times; examples are the first."""
-    known = np.flatnonzero(np.array(keys) != NONE)
-    _, first, group, counts = np.unique(
-        np.array(keys)[known], return_index=True, return_inverse=True, return_counts=True
-    )
+    rows, keys = lines["row"][keys != NONE], keys[keys != NONE]
+    _, first, group, counts = np.unique(keys, return_index=True, return_inverse=True, return_counts=True)
     later = counts[group] >= min_count
     later[first] = False
-    rows = np.array(corpus.rows)[known]
     finding.rows.extend(rows[later].tolist())
     for i in np.lexsort((first, -counts)).tolist()[:MAX_EXAMPLES]:
         if counts[i] >= min_count:
             finding.show(int(rows[first[i]]), f"× {counts[i]:,}", counts[i])
-    return finding
 
 
-def _shared(finding: Finding, corpus: Corpus, found: np.ndarray) -> Finding:
-    """found: (utterances,) bool."""
-    for row in np.array(corpus.rows)[found].tolist():
-        finding.add(row)
-    return finding
-
-
-def _counted(finding: Finding, things: Iterable[tuple[str, int]]) -> Finding:
-    """Symbols, rates … and how often they occur, the worst first."""
-    for place, (thing, count) in enumerate(things):
-        finding.show(thing, f"× {count:,}", -place)
-    return finding
-
-
-def _odd(
+def _add_odd(
     finding: Finding,
-    corpus: Corpus,
-    values: array[float],
+    lines: np.ndarray,
+    column: str,
     unit: str,
     bounds: tuple[float, float],
     deviations: tuple[float, float],
-) -> Finding:
+) -> None:
     """Utterances with positive values beyond absolute bounds, or beyond so many deviations below and above the median
     (1.4826 × the median absolute deviation, of logarithms). NaN is no value."""
-    logs = np.log(np.maximum(np.array(values), 1e-9))
+    logs = np.log(np.maximum(lines[column], 1e-9))
     known = logs[~np.isnan(logs)]
     middle = float(np.median(known)) if len(known) else 0.0
     low, high = np.log(bounds)
@@ -187,17 +152,14 @@ def _odd(
         low = max(low, middle - deviations[0] * deviation)
         high = min(high, middle + deviations[1] * deviation)
     for i in np.flatnonzero((logs < low) | (logs > high)).tolist():
-        finding.add(corpus.rows[i], f"{values[i]:.3g} {unit}", abs(logs[i] - middle))
-    return finding
+        finding.add(int(lines["row"][i]), f"{lines[column][i]:.3g} {unit}", abs(logs[i] - middle))
 
 
-def _cut_short(finding: Finding, corpus: Corpus) -> Finding:
+def _add_cut_short(finding: Finding, lines: np.ndarray) -> None:
     """Whole files of which a line takes only the beginning, and no other line the rest."""
-    _, group, counts = np.unique(corpus.files, return_inverse=True, return_counts=True)
-    left_s = np.array(corpus.left_s)
-    for i in np.flatnonzero((counts[group] == 1) & (left_s > LEFT_OVER_S)).tolist():
-        finding.add(corpus.rows[i], f"{left_s[i]:.2f} s left over", left_s[i])
-    return finding
+    _, group, counts = np.unique(lines["file"], return_inverse=True, return_counts=True)
+    for line in lines[(counts[group] == 1) & (lines["left_s"] > LEFT_OVER_S)]:
+        finding.add(int(line["row"]), f"{line['left_s']:.2f} s left over", line["left_s"])
 
 
 def _real_path(path: Path) -> str:
@@ -208,24 +170,23 @@ def _real_path(path: Path) -> str:
         return str(path)
 
 
-def _known_to(others: array[int], keys: array[int]) -> np.ndarray:
+def _known_to(others: np.ndarray, keys: np.ndarray) -> np.ndarray:
     """(keys,) bool: which of them the others have."""
-    return (np.array(keys) != NONE) & np.isin(np.array(keys), np.array(others))
+    return (keys != NONE) & np.isin(keys, others)
 
 
-def _overlapping(corpus: Corpus, others: Corpus) -> np.ndarray:
-    """Whether more than OVERLAP_S of each utterance, or of a short one half, is part of others' files too."""
-    order = np.argsort(others.files, kind="stable")
-    columns = (others.files, others.starts, others.durations, others.channels)
-    known, starts, durations, channels = (np.array(column)[order] for column in columns)
-    found = _known_to(others.files, corpus.files)
+def _overlapping(lines: np.ndarray, others: np.ndarray) -> np.ndarray:
+    """(lines,) bool: whether more than OVERLAP_S of each utterance, or of a short one half, is part of others' files
+    too."""
+    others = others[np.argsort(others["file"], kind="stable")]
+    found = _known_to(others["file"], lines["file"])
     for i in np.flatnonzero(found).tolist():
-        start, duration, channel = corpus.starts[i], corpus.durations[i], corpus.channels[i]
-        there = slice(*(np.searchsorted(known, corpus.files[i], side=side) for side in ("left", "right")))
-        ends = np.minimum(start + duration, starts[there] + durations[there])
-        common_s = ends - np.maximum(start, starts[there])
-        heard = (channel == NONE) | (channels[there] == NONE) | (channels[there] == channel)
-        found[i] = (heard & (common_s > min(OVERLAP_S, duration / 2))).any()
+        line = lines[i]
+        same = others[slice(*(np.searchsorted(others["file"], line["file"], side=side) for side in ("left", "right")))]
+        ends = np.minimum(line["start"] + line["duration"], same["start"] + same["duration"])
+        common_s = ends - np.maximum(line["start"], same["start"])
+        heard = (line["channel"] == NONE) | (same["channel"] == NONE) | (same["channel"] == line["channel"])
+        found[i] = (heard & (common_s > min(OVERLAP_S, line["duration"] / 2))).any()
     return found
 
 

@@ -1,4 +1,8 @@
-"""What the checks look at: one `LineInfo` a manifest line, and the `AudioStats` of its audio."""
+"""The checks of single lines, and what they look at: a `LineInfo` a manifest line, with `AudioStats` of its audio.
+
+Thresholds are those of real corpora that train well: LibriSpeech, Common Voice, speechocean762, LJ Speech, Speech
+Commands, spoken digits.
+"""
 
 from __future__ import annotations
 
@@ -10,8 +14,8 @@ from pathlib import Path
 
 import numpy as np
 
-from asr.audio import AudioInfo, audio_info, read_audio
-from asr.config import Config, FeatureConfig, ModelConfig
+from asr.audio import audio_info, read_audio
+from asr.config import Config
 from asr.data.manifest import ManifestLine, Utterance, read_lines
 from asr.errors import AudioError, AudioFault, ManifestError
 from asr.lengths import min_frames, output_frames
@@ -26,57 +30,38 @@ MP3_TOLERANCE_S = 0.1
 MAX_READ_S = 600.0
 # Of full scale, ±1: decoders of mp3 and opus round the flat tops of clipped audio a little.
 FULL_SCALE = 0.999
+# Of full scale. Soft but usable speech reaches 0.01; below 0.0056 (-45 dB) nothing is recorded.
+QUIET_PEAK = 0.0056
+# Share of samples in flat tops at full scale. 1 ms a second; good recordings have none.
+CLIPPED_FRACTION = 0.001
+# Of full scale. Cheap microphones reach 0.02; beyond, a converter is broken.
+OFFSET = 0.025
+# Different unknown symbols named of one utterance.
+MAX_SYMBOLS = 5
+
+Problem = tuple[str, str, float]  # the finding's name, what is wrong in words, how bad
 
 
 @dataclass(frozen=True)
 class CheckSettings:
-    """The settings by which training judges utterances.
+    """By what training judges utterances. tokenizer: of a model; named: whether someone chose these settings."""
 
-    fastest: the highest factor of speed perturbation; named: whether someone chose these settings.
-    """
-
-    features: FeatureConfig
-    model: ModelConfig
-    normalizer: str
-    kind: str
-    fastest: float = 1.0
+    config: Config
     tokenizer: Tokenizer | None = None
     named: bool = True
-
-    @classmethod
-    def of_config(cls, config: Config, named: bool = True) -> CheckSettings:
-        fastest = 1.0 if config.train.overfit else config.augment.speed[1]
-        return cls(
-            config.features, config.model, config.text.normalizer, config.text.tokens, fastest=fastest, named=named
-        )
-
-    def needed_frames(self, text: str) -> int:
-        """Frames that CTC needs for a normalized text."""
-        if self.tokenizer is not None and not self.tokenizer.unknown(text):
-            return min_frames(self.tokenizer.encode(text))
-        return min_frames(text.split() if self.kind == "words" else text)
-
-    def frames(self, duration: float, speed: float) -> int:
-        """Output frames of so many seconds, spoken so much faster."""
-        return output_frames(int(duration / speed * self.features.sample_rate), self.features, self.model)
 
 
 @dataclass(slots=True)
 class AudioStats:
-    """An utterance's decoded audio. fault: what is wrong with it, and detail about that; else
-    file_s: seconds of the whole file; lacking_s: by how many it ends before its line says; peak: the largest of
-    |samples|; mean: their mean, of full scale 1; clipped: share of samples in runs of three or more at full scale;
+    """An utterance's decoded audio. problems: what is wrong with it; where it cannot be read, the reason alone, and a
+    sample rate of 0; file_s: seconds of the whole file; lacking_s: by how many it ends before its line says;
     key: a hash of the samples, 0 where all are the same."""
 
-    fault: AudioFault | None = None
-    detail: str = ""
+    problems: list[Problem]
     sample_rate: int = 0
     channels: int = 0
     file_s: float = 0.0
     lacking_s: float = 0.0
-    peak: float = 0.0
-    mean: float = 0.0
-    clipped: float = 0.0
     key: int = 0
 
 
@@ -96,6 +81,46 @@ class LineInfo:
     @property
     def id(self) -> str:
         return f"line {self.line.number}" if self.utterance is None else self.utterance.id
+
+
+def line_problems(info: LineInfo, settings: CheckSettings) -> Iterator[Problem]:
+    """What is wrong with a line by itself."""
+    utterance, text, audio = info.utterance, info.text, info.audio
+    if utterance is None:
+        yield "malformed line", info.error, 0
+        return
+    if text is None:
+        yield "missing text", "no text", 0
+    elif not text:
+        yield "empty text", repr(utterance.text), 0
+    else:
+        yield from _text_problems(text, utterance.duration - (audio.lacking_s if audio else 0.0), settings)
+    if utterance.speaker is None:
+        yield "missing speaker", "", 0
+    if audio is not None:
+        yield from audio.problems
+        wanted = settings.config.features.sample_rate
+        if settings.named and 0 < audio.sample_rate < wanted:
+            yield "low sample rate", f"{audio.sample_rate} Hz, {wanted} Hz wanted", wanted - audio.sample_rate
+
+
+def _text_problems(text: str, duration: float, settings: CheckSettings) -> Iterator[Problem]:
+    """duration: seconds of audio that are there."""
+    config, tokenizer = settings.config, settings.tokenizer
+    unknown = tokenizer.unknown(text) if tokenizer is not None else []
+    if unknown:
+        yield "unknown symbol", " ".join(map(repr, list(dict.fromkeys(unknown))[:MAX_SYMBOLS])), len(unknown)
+    if tokenizer is not None and not unknown:
+        needed = min_frames(tokenizer.encode(text))
+    else:
+        needed = min_frames(text.split() if config.text.tokens == "words" else text)
+    fastest = 1.0 if config.train.overfit else config.augment.speed[1]
+    for name, speed in (("too few frames for CTC", 1.0), ("too few frames at the fastest speed", fastest)):
+        samples = int(round(duration, 6) / speed * config.features.sample_rate)
+        there = output_frames(samples, config.features, config.model)
+        if needed > there:
+            yield name, f"{needed} needed, {there} there", needed - there
+            break
 
 
 def read_line_infos(manifests: Sequence[Path], normalizer: str) -> Iterator[LineInfo]:
@@ -127,35 +152,43 @@ def with_audio(infos: Iterable[LineInfo], workers: int) -> Iterator[LineInfo]:
 def audio_stats(utterance: Utterance) -> AudioStats:
     """Read an utterance's audio at its own rate. Faults are returned, not raised."""
     path, start = utterance.audio, utterance.start
+
+    def unusable(fault: AudioFault, detail: str) -> AudioStats:
+        return AudioStats([(fault.value, detail, 0)])
+
     if not os.path.exists(path):  # nor is a link to nothing a file
-        return AudioStats(AudioFault.MISSING, str(path))
+        return unusable(AudioFault.MISSING, str(path))
     try:
         info = audio_info(path)
         if info.frames == 0:
-            return AudioStats(AudioFault.EMPTY, str(path))
-        lacking = start + utterance.duration - info.duration
-        if lacking > TOLERANCE_S:
-            return AudioStats(AudioFault.TOO_SHORT, f"ends at {info.duration:.3f} s, {lacking:.3f} s too early")
+            return unusable(AudioFault.EMPTY, str(path))
+        lacking_s = start + utterance.duration - info.duration
+        if lacking_s > TOLERANCE_S:
+            return unusable(AudioFault.TOO_SHORT, f"ends at {info.duration:.3f} s, {lacking_s:.3f} s too early")
         duration = min(utterance.duration, MAX_READ_S)
         audio = read_audio(path, start=start, duration=duration, channel=utterance.channel)
     except AudioError as error:
-        return AudioStats(error.fault, str(error).removeprefix(f"{path}: "))
-    lacking = duration - audio.duration
-    if lacking > MP3_TOLERANCE_S:  # only the header of an mp3 could promise what is not there
-        return AudioStats(AudioFault.TOO_SHORT, f"ends at {start + audio.duration:.3f} s, {lacking:.3f} s too early")
-    return _measure(audio.samples, info, max(lacking, 0.0))
+        return unusable(error.fault, str(error).removeprefix(f"{path}: "))
+    lacking_s = duration - audio.duration
+    if lacking_s > MP3_TOLERANCE_S:  # only the header of an mp3 could promise what is not there
+        return unusable(AudioFault.TOO_SHORT, f"ends at {start + audio.duration:.3f} s, {lacking_s:.3f} s too early")
+    differ = audio.samples.min() < audio.samples.max()
+    digest = blake2b(audio.samples.tobytes(), digest_size=8).digest()
+    key = int.from_bytes(digest, "little", signed=True) if differ else 0
+    problems = list(_sample_problems(audio.samples))
+    return AudioStats(problems, info.sample_rate, info.channels, info.duration, max(lacking_s, 0.0), key)
 
 
-def _measure(samples: np.ndarray, info: AudioInfo, lacking_s: float) -> AudioStats:
-    """(samples,) float32 -> AudioStats."""
-    low, high = float(samples.min()), float(samples.max())
-    peak = max(high, -low)
-    clipped = 0.0
+def _sample_problems(samples: np.ndarray) -> Iterator[Problem]:
+    """samples: (samples,) float32."""
+    peak, mean = float(max(samples.max(), -samples.min())), float(samples.mean())
+    if peak <= QUIET_PEAK:
+        yield "near silence", f"peak {peak:.4f}", -peak
     if peak >= FULL_SCALE:
         full = np.abs(samples) >= FULL_SCALE
-        inner = full[2:] & full[1:-1] & full[:-2]
-        clipped = float(np.count_nonzero(inner)) / len(samples)
-    digest = blake2b(samples.tobytes(), digest_size=8).digest()
-    key = int.from_bytes(digest, "little", signed=True) if low < high else 0
-    mean = float(samples.mean())
-    return AudioStats(None, "", info.sample_rate, info.channels, info.duration, lacking_s, peak, mean, clipped, key)
+        runs = full[2:] & full[1:-1] & full[:-2]  # of three or more: a flat top
+        clipped = float(np.count_nonzero(runs)) / len(samples)
+        if clipped >= CLIPPED_FRACTION:
+            yield "clipping", f"{100 * clipped:.2f} %", clipped
+    if abs(mean) >= OFFSET:
+        yield "offset", f"mean {mean:+.3f}", abs(mean)

@@ -10,8 +10,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from asr.audio import AUDIO_SUFFIXES
-from asr.corpus.layouts.folders import read_audio_alone, read_folder, read_librispeech
-from asr.corpus.layouts.table import read_table
+from asr.corpus.layouts.plain import read_audio_alone, read_folder, read_librispeech, read_table
 from asr.corpus.layouts.toolkits import lhotse_pairs, read_kaldi, read_lhotse, read_nemo
 from asr.data.manifest import Utterance
 from asr.errors import ManifestError
@@ -45,7 +44,9 @@ def detect_layout(path: Path, layout: str | None = None) -> tuple[str, Path]:
         raise ManifestError(f"no layout '{layout}'; there are {', '.join(LAYOUTS)}")
     if not path.exists():
         raise ManifestError(f"{path}: no such file or folder")
-    found = list(_in_folder(path, layout)) if path.is_dir() else [(_of_file(path, layout), path)]
+    if not path.is_dir():
+        return layout or _of_file(path), path
+    found = [(name, file) for name, file in _in_folder(path, layout) if layout in (None, name)]
     if len(found) == 1:
         return found[0]
     if found:
@@ -57,8 +58,8 @@ def detect_layout(path: Path, layout: str | None = None) -> tuple[str, Path]:
     raise ManifestError(f"{path}: no corpus found (looked for {'; '.join(marks)}){hint}")
 
 
-def _in_folder(folder: Path, layout: str | None) -> Iterator[tuple[str, Path]]:
-    """Every layout the folder may have. JSON Lines, which may be made from the rest, and text beside audio count where
+def _in_folder(folder: Path, layout: str | None) -> list[tuple[str, Path]]:
+    """Layouts the folder may have. JSON Lines, which may be made from the rest, and text beside audio count where
     nothing else describes the audio. Audio alone has to be asked for, so that texts do not go missing in silence."""
     files = sorted(path for path in folder.iterdir() if path.is_file() and path.name[0] != ".")
     pairs = lhotse_pairs(folder)
@@ -70,13 +71,10 @@ def _in_folder(folder: Path, layout: str | None) -> Iterator[tuple[str, Path]]:
     if not found or layout in ("nemo", "folder"):
         found += [("nemo", path) for path in files if path.suffix.lower() in LINES[:2] and path not in of_lhotse]
         found += [("folder", folder)] if _has_sidecar(folder) else []
-    found += [("audio", folder)] if layout == "audio" else []
-    return ((name, path) for name, path in found if layout in (None, name))
+    return [*found, ("audio", folder)] if layout == "audio" else found
 
 
-def _of_file(path: Path, layout: str | None) -> str:
-    if layout is not None:
-        return layout
+def _of_file(path: Path) -> str:
     name = path.name.lower().removesuffix(".gz")
     if name.endswith(LINES):
         return "lhotse" if "recordings" in name or "supervisions" in name else "nemo"

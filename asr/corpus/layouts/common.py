@@ -8,9 +8,9 @@ import os
 import unicodedata
 import zlib
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from itertools import islice, product
+from functools import cache
+from itertools import chain, islice, product
 from pathlib import Path
 from typing import NoReturn, TypeVar
 
@@ -19,11 +19,15 @@ from asr.data.manifest import Record, Utterance, check_record, default_id, with_
 from asr.errors import AsrError, AudioError, AudioFault, ManifestError, error_context
 from asr.util.files import require_file
 from asr.util.format import some
+from asr.util.runtime import map_ahead
 
+Row = TypeVar("Row")
+Item = TypeVar("Item")
+Result = TypeVar("Result")
 Failed = Callable[[AsrError], None]  # takes what is wrong with an utterance that is left out
 
-THREADS = min(4, os.cpu_count() or 1)  # reading headers means waiting for disks
-CHUNK = 256
+THREADS = min(4, os.cpu_count() or 1)
+CHUNK = 64  # headers that a thread reads in one go: handing work over takes time too
 
 
 def refuse(error: AsrError) -> NoReturn:
@@ -31,20 +35,17 @@ def refuse(error: AsrError) -> NoReturn:
     raise error
 
 
-def text_lines(path: Path) -> Iterator[tuple[int, str]]:
-    """Number from 1 and content of every line that is not blank; the file may be gzipped (.gz). UTF-8, with or without
-    a byte order mark, any line ends. Raises ManifestError naming the line."""
-    return ((number, line) for number, line in all_lines(path) if line and not line.isspace())
-
-
-def all_lines(path: Path) -> Iterator[tuple[int, str]]:
-    """As `text_lines`, with the blank ones."""
+def text_lines(path: Path, blank: bool = False) -> Iterator[tuple[int, str]]:
+    """Number from 1 and content of every line; of blank ones only where they are asked for. The file may be gzipped
+    (.gz). UTF-8, with or without a byte order mark, any line ends. Raises ManifestError naming the line."""
     number = 0
     require_file(path, ManifestError)
     try:
         with gzip.open(path, "rb") if path.suffix == ".gz" else path.open("rb") as file:
-            for number, line in enumerate(file, 1):
-                yield number, line.decode("utf-8-sig" if number == 1 else "utf-8").rstrip("\r\n")
+            for number, content in enumerate(file, 1):
+                line = content.decode("utf-8-sig" if number == 1 else "utf-8").rstrip("\r\n")
+                if blank or line.strip():
+                    yield number, line
     except UnicodeDecodeError as error:
         raise ManifestError(f"{path}, line {number}: not UTF-8 ({error.reason}); convert the file to it") from None
     except (OSError, ValueError, EOFError, zlib.error) as error:  # ValueError: no path can be like this
@@ -61,7 +62,7 @@ class AudioFinder:
 
     def __init__(self, *folders: Path) -> None:
         self._folders = list(folders)
-        self._listings: dict[str, dict[str, str]] = {}
+        self._listing = cache(_audio_by_stem)
 
     def __call__(self, name: str) -> Path:
         """The path of an existing file. Raises AudioError saying where it was looked for."""
@@ -80,9 +81,7 @@ class AudioFinder:
             return None
         if os.path.isfile(path):
             return path
-        if folder not in self._listings:
-            self._listings[folder] = _audio_by_stem(folder)
-        listing = self._listings[folder]
+        listing = self._listing(folder)
         name = unicodedata.normalize("NFC", name)
         stem, suffix = os.path.splitext(name)
         # "take.1" and "talk.part2" are names without extension: "take" and "talk" are other ones.
@@ -145,7 +144,25 @@ def span(start: object, end: object) -> tuple[float, float]:
     return first, round(last - first, 6)
 
 
-Row = TypeVar("Row")
+def map_headers(read: Callable[[Item], Result], items: Iterable[Item], failed: Failed) -> Iterator[tuple[Item, Result]]:
+    """Every item, in order, with what is read for it, in threads: to read headers means to wait for disks."""
+
+    def attempt(chunk: list[Item]) -> list[tuple[Item, Result | AsrError]]:
+        found: list[tuple[Item, Result | AsrError]] = []
+        for item in chunk:
+            try:
+                found.append((item, read(item)))
+            except AsrError as error:
+                found.append((item, error))
+        return found
+
+    remaining = iter(items)
+    chunks = iter(lambda: list(islice(remaining, CHUNK)), [])
+    for item, result in chain.from_iterable(map_ahead(attempt, chunks, THREADS, ahead=THREADS)):
+        if isinstance(result, AsrError):
+            failed(result)
+        else:
+            yield item, result
 
 
 def build_utterances(
@@ -154,7 +171,7 @@ def build_utterances(
     """An utterance of every row, which comes with its place for errors. Those of UNKNOWN duration get the one that the
     header of their audio tells."""
 
-    def parsed() -> Iterator[Utterance]:
+    def made() -> Iterator[Utterance]:
         for place, row in rows:
             try:
                 with error_context(place):
@@ -164,26 +181,16 @@ def build_utterances(
             else:
                 yield utterance
 
-    remaining = parsed()
-    with ThreadPoolExecutor(THREADS) as pool:
-        while chunk := list(islice(remaining, CHUNK)):
-            measured = pool.map(_measured, [utterance for utterance in chunk if math.isnan(utterance.duration)])
-            for utterance in chunk:
-                found = next(measured) if math.isnan(utterance.duration) else utterance
-                if isinstance(found, AsrError):
-                    failed(found)
-                else:
-                    yield found
+    return (utterance for _, utterance in map_headers(_with_duration, made(), failed))
 
 
-def _measured(utterance: Utterance) -> Utterance | AsrError:
-    """The utterance that ends where its file does."""
-    try:
-        end = audio_info(utterance.audio).duration
-    except AudioError as error:
-        return error
+def _with_duration(utterance: Utterance) -> Utterance:
+    """The utterance; where its duration is UNKNOWN, it ends where its file does. Raises AudioError."""
+    if not math.isnan(utterance.duration):
+        return utterance
+    end = audio_info(utterance.audio).duration
     if utterance.start >= end:
-        return AudioError(
+        raise AudioError(
             f"{utterance.audio}: utterance {utterance.id} starts at {utterance.start:g} s, but the file ends at"
             f" {end:.3f} s",
             AudioFault.TOO_SHORT,
