@@ -8,9 +8,8 @@ from asr.config import Config
 from asr.data.batches import duration_batches, padding_fraction
 from asr.errors import TrainError
 from asr.model.ctc import frames_needed
-from asr.train.gradient import compute_gradient
 from asr.train.log import duration_text
-from asr.train.optimizer import make_optimizer
+from asr.train.optimizer import compute_gradient, make_optimizer
 from asr.train.run import TrainingLoss, overfitting, prepare
 from asr.util.format import plural
 

@@ -15,9 +15,9 @@ from asr.model.ctc import Loss
 from asr.model.recognizer import Recognizer
 from asr.train.checkpoint import Checkpoints
 from asr.train.distributed import ALONE, Processes
-from asr.train.gradient import compute_gradient
 from asr.train.log import RunLog
 from asr.train.metrics import EpochMetrics, describe, diagnosis
+from asr.train.optimizer import compute_gradient
 from asr.train.state import Data, TrainingState, Validate
 from asr.util.format import some
 from asr.util.runtime import StopSignals

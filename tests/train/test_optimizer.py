@@ -8,7 +8,7 @@ from helpers.toys import FRAMES, batch, make_recognizer, real_loss, records, run
 
 from asr.data.batches import Batch
 from asr.errors import TrainError
-from asr.train.gradient import compute_gradient, halves
+from asr.train.optimizer import compute_gradient, halves
 
 
 @pytest.fixture
