@@ -2,6 +2,8 @@
 
 import logging
 import os
+import sys
+import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -12,6 +14,14 @@ from hypothesis import settings
 
 # Everything here is small: a second thread costs more than it gives. Before torch is loaded, and for child processes.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+# Where Python must not write what it compiles, each of our processes would compile torch again: more than half of its
+# time. In a folder for one run it may.
+if sys.dont_write_bytecode:
+    BYTECODE = tempfile.TemporaryDirectory(prefix="bytecode", ignore_cleanup_errors=True)
+    sys.dont_write_bytecode, sys.pycache_prefix = False, BYTECODE.name
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+    os.environ["PYTHONPYCACHEPREFIX"] = BYTECODE.name
 
 # The same cases every time, however slow the machine.
 settings.register_profile("asr", deadline=None, derandomize=True)

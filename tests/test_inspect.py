@@ -1,11 +1,9 @@
 """The picture of one recording, and what is printed beside it."""
 
-import subprocess
-import sys
-
 import numpy as np
 import pytest
 from helpers import ROOT
+from helpers.command_line import asr as asr_command
 from matplotlib.image import imread
 
 import asr
@@ -62,13 +60,14 @@ def test_an_hour_is_refused_with_the_remedy(model):
         inspect(model, Audio(np.zeros(3600 * 8000, np.float32), 8000))
 
 
-def test_command(tmp_path):
-    command = [sys.executable, "-m", "asr", "inspect", str(SAMPLE), "--start", "1.0", "--duration", "1.3"]
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+def test_command(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    command = ["inspect", SAMPLE, "--start", 1.0, "--duration", 1.3]
+    done = asr_command(*command)
     assert done.returncode == 0, done.stderr
     assert "file       FLAC PCM_16, 16000 Hz, mono\nduration   1.30 s\n" in done.stdout
     assert done.stderr.endswith("heart_16k.png: written\n")
     assert imread(tmp_path / "heart_16k.png").shape[2] in (3, 4)
-    done = subprocess.run([*command, "--output", tmp_path], cwd=tmp_path, capture_output=True, text=True, check=False)
+    done = asr_command(*command, "--output", tmp_path)
     assert done.returncode == 2
     assert "is a folder" in " ".join(done.stderr.replace("│", "").split())

@@ -2,15 +2,12 @@
 
 import json
 import re
-import subprocess
-import sys
-from types import SimpleNamespace
+from functools import partial
 
 import pytest
 from helpers import ROOT
-from typer.testing import CliRunner
+from helpers.command_line import asr, asr_process
 
-from asr.cli.main import app
 from asr.data.manifest import Manifest, Utterance, write_manifest
 
 SAMPLES = ROOT / "data/samples"
@@ -18,38 +15,35 @@ HEART = SAMPLES / "heart_16k.flac"
 SAID = "four one five nine two six five"
 
 
-def asr(*arguments, stdin: bytes | None = None):
-    """In this process: loading torch takes longer than all that is tested here."""
-    done = CliRunner().invoke(app, ["align", *map(str, arguments)], input=stdin)
-    return SimpleNamespace(returncode=done.exit_code, out=done.stdout, err=done.stderr)
+align = partial(asr, "align")
 
 
 def errors(done):
-    assert "Traceback" not in done.err
-    return [line for line in done.err.splitlines() if line.startswith("error: ")]
+    assert "Traceback" not in done.stderr
+    return [line for line in done.stderr.splitlines() if line.startswith("error: ")]
 
 
 def test_a_text_and_a_file_of_it_and_stdin_give_the_same(tmp_path):
     (tmp_path / "said.txt").write_bytes(b"\xef\xbb\xbf" + SAID.replace(" ", "\r\n").encode())
-    plain = asr(HEART, SAID)
-    file = asr(HEART, tmp_path / "said.txt")
-    stdin = asr("-", SAID, stdin=HEART.read_bytes())
-    assert (plain.returncode, file.returncode, stdin.returncode) == (0, 0, 0), plain.err
-    assert plain.out == file.out
-    result = json.loads(plain.out)
-    assert result["words"] == json.loads(stdin.out)["words"]
+    plain = align(HEART, SAID)
+    file = align(HEART, tmp_path / "said.txt")
+    stdin = align("-", SAID, stdin=HEART.read_bytes())
+    assert (plain.returncode, file.returncode, stdin.returncode) == (0, 0, 0), plain.stderr
+    assert plain.stdout == file.stdout
+    result = json.loads(plain.stdout)
+    assert result["words"] == json.loads(stdin.stdout)["words"]
     assert result["audio"] == str(HEART)
     assert [word["word"] for word in result["words"]] == SAID.split()
-    assert plain.err.startswith("model digits: ")
-    assert "may not have been said" not in plain.err
+    assert plain.stderr.startswith("model digits: ")
+    assert "may not have been said" not in plain.stderr
 
 
 def test_words_that_were_not_said_are_listed():
-    done = asr(HEART, "four one five zero nine two eight six five")
+    done = align(HEART, "four one five zero nine two eight six five")
     assert done.returncode == 0
     # The one beside it is crowded out of its frames and may be listed too.
-    found = re.search(r"^[23] of 9 words score below 0.5 .*:\n", done.err, re.MULTILINE)
-    listed = done.err[found.end() :].splitlines()
+    found = re.search(r"^[23] of 9 words score below 0.5 .*:\n", done.stderr, re.MULTILINE)
+    listed = done.stderr[found.end() :].splitlines()
     scores = [float(line.split()[0]) for line in listed]
     assert scores == sorted(scores)
     assert sorted(line.split("  ")[3] for line in listed[:2]) == ["eight", "zero"]
@@ -65,33 +59,33 @@ def test_a_manifest_goes_on_after_a_bad_utterance(tmp_path):
         Utterance("spelled", HEART, 3.4, "4 one 5"),
     ]
     write_manifest(tmp_path / "m.jsonl", [*bad, *good])
-    done = asr("--format", "textgrid", "--output-dir", tmp_path / "out", tmp_path / "m.jsonl")
-    assert (done.returncode, done.out) == (1, "")
+    done = align("--format", "textgrid", "--output-dir", tmp_path / "out", tmp_path / "m.jsonl")
+    assert (done.returncode, done.stdout) == (1, "")
     expected = ["silent: no text", "gone.wav: No such file", "part: the text is too long", "spelled: the model has no"]
     for line, words in zip(errors(done), expected, strict=True):
         assert words in line
-    assert done.err.splitlines()[-1] == "4 of 8 failed"
+    assert done.stderr.splitlines()[-1] == "4 of 8 failed"
     made = sorted(path.name for path in (tmp_path / "out").iterdir())
     assert made == sorted(f"{utterance.id}.TextGrid" for utterance in good)
 
 
 def test_ctm_of_a_manifest_and_of_a_recording():
-    done = asr("--format", "ctm", SAMPLES / "samples.jsonl")
-    rows = [line.split() for line in done.out.splitlines()]
+    done = align("--format", "ctm", SAMPLES / "samples.jsonl")
+    rows = [line.split() for line in done.stdout.splitlines()]
     assert [row[0] for row in rows if row[4] == "zero"] == ["rms_8k"] * 3
-    alone = asr("--format", "ctm", HEART, SAID).out
-    assert alone.splitlines() == [line for line in done.out.splitlines() if line.startswith("heart_16k ")]
+    alone = align("--format", "ctm", HEART, SAID).stdout
+    assert alone.splitlines() == [line for line in done.stdout.splitlines() if line.startswith("heart_16k ")]
 
 
 def test_srt_and_unknown_words_left_out():
     text = "Hello: four one five, nine two six five."
-    refused = asr("--format", "srt", HEART, text)
-    assert (refused.returncode, refused.out) == (1, "")
+    refused = align("--format", "srt", HEART, text)
+    assert (refused.returncode, refused.stdout) == (1, "")
     assert "no tokens for 'Hello:'" in errors(refused)[0]
-    done = asr("--format", "srt", "--skip-unknown", HEART, text)
+    done = align("--format", "srt", "--skip-unknown", HEART, text)
     assert done.returncode == 0
-    assert done.out.splitlines()[2] == "four one five, nine two six five."
-    assert "left out, as the model has no tokens for them: 'Hello:'" in done.err
+    assert done.stdout.splitlines()[2] == "four one five, nine two six five."
+    assert "left out, as the model has no tokens for them: 'Hello:'" in done.stderr
 
 
 @pytest.mark.parametrize(
@@ -113,18 +107,18 @@ def test_srt_and_unknown_words_left_out():
     ],
 )
 def test_usage(arguments, status, says):
-    done = asr(*arguments)
-    assert (done.returncode, done.out) == (status, "")
-    assert says in " ".join(done.err.split())
-    assert "Traceback" not in done.err
+    done = align(*arguments)
+    assert (done.returncode, done.stdout) == (status, "")
+    assert says in " ".join(done.stderr.split())
+    assert "Traceback" not in done.stderr
     assert status == 2 or len(errors(done)) == 1
 
 
 def test_an_empty_manifest_and_a_broken_one(tmp_path):
     (tmp_path / "m.jsonl").write_bytes(b"\n")
-    assert errors(asr(tmp_path / "m.jsonl")) == [f"error: {tmp_path / 'm.jsonl'}: no utterances"]
+    assert errors(align(tmp_path / "m.jsonl")) == [f"error: {tmp_path / 'm.jsonl'}: no utterances"]
     (tmp_path / "m.jsonl").write_bytes(b'{"audio": "a.wav", "duration": NaN, "text": "one"}\n')
-    assert "line 1: duration is nan" in errors(asr(tmp_path / "m.jsonl"))[0]
+    assert "line 1: duration is nan" in errors(align(tmp_path / "m.jsonl"))[0]
 
 
 def test_names_that_are_not_utf8(tmp_path):
@@ -133,6 +127,5 @@ def test_names_that_are_not_utf8(tmp_path):
         path.write_bytes(HEART.read_bytes())
     except OSError:
         pytest.skip("this file system has UTF-8 names only")
-    command = [sys.executable, "-m", "asr", "align", path, SAID]
-    done = subprocess.run(command, capture_output=True, timeout=300, check=True)
+    done = asr_process("align", path, SAID)
     assert json.loads(done.stdout)["audio"].endswith("caf?.flac")

@@ -1,4 +1,4 @@
-"""The command line as a user meets it: real processes, exit statuses, one clear line for what is wrong."""
+"""The command line as a user meets it: exit statuses, one clear line for what is wrong."""
 
 import json
 import subprocess
@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import soundfile
 import typer
+from helpers.command_line import asr, asr_process
 
 from asr.audio import write_wav
 from asr.cli.main import app
@@ -23,13 +24,6 @@ def model(tmp_path_factory, untrained) -> Path:
     folder = tmp_path_factory.mktemp("model")
     save_model(untrained, folder)
     return folder
-
-
-def asr(*arguments, stdin: bytes | None = None) -> subprocess.CompletedProcess:
-    command = [sys.executable, "-m", "asr", *map(str, arguments)]
-    done = subprocess.run(command, input=stdin, capture_output=True, timeout=120, check=False)
-    done.out, done.err = done.stdout.decode(), done.stderr.decode()
-    return done
 
 
 def speech(seconds=0.6, rate=RATE, seed=0):
@@ -69,47 +63,47 @@ def bad_files(tmp_path):
 
 def test_bad_input_is_one_line_each_and_the_rest_is_done(bad_files, model):
     folder, expected = bad_files
-    done = asr("transcribe", "--model", model, *[folder / name for name in expected])
+    done = asr_process("transcribe", "--model", model, *[folder / name for name in expected])
     assert done.returncode == 1
-    assert "Traceback" not in done.err
-    errors = [line for line in done.err.splitlines() if line.startswith("error: ")]
+    assert "Traceback" not in done.stderr
+    errors = [line for line in done.stderr.splitlines() if line.startswith("error: ")]
     assert len(errors) == sum(word is not None for word in expected.values())
     for name, word in expected.items():
         if word is None:
-            assert any(line.startswith(f"{folder / name}\t") for line in done.out.splitlines()), name
+            assert any(line.startswith(f"{folder / name}\t") for line in done.stdout.splitlines()), name
         else:
             [line] = [line for line in errors if name in line]
             assert word in line
-    assert "seven.wav: 7 channels averaged to one" in done.err
-    assert done.err.splitlines()[-1] == "8 of 10 failed"
+    assert "seven.wav: 7 channels averaged to one" in done.stderr
+    assert done.stderr.splitlines()[-1] == "8 of 10 failed"
 
 
 @pytest.mark.parametrize("name", ["empty.wav", "text.wav", "cut.flac", "nan.wav", "slow.wav", "missing.wav"])
 def test_a_single_bad_file_fails(bad_files, model, name):
     done = asr("transcribe", "--model", model, bad_files[0] / name)
-    assert (done.returncode, done.out) == (1, "")
-    assert len(done.err.splitlines()) == 1
+    assert (done.returncode, done.stdout) == (1, "")
+    assert len(done.stderr.splitlines()) == 1
 
 
 def test_folder_without_audio(tmp_path, model):
     done = asr("transcribe", "--model", model, tmp_path)
     assert done.returncode == 1
-    assert "no audio files in this folder" in done.err
+    assert "no audio files in this folder" in done.stderr
 
 
 def test_one_file_gives_its_text_alone(tmp_path, model):
     write_wav(tmp_path / "a.wav", speech(), RATE)
     alone = asr("transcribe", "--model", model, tmp_path / "a.wav")
-    stdin = asr("transcribe", "--model", model, "-", stdin=(tmp_path / "a.wav").read_bytes())
+    stdin = asr_process("transcribe", "--model", model, "-", stdin=(tmp_path / "a.wav").read_bytes())
     assert alone.returncode == stdin.returncode == 0
-    assert alone.out == stdin.out
-    assert len(alone.out.splitlines()) == 1
+    assert alone.stdout == stdin.stdout
+    assert len(alone.stdout.splitlines()) == 1
 
 
 def test_json_has_words_with_times_and_confidences(tmp_path, model):
     soundfile.write(tmp_path / "a.flac", speech(2, rate=22050), 22050)
     done = asr("transcribe", "--model", model, "--format", "json", tmp_path / "a.flac")
-    result = json.loads(done.out)
+    result = json.loads(done.stdout)
     assert result["audio"] == str(tmp_path / "a.flac")
     assert result["duration"] == pytest.approx(2.0, abs=0.001)
     words = [word for segment in result["segments"] for word in segment["words"]]
@@ -124,7 +118,7 @@ def test_manifest_and_output_dir(tmp_path, model):
     utterances = [Utterance(f"u{i}", tmp_path / "long.wav", 0.5, start=i * 0.5) for i in range(4)]
     write_manifest(tmp_path / "list.jsonl", utterances)
     done = asr("transcribe", "--model", model, "--output-dir", tmp_path / "out", tmp_path / "list.jsonl")
-    assert (done.returncode, done.out) == (0, "")
+    assert (done.returncode, done.stdout) == (0, "")
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [f"u{i}.txt" for i in range(4)]
 
 
@@ -134,7 +128,7 @@ def test_ids_cannot_write_outside_the_output_folder(tmp_path, model):
     write_manifest(tmp_path / "list.jsonl", [Utterance(i, tmp_path / "a.wav", 0.5) for i in ids])
     out = tmp_path / "deep" / "out"
     done = asr("transcribe", "--model", model, "--output-dir", out, tmp_path / "list.jsonl")
-    assert done.returncode == 0, done.err
+    assert done.returncode == 0, done.stderr
     made = {path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*.txt")}
     assert len(made) == len(ids)
     assert all(name.startswith("deep/out/") for name in made)
@@ -158,8 +152,8 @@ def test_evaluate_writes_what_it_promises(tmp_path, model):
     write_manifest(tmp_path / "m.jsonl", utterances)
     out = tmp_path / "eval"
     done = asr("evaluate", "--model", model, tmp_path / "m.jsonl", "--output-dir", out, "--expect", "0.5")
-    assert done.returncode == 0, done.err
-    assert "expected" in done.out
+    assert done.returncode == 0, done.stderr
+    assert "expected" in done.stdout
     record = json.loads((out / "wer.json").read_text())
     for key in [
         "format",
@@ -192,11 +186,11 @@ def test_evaluate_writes_what_it_promises(tmp_path, model):
     assert references == ["ab b (s.1.-0)", "a (s.1.-1)", "b b (s.1.-2)"]
     assert len((out / "hyp.trn").read_text().splitlines()) == 3
     again = asr("evaluate", "--model", model, tmp_path / "m.jsonl", "--output-dir", out)
-    assert "already evaluated" in again.err
+    assert "already evaluated" in again.stderr
     (tmp_path / "1.wav").unlink()
     broken = asr("evaluate", "--model", model, tmp_path / "m.jsonl")
     assert broken.returncode == 1
-    assert "1 of 3 utterances could not be read" in broken.err
+    assert "1 of 3 utterances could not be read" in broken.stderr
 
 
 @pytest.mark.parametrize(
@@ -212,14 +206,14 @@ def test_evaluate_writes_what_it_promises(tmp_path, model):
     ],
 )
 def test_usage(arguments, status, says):
-    done = asr(*arguments)
+    done = asr_process(*arguments)
     assert done.returncode == status
-    assert says in done.err
-    assert "Traceback" not in done.err
+    assert says in done.stderr
+    assert "Traceback" not in done.stderr
 
 
 def test_debug_shows_the_traceback():
-    assert "Traceback" in asr("--debug", "train", "nope.yaml").err
+    assert "Traceback" in asr_process("--debug", "train", "nope.yaml").stderr
 
 
 def commands(group, *above):
@@ -240,7 +234,7 @@ def test_there_are_all_the_commands():
 def test_every_command_has_an_example_in_its_help(command):
     done = asr(*command.split(), "--help")
     assert done.returncode == 0
-    assert f"asr {command}" in done.out.split("Examples:")[1]
+    assert f"asr {command}" in done.stdout.split("Examples:")[1]
 
 
 def test_help_imports_neither_torch_nor_numpy():
@@ -253,4 +247,4 @@ def test_info_names_versions_and_model(model):
     done = asr("info", "--model", model)
     assert done.returncode == 0
     for word in ("torch ", "torchaudio ", "cuda ", "encoder ", "n_mels=", "| parameters |"):
-        assert word in done.out
+        assert word in done.stdout

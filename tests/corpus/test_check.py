@@ -2,16 +2,14 @@
 
 import json
 import os
-import subprocess
-import sys
+from functools import partial
 
 import numpy as np
 import pytest
 import soundfile
+from helpers.command_line import asr
 from helpers.spoilt import RATE, WORDS, Corpus, found, noise, settings
-from typer.testing import CliRunner
 
-from asr.cli.main import app
 from asr.config import parse_config
 from asr.corpus.check import check, fix
 from asr.corpus.check.findings import MAX_EXAMPLES
@@ -304,19 +302,17 @@ def test_files_that_are_no_manifest(tmp_path):
             check([tmp_path / name], settings())
 
 
-def asr(*arguments):
-    command = [sys.executable, "-m", "asr", "data", "check", *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, check=False)
+check_command = partial(asr, "data", "check")
 
 
 def test_the_command(corpus, tmp_path):
     manifest = corpus.manifest()
-    done = asr(manifest)
+    done = check_command(manifest)
     assert (done.returncode, done.stdout.strip()) == (0, "30 utterances, 30.0 s; 0 errors, 0 warnings")
     assert done.stderr.startswith("no audio is above 8000 Hz: train with features.sample_rate=8000")
     corpus.lines[4].update(text="öx \ud800 [bold] 7", audio="nowhere.wav")
     manifest = corpus.manifest()
-    done = asr(manifest, "--model", "digits", "--format", "json")
+    done = check_command(manifest, "--model", "digits", "--format", "json")
     assert (done.returncode, done.stderr) == (1, "")
     findings = {finding["name"]: finding for finding in json.loads(done.stdout)["findings"]}
     assert findings["missing audio"]["examples"] == [
@@ -328,20 +324,20 @@ def test_the_command(corpus, tmp_path):
         }
     ]
     assert findings["unknown symbol"]["count"] == 30
-    done = asr(manifest, "--fix", tmp_path / "clean.jsonl")
+    done = check_command(manifest, "--fix", tmp_path / "clean.jsonl")
     assert done.returncode == 0
     assert "missing audio" in done.stdout
     assert "[bold] 7" in done.stdout
     assert done.stderr.endswith("clean.jsonl: 29 utterances; 1 left out\n")
-    assert asr(tmp_path / "clean.jsonl").returncode == 0
+    assert check_command(tmp_path / "clean.jsonl").returncode == 0
 
 
 def test_the_command_with_a_config(corpus, tmp_path):
     (tmp_path / "c.yaml").write_text("features: {sample_rate: 8000}\n")
     corpus.lines[4]["text"] = "abcdefghijklmnopqrstuvwxyy"
     manifest = corpus.manifest()
-    assert asr(manifest, "--config", tmp_path / "c.yaml", "--no-audio").returncode == 1
-    assert asr(manifest, "--config", tmp_path / "c.yaml", "--no-audio", "model.subsampling=1").returncode == 0
+    assert check_command(manifest, "--config", tmp_path / "c.yaml", "--no-audio").returncode == 1
+    assert check_command(manifest, "--config", tmp_path / "c.yaml", "--no-audio", "model.subsampling=1").returncode == 0
 
 
 @pytest.mark.parametrize(
@@ -356,4 +352,4 @@ def test_the_command_with_a_config(corpus, tmp_path):
     ],
 )
 def test_wrong_usage(arguments):
-    assert CliRunner().invoke(app, ["data", "check", *arguments]).exit_code == 2
+    assert check_command(*arguments).returncode == 2

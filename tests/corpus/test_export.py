@@ -3,14 +3,14 @@
 import gzip
 import json
 import re
-import subprocess
-import sys
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
 import pytest
 import soundfile
+from helpers.command_line import asr
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -242,14 +242,11 @@ def test_text_that_utf8_cannot_express(tmp_path, corpus):
 
 
 def test_export_command(tmp_path, corpus):
-    def asr(*arguments):
-        command = [sys.executable, "-m", "asr", "data", "export", *map(str, arguments)]
-        return subprocess.run(command, capture_output=True, encoding="utf-8", timeout=120, check=False)
-
+    command = partial(asr, "data", "export")
     folder = tmp_path / "l"
-    done = asr(corpus.path, "--to", "lhotse", "--output", folder)
+    done = command(corpus.path, "--to", "lhotse", "--output", folder)
     assert (done.returncode, done.stdout, done.stderr) == (0, f"{folder}: 3 utterances\n", "")
-    assert asr(corpus.path, "--to", "espnet", "--output", folder).returncode == 2
-    again = asr(corpus.path, "--to", "lhotse", "--output", folder)
+    assert command(corpus.path, "--to", "espnet", "--output", folder).returncode == 2
+    again = command(corpus.path, "--to", "lhotse", "--output", folder)
     assert again.returncode == 1
     assert again.stderr.startswith(f"error: {folder}/recordings.jsonl.gz: already exists")

@@ -1,14 +1,13 @@
 """Corpora as others lay them out: utterances come with the right audio, text and speaker; what is wrong is named."""
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 from typing import get_args
 
 import numpy as np
 import pytest
 import soundfile
+from helpers.command_line import asr
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -272,23 +271,13 @@ def test_whatever_the_files_hold_errors_are_ours(tmp_path_factory, layout, data)
     assert all("\n" not in str(error) for error in failed)
 
 
-def asr(*arguments) -> subprocess.CompletedProcess:
-    return subprocess.run(
-        [sys.executable, "-m", "asr", "data", *map(str, arguments)],
-        capture_output=True,
-        encoding="utf-8",
-        timeout=120,
-        check=False,
-    )
-
-
 def test_import_command(tmp_path, record, write):
     record("corpus/wav/a.wav")
     record("corpus/wav/b.wav")
     write("corpus/wav/cut.wav", "nothing")
     table = write("corpus/list.csv", "a.wav;eins;A\nb.wav;zwei;B\ncut.wav;drei;C\n")
     output = tmp_path / "made/here/m.jsonl"
-    command = ["import", tmp_path / "corpus", "--output", output, "--audio", "1", "--text", "2", "--speaker", 3]
+    command = ["data", "import", tmp_path / "corpus", "--output", output, "--audio", "1", "--text", "2", "--speaker", 3]
     done = asr(*command)
     assert (done.returncode, done.stdout) == (1, f"{output}: 2 utterances, 1.0 s, 2 speakers\n")
     assert f"reading {table} as table\naudio from column 1, text from column 2, speaker from column 3" in done.stderr
@@ -298,15 +287,15 @@ def test_import_command(tmp_path, record, write):
         ("eins", tmp_path / "corpus/wav/a.wav"),
         ("zwei", tmp_path / "corpus/wav/b.wav"),
     ]
-    again = asr("import", output, "--output", tmp_path / "again.jsonl")
+    again = asr("data", "import", output, "--output", tmp_path / "again.jsonl")
     assert (again.returncode, again.stderr.splitlines()[0]) == (0, f"reading {output} as a manifest")
     before = output.read_bytes()
     assert "--force" in asr(*command).stderr
     table.write_text("none.wav;x\n")
-    nothing = asr(*command[:8], "--force")
+    nothing = asr(*command[:9], "--force")
     assert (nothing.returncode, nothing.stderr.splitlines()[-1]) == (
         1,
         "error: no utterance could be read; nothing is written",
     )
     assert output.read_bytes() == before
-    assert asr("import", tmp_path, "--output", tmp_path / "x.jsonl", "--layout", "kaldy").returncode == 2
+    assert asr("data", "import", tmp_path, "--output", tmp_path / "x.jsonl", "--layout", "kaldy").returncode == 2

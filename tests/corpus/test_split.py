@@ -2,11 +2,11 @@
 
 import json
 import random
-import subprocess
-import sys
+from functools import partial
 from pathlib import Path
 
 import pytest
+from helpers.command_line import asr
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -200,17 +200,14 @@ def test_files_are_not_overwritten(manifest, tmp_path):
 
 
 def test_split_command(manifest, tmp_path):
-    def asr(*arguments):
-        command = [sys.executable, "-m", "asr", "data", "split", *map(str, arguments)]
-        return subprocess.run(command, capture_output=True, encoding="utf-8", timeout=120, check=False)
-
-    done = asr(manifest, "--dev", 0.05, "--output-dir", tmp_path / "out")
+    split = partial(asr, "data", "split")
+    done = split(manifest, "--dev", 0.05, "--output-dir", tmp_path / "out")
     assert done.returncode == 0
     train, dev, test = done.stdout.splitlines()
     assert train.startswith(f"{tmp_path}/out/train.jsonl: ")
     assert dev.startswith(f"{tmp_path}/out/dev.jsonl: ")
     assert test.endswith(" speakers")
     assert "different texts are in train.jsonl too" in done.stderr
-    assert asr(manifest, "--dev", 0.5, "--test", 0.5).returncode == 2
-    assert asr(manifest, "--by", "text").returncode == 2
-    assert asr(tmp_path / "none.jsonl").stderr == f"error: {tmp_path}/none.jsonl: No such file or directory\n"
+    assert split(manifest, "--dev", 0.5, "--test", 0.5).returncode == 2
+    assert split(manifest, "--by", "text").returncode == 2
+    assert split(tmp_path / "none.jsonl").stderr == f"error: {tmp_path}/none.jsonl: No such file or directory\n"

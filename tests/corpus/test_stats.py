@@ -1,12 +1,11 @@
 """What a corpus holds, counted from its manifest; audio is not decoded."""
 
 import json
-import subprocess
-import sys
 
 import numpy as np
 import pytest
 import soundfile
+from helpers.command_line import asr_process
 
 from asr.cli.tables import format_stats
 from asr.corpus.stats import bins, collect, write_png
@@ -91,8 +90,7 @@ def test_what_cannot_be_read_is_named(tmp_path):
 
 
 def test_the_command(manifest, tmp_path):
-    command = [sys.executable, "-m", "asr", "data", "stats", str(manifest), "--png", str(tmp_path / "h.png")]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    done = asr_process("data", "stats", manifest, "--png", tmp_path / "h.png")
     assert done.returncode == 0, done.stderr
     assert "utterances               4" in done.stdout
     assert (tmp_path / "h.png").exists()

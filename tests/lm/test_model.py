@@ -1,12 +1,11 @@
 """Packing, the compiled query against a plain one, folders whole and damaged, the commands."""
 
 import json
-import subprocess
-import sys
 import threading
 
 import numpy as np
 import pytest
+from helpers.command_line import asr, asr_process
 
 from asr.errors import ModelError
 from asr.lm import trie
@@ -187,24 +186,19 @@ def test_saving_replaces_a_model_and_nothing_else(folder, tmp_path):
     assert (tmp_path / "mine" / "thesis.txt").read_text() == "years"
 
 
-def asr_lm(*arguments):
-    command = [sys.executable, "-m", "asr", "lm", *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, encoding="utf-8", timeout=300, check=False)
-
-
 def test_the_commands_make_and_convert_models(text, tmp_path):
-    done = asr_lm("train", text, "--order", 2, "--heldout", text, "-o", tmp_path / "lm")
+    done = asr("lm", "train", text, "--order", 2, "--heldout", text, "-o", tmp_path / "lm")
     assert done.returncode == 0, done.stderr
     model = LanguageModel.load(tmp_path / "lm")
     assert done.stdout.startswith(f"perplexity {model.record['perplexity']['all']:.2f}; ")
     store_tuned(tmp_path / "lm", {"lm_weight": 0.7})
-    refused = asr_lm("train", text, "-o", tmp_path / "lm")
+    refused = asr("lm", "train", text, "-o", tmp_path / "lm")
     assert (refused.returncode, "holds tuned weights" in refused.stderr) == (1, True)
-    assert asr_lm("train", text, "--order", 2, "-o", tmp_path / "lm", "--force").returncode == 0
+    assert asr("lm", "train", text, "--order", 2, "-o", tmp_path / "lm", "--force").returncode == 0
     assert LanguageModel.load(tmp_path / "lm").tuned == {}
-    assert asr_lm("convert", tmp_path / "lm", "-o", tmp_path / "lm.arpa.gz").returncode == 0
+    assert asr("lm", "convert", tmp_path / "lm", "-o", tmp_path / "lm.arpa.gz").returncode == 0
     assert read_arpa(tmp_path / "lm.arpa.gz")[0] == model.words
-    done = asr_lm("convert", tmp_path / "lm.arpa.gz", "--normalizer", "basic", "-o", tmp_path / "again")
+    done = asr("lm", "convert", tmp_path / "lm.arpa.gz", "--normalizer", "basic", "-o", tmp_path / "again")
     assert done.returncode == 0, done.stderr
     again = LanguageModel.load(tmp_path / "again")
     assert again.normalizer == "basic"
@@ -222,7 +216,7 @@ def test_the_commands_make_and_convert_models(text, tmp_path):
     ],
 )
 def test_what_goes_wrong_is_one_line(arguments, status, said):
-    done = asr_lm(*arguments)
+    done = asr("lm", *arguments)
     assert done.returncode == status
     assert said in done.stderr
     assert "Traceback" not in done.stderr
@@ -233,6 +227,5 @@ def test_a_damaged_folder_may_be_written_again(tmp_path):
     (tmp_path / "t.txt").write_text("one two\ntwo one\n")
     (tmp_path / "lm").mkdir()
     (tmp_path / "lm/lm.json").write_text("{")
-    command = [sys.executable, "-m", "asr", "lm", "train", tmp_path / "t.txt", "-o", tmp_path / "lm"]
-    assert subprocess.run(command, check=False).returncode == 0
+    assert asr_process("lm", "train", tmp_path / "t.txt", "-o", tmp_path / "lm").returncode == 0
     assert LanguageModel.load(tmp_path / "lm").words

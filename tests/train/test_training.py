@@ -32,9 +32,9 @@ def corpus(tmp_path_factory):
 @pytest.mark.parametrize("cell", ["rnn", "lstm", "gru"])
 def test_each_cell_learns_and_leaves_a_whole_run_folder(corpus, tmp_path, cell):
     run = tmp_path / cell
-    config = settings(corpus, run, f"model.cell={cell}", "train.epochs=60", "train.validate_every=20")
+    config = settings(corpus, run, f"model.cell={cell}", "train.epochs=30", "train.lr=1e-2", "train.validate_every=10")
     assert train(config) is Outcome.FINISHED
-    assert epochs(run) == list(range(1, 61))
+    assert epochs(run) == list(range(1, 31))
     last = json.loads((run / "metrics.jsonl").read_text().splitlines()[-1])
     assert last["dev_wer"] <= 0.1
     for name in (
@@ -50,7 +50,7 @@ def test_each_cell_learns_and_leaves_a_whole_run_folder(corpus, tmp_path, cell):
     assert train(config) is Outcome.ALREADY_FINISHED
     other = corpus["folder"] / f"other_{cell}.jsonl"
     other.write_text("".join(corpus["train"].read_text().splitlines(keepends=True)[:-1]))
-    config = settings(corpus, run, f"model.cell={cell}", "train.epochs=60", "train.validate_every=20")
+    config = settings(corpus, run, f"model.cell={cell}", "train.epochs=30", "train.lr=1e-2", "train.validate_every=10")
     renamed = config.model_copy(update={"data": config.data.model_copy(update={"train": other})})
     (run / "config.yaml").write_text(dump_yaml(renamed))
     with pytest.raises(TrainError, match="was trained on other data"):
