@@ -17,10 +17,10 @@ from asr.config import AugmentConfig
 # Amplitude of colored noise falls as f^(−exponent): white, pink, brown.
 NOISE_EXPONENTS = {"white": 0.0, "pink": 0.5, "brown": 1.0}
 TELEPHONE_HZ = 8_000
-# What files are compressed by, as libsndfile names formats and codings.
+# Lossy formats of files: libsndfile's names of the format and of its encoding.
 COMPRESSIONS = {"mp3": ("MP3", "MPEG_LAYER_III"), "vorbis": ("OGG", "VORBIS")}
 MP3_RATES = (8_000, 11_025, 12_000, 16_000, 22_050, 24_000, 32_000, 44_100, 48_000)
-# Of the telephone, as libsndfile names their coding.
+# Codecs of telephone lines: libsndfile's names of their encoding.
 CODECS = {"a-law": "ALAW", "mu-law": "ULAW", "gsm": "GSM610"}
 
 
@@ -30,7 +30,7 @@ def generator(seed: int, epoch: int, index: int) -> np.random.Generator:
 
 
 def decibels(value: float) -> float:
-    """Level in dB -> amplitude factor."""
+    """A level in dB -> the factor by which it changes the amplitude."""
     return 10.0 ** (value / 20.0)
 
 
@@ -46,9 +46,12 @@ def colored_noise(samples: int, color: str, rng: np.random.Generator) -> np.ndar
 
 
 def add_noise(samples: np.ndarray, noise: np.ndarray, snr_db: float) -> np.ndarray:
-    """Mix noise of unit power under a signal at the given signal-to-noise ratio, taken over the whole utterance."""
-    power = float(np.sqrt(np.mean(np.square(samples, dtype=np.float64))))
-    return samples + noise * np.float32(power * decibels(-snr_db))
+    """Add noise of unit power to a signal at the given signal-to-noise ratio, measured over the whole utterance.
+
+    samples, noise: (samples,) float32 of the same length.
+    """
+    rms = float(np.sqrt(np.mean(np.square(samples, dtype=np.float64))))
+    return samples + noise * np.float32(rms * decibels(-snr_db))
 
 
 def change_speed(samples: np.ndarray, sample_rate: int, speed: float) -> np.ndarray:
@@ -80,9 +83,9 @@ def through_codec(samples: np.ndarray, sample_rate: int, codec: str) -> np.ndarr
 
 @dataclass(frozen=True)
 class Augmentation:
-    """What may happen to an utterance between a mouth and a file.
+    """One random change of an utterance's samples, such as a room, noise or a codec.
 
-    prob: how many utterances go through it; None: all, and it draws for itself what it does.
+    prob: the probability with which `augment_waveform` calls it; None: always, and it decides by itself what to do.
     """
 
     prob: float | None
@@ -109,7 +112,10 @@ class Reverb(Augmentation):
 
 @dataclass(frozen=True)
 class Noise(Augmentation):
-    """White, pink or brown noise; with `recorded`, which gives noise of unit power, every second time that."""
+    """White, pink or brown noise, or, where `recorded` is given, recorded noise in half of the cases.
+
+    noise_prob: share of the utterances that get noise; recorded(samples, rng): (samples,) float32 of unit power.
+    """
 
     noise_prob: float
     snr_db: tuple[float, float]
@@ -126,7 +132,7 @@ class Noise(Augmentation):
 
 
 class Clipping(Augmentation):
-    """An overdriven input: everything above a share of the peak is cut off."""
+    """An overdriven input: samples are clipped at a random share, 0.1 to 0.7, of the peak."""
 
     def __call__(self, samples: np.ndarray, sample_rate: int, rng: np.random.Generator) -> np.ndarray:
         limit = rng.uniform(0.1, 0.7) * float(np.abs(samples).max(initial=0.0))
@@ -145,7 +151,7 @@ class Bandpass(Augmentation):
 
 
 class Telephone(Augmentation):
-    """A-law, µ-law or GSM."""
+    """The codec of a telephone call: A-law, µ-law or GSM at 8 kHz."""
 
     def __call__(self, samples: np.ndarray, sample_rate: int, rng: np.random.Generator) -> np.ndarray:
         return through_codec(samples, sample_rate, str(rng.choice(list(CODECS))))
@@ -163,7 +169,7 @@ class Codec(Augmentation):
 
 @dataclass(frozen=True)
 class Gain(Augmentation):
-    """Another level."""
+    """A random change of level, in dB."""
 
     gain_db: tuple[float, float]
 
@@ -174,7 +180,11 @@ class Gain(Augmentation):
 def augmentations(
     config: AugmentConfig, recorded_noise: Callable[[int, np.random.Generator], np.ndarray] | None = None
 ) -> list[Augmentation]:
-    """Those that the config asks for, in the order in which they happen: room, noise, microphone, line, file, level."""
+    """The augmentations that the config asks for, in the order in which they happen to speech: room, noise, microphone,
+    line, file, level.
+
+    recorded_noise: see `Noise`.
+    """
     parts: list[Augmentation] = [
         Reverb(config.reverb.prob),
         Noise(None, config.noise.prob, config.noise.snr_db, recorded_noise),
@@ -198,10 +208,10 @@ def augment_waveform(
 
 
 class SpecAugment:
-    """What is changed in spectra: warped frequency (Jaitly and Hinton 2013), a microphone's frequency response, and
+    """Random changes of spectra: warped frequency (Jaitly and Hinton 2013), a microphone's frequency response, and
     masks of time and frequency set to zero, the mean of normalized features (Park et al. 2019).
 
-    All is drawn on the CPU from `seed`, so it does not depend on the device.
+    All random numbers are drawn on the CPU from `seed`, so they do not depend on the device.
     """
 
     def __init__(self, config: AugmentConfig, seed: int | tuple[int, ...]) -> None:

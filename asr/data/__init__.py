@@ -1,1 +1,1 @@
-"""Corpora: from archives to manifests, from manifests to batches."""
+"""Manifests, and the batches that training makes of them. (Corpora, before they are manifests: `asr.corpus`.)"""

@@ -14,7 +14,8 @@ from torch import Tensor
 class Batch:
     """Utterances to learn from.
 
-    indices: their numbers in their epoch; unreadable: why each utterance that would be here is not.
+    indices: the utterances' numbers in their epoch; unreadable: an error message for each utterance that is missing
+    because its audio could not be read.
     """
 
     indices: list[int]
@@ -28,7 +29,7 @@ class Batch:
         return self._mapped(lambda tensor: tensor.to(device, non_blocking=True))
 
     def pinned(self) -> Batch:
-        """In memory from which CUDA copies while it computes."""
+        """The batch in pinned memory, from which CUDA copies while it computes."""
         return self._mapped(Tensor.pin_memory)
 
     def _mapped(self, change: Callable[[Tensor], Tensor]) -> Batch:
@@ -42,7 +43,7 @@ class Batch:
 
 
 def collate(examples: list[tuple[int, np.ndarray, list[int]] | str]) -> Batch:
-    """A batch of what could be read; without indices where that is nothing."""
+    """Pad examples into a batch. A str is why an utterance could not be read; if all are, the batch has no indices."""
     unreadable = tuple(example for example in examples if isinstance(example, str))
     readable = [example for example in examples if not isinstance(example, str)]
     waveforms = _padded([waveform for _, waveform, _ in readable], np.float32)
@@ -53,8 +54,8 @@ def collate(examples: list[tuple[int, np.ndarray, list[int]] | str]) -> Batch:
 def _padded(rows: Sequence[np.ndarray | list[int]], kind: type) -> tuple[Tensor, Tensor]:
     """(rows, longest) with zeros behind each, and their lengths.
 
-    By numpy: PyTorch would copy with threads of its own in each thread that calls it, which then wait busily and take
-    the cores from the training.
+    Done in numpy: in each thread that calls it, PyTorch would start copying threads of its own, which then spin and
+    take the cores from the training.
     """
     lengths = [len(row) for row in rows]
     out: np.ndarray = np.zeros((len(rows), max(lengths, default=0)), kind)
@@ -85,6 +86,6 @@ def duration_batches(durations: np.ndarray, batch_s: float, rng: np.random.Gener
 
 
 def padding_fraction(durations: np.ndarray, batches: list[list[int]]) -> float:
-    """Share of the batches' seconds that is padding."""
+    """Fraction, 0 to 1, of the batches' seconds that is padding. durations: (utterances,) seconds."""
     filled = sum(len(batch) * durations[batch].max() for batch in batches)
     return 1.0 - float(sum(durations[batch].sum() for batch in batches)) / filled if filled else 0.0

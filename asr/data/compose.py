@@ -23,7 +23,7 @@ class Composition:
 
 
 class Composer:
-    """A source of utterances: in every epoch others are composed of a subset's recordings."""
+    """An UtteranceSource that composes new utterances from a subset's recordings in every epoch."""
 
     def __init__(self, subset: Subset, config: ComposeConfig) -> None:
         self.subset, self.config = subset, config
@@ -38,9 +38,9 @@ class Composer:
 
 
 class Compositions:
-    """The composed utterances of one epoch. Their lengths are planned ahead, so that batches are filled by true ones.
+    """The composed utterances of one epoch. Their lengths are known before any audio is read, to plan batches.
 
-    durations: (utterances,) seconds, which trimming shortens; needed: (utterances,) frames that CTC needs.
+    durations: (utterances,) seconds, before trimming; needed: (utterances,) frames that CTC needs.
     """
 
     def __init__(self, drawn: Sequence[Composition], subset: Subset, config: ComposeConfig) -> None:
@@ -79,9 +79,9 @@ def draw_compositions(
     """Draw `count` compositions: a speaker in proportion to their recordings, a length uniform from 1 to
     config.max_recordings, rows at random.
 
-    rows, speakers: of a manifest those to choose from, and who speaks in each. durations: seconds of every row of the
-    manifest, wanted where config.max_s leaves out the recordings that do not fit. The pauses before the first and after
-    the last recording are each left out with probability config.no_pause_prob.
+    rows, speakers: the rows of a manifest to choose from, and who speaks in each. durations: seconds of every row of
+    the manifest, needed if config.max_s is set: recordings that do not fit into it are left out. The pauses before the
+    first and after the last recording are each left out with probability config.no_pause_prob.
     """
     if config.max_s is not None and durations is None:
         raise ValueError("max_s needs durations")
@@ -112,8 +112,8 @@ def compose_waveforms(
 ) -> np.ndarray:
     """The recordings of a composition one after the other, silence between, each at its own level ± gain_db.
 
-    With config.noise_prob some sound as if recorded in a noisy room or by a poor microphone and joined afterwards: the
-    noise begins and ends with each recording, which without that can be taken for a consonant.
+    With config.noise_prob some utterances sound as if their recordings had been noisy before they were joined: the
+    noise begins and ends with each recording. A model that never heard this takes such edges for consonants.
     """
     noise: tuple[str, float] | None = None
     if config.noise_prob and rng.random() < config.noise_prob:
@@ -132,9 +132,9 @@ def compose_waveforms(
 
 
 def trim(waveform: np.ndarray, sample_rate: int, threshold_db: float) -> np.ndarray:
-    """Without the frames of 10 ms at both ends that are quieter than the loudest by more than threshold_db (negative).
+    """Cut off the frames of 10 ms at both ends that are quieter than the loudest by more than threshold_db (negative).
 
-    What automatic cutting does to recordings: with a high threshold it takes weak consonants away.
+    Tools that cut recordings automatically do the same: with a high threshold they lose weak consonants.
     """
     frame = sample_rate // 100
     frames = waveform[: len(waveform) // frame * frame].reshape(-1, frame)

@@ -1,4 +1,4 @@
-"""The utterances of an epoch, from a source of them, as batches of waveforms and tokens."""
+"""One epoch's utterances: drawn from a source, loaded, augmented, and made into batches of waveforms and tokens."""
 
 from __future__ import annotations
 
@@ -35,22 +35,24 @@ class Utterances(Protocol):
     def join(
         self, number: int, waveforms: Sequence[np.ndarray], sample_rate: int, rng: np.random.Generator
     ) -> np.ndarray:
-        """The samples of an utterance, (samples,) float32, of those of its rows."""
+        """Make an utterance's samples, (samples,) float32, from the waveforms of its rows."""
         ...
 
 
-class Source(Protocol):
+class UtteranceSource(Protocol):
     """Where the utterances of every epoch come from."""
 
     def __len__(self) -> int:
-        """Utterances of an epoch."""
+        """The number of utterances in an epoch."""
         ...
 
-    def draw(self, rng: np.random.Generator) -> Utterances: ...
+    def draw(self, rng: np.random.Generator) -> Utterances:
+        """The utterances of the next epoch."""
+        ...
 
 
 class Recordings:
-    """Both, where every recording of a subset is an utterance: in every epoch the same."""
+    """UtteranceSource and Utterances in one: every recording of a subset is an utterance, the same in every epoch."""
 
     def __init__(self, subset: Subset) -> None:
         self.subset, self.durations, self.needed = subset, subset.durations, subset.needed
@@ -72,9 +74,10 @@ class Recordings:
 
 @dataclass
 class EpochDataset:
-    """The utterances of an epoch, joined, each at its own speed, and augmented by draws keyed (seed, epoch, number).
+    """The examples of an epoch: waveforms, each at its own speed and augmented, and tokens.
 
-    speeds: (utterances,) factors; pin: batches lie in memory from which CUDA copies while it computes.
+    What is random about an utterance depends on (seed, epoch, number) alone. speeds: (utterances,) factors; pin: put
+    batches into pinned memory, from which CUDA copies while it computes.
     """
 
     waveforms: WaveformCache
@@ -93,7 +96,7 @@ class EpochDataset:
         return self.utterances.durations / self.speeds
 
     def __getitem__(self, number: int) -> tuple[int, np.ndarray, list[int]] | str:
-        """An utterance's number, waveform and tokens; if it cannot be read, why."""
+        """An utterance's number, its (samples,) float32 and its token ids; if it cannot be read, the error message."""
         try:
             return self._example(number)
         except AudioError as error:
@@ -109,9 +112,9 @@ class EpochDataset:
         return number, samples, self.tokenizer.encode(text)
 
     def batches(self, groups: Sequence[list[int]], workers: int) -> Iterator[Batch]:
-        """Load the given groups of utterances in order; so many threads load ahead of what is asked for.
+        """A batch of each group of utterance numbers, in order. workers: threads that load ahead; 0: load on demand.
 
-        Decoders and numpy compute outside of Python's lock, so threads do what processes would, and share the cache.
+        Threads are enough, and can share the cache: audio decoders and numpy release Python's global lock.
         """
         if workers:
             yield from map_ahead(self._batch, groups, workers, ahead=2 * workers)

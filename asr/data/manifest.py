@@ -18,7 +18,7 @@ import numpy as np
 from asr.errors import ManifestError
 from asr.util.files import atomic_write, require_file
 
-UNKNOWN = math.nan  # a duration that only the audio can tell
+UNKNOWN = math.nan  # a duration that has to be read from the audio
 Record = dict[str, Any]  # a line's keys and values
 
 
@@ -59,7 +59,7 @@ class Utterance:
         )
 
     def to_record(self, folder: Path) -> Record:
-        """What is written to a manifest in the folder; audio below it is written relative to it."""
+        """What is written to a manifest in the folder; the path of audio below that folder is relative to it."""
         audio, home = Path(os.path.abspath(self.audio)), os.path.abspath(folder)  # a link keeps the name it has here
         inside = audio.relative_to(home) if audio.is_relative_to(home) else audio
         record: Record = {"id": self.id, "audio": inside.as_posix(), "duration": round(self.duration, 6)}
@@ -109,8 +109,8 @@ class Manifest:
     """Random access to a manifest's utterances: `manifest[i]`, `len(manifest)`, `manifest.durations` (seconds).
 
     Reading the file checks every line: an object with audio, a duration, and values of the right kinds. Raises
-    ManifestError naming the line. `visit(row, record)` sees each line's keys and values then, and need not read again.
-    A line without id gets one, see `record_id`.
+    ManifestError naming the line. Meanwhile `visit(row, record)` is called with each line's keys and values, which
+    saves a second pass. A line without id gets one, see `record_id`.
     """
 
     def __init__(self, path: str | Path, visit: Callable[[int, Record], None] | None = None) -> None:
@@ -175,13 +175,13 @@ def write_manifests(folder: Path, utterances: Iterable[tuple[str, Utterance]]) -
             files[part].write(encode_record(utterance.to_record(folder)))
             count, seconds = found.get(part, (0, 0.0))
             found[part] = count + 1, seconds + utterance.duration
-        for file in files.values():  # a full disk is noticed before the first has its name
+        for file in files.values():  # a full disk is noticed before any file gets its final name
             file.flush()
     return found
 
 
 def speaker_name(name: str) -> str:
-    """One spelling of a name for all that look the same: `é` may be one character or two, white space is none."""
+    """Names that look the same become equal: `é` may be one character or two; white space around is removed."""
     return unicodedata.normalize("NFC", name).strip()
 
 
@@ -248,5 +248,5 @@ def check_record(record: Record) -> None:
 
 
 def encode_record(record: Record) -> bytes:
-    """A line of a manifest. What UTF-8 lacks, of file names that are not in it, is written as JSON's escape."""
+    """A line of a manifest, in UTF-8. File names may hold bytes that are not UTF-8: these become JSON escapes."""
     return json.dumps(record, ensure_ascii=False).encode("utf-8", "backslashreplace") + b"\n"

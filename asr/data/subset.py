@@ -43,12 +43,16 @@ class Subset:
 
 
 def read_subset(path: object, config: Config, key: str) -> Subset:
-    """A manifest without the held-out speaker; with train.overfit=N its first N utterances. Raises ManifestError."""
+    """Read a manifest for training: without the held-out speaker; with train.overfit=N, its first N utterances alone.
+
+    key: the setting that names the manifest, for messages. Raises TrainError when there is no manifest or nothing in it
+    can be used, ManifestError for a damaged line or one without text.
+    """
     if path is None:
         raise TrainError(f"{key} is not set: give the manifest's path, {key}=FILE.jsonl")
     if not Path(str(path)).exists():
         raise TrainError(
-            f"{path}: {key} is not there; prepare the corpus first (asr data prepare RECIPE, or the recipe's run.sh)"
+            f"{path}: no such file ({key}); prepare the corpus first (asr data prepare RECIPE, or the recipe's run.sh)"
         )
     rows, speakers, without_text = array("q"), array("i"), array("q")
     texts = TextCounts(config.text.tokens)
@@ -84,7 +88,7 @@ def read_subset(path: object, config: Config, key: str) -> Subset:
 
 @dataclass
 class TextCounts:
-    """What normalized texts amount to: how often each symbol occurs, and the frames that CTC needs for each text.
+    """Counts over normalized texts: how often each symbol occurs, and the frames that CTC needs for each text.
 
     Characters are counted many texts at a time, far faster than one by one.
     """
@@ -100,7 +104,7 @@ class TextCounts:
             self.count()
 
     def count(self) -> None:
-        """Take in the texts that still wait."""
+        """Count the texts that have been added since the last time."""
         texts, self.waiting = self.waiting, []
         if self.kind != "characters":
             for symbols in (symbols_of(self.kind, text) for text in texts):
@@ -119,13 +123,15 @@ class TextCounts:
 
 
 def make_tokenizer(config: Config, train: Subset) -> Tokenizer:
+    """A tokenizer with a token for every symbol of the training texts."""
+    # A composed utterance has spaces between its texts, even if no single text has one.
     composed = config.text.tokens == "characters" and config.compose.max_recordings > 1
-    spaces = [" "] if composed else []  # between the texts of a composition
+    spaces = [" "] if composed else []
     return Tokenizer.build(config.text.tokens, [*train.symbols, *spaces])
 
 
 def warn_of_symbols(tokenizer: Tokenizer, subset: Subset, name: str) -> None:
-    """Tell of symbols without a token, and of numerals."""
+    """Log symbols of the texts that have no token, and numerals."""
     report = SymbolReport()
     for symbol, count in subset.symbols.items():
         report.add(tokenizer, symbol, count)

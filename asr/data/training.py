@@ -11,7 +11,7 @@ from asr.augment import Augmentation, augmentations
 from asr.config import Config
 from asr.data.batches import Batch, duration_batches
 from asr.data.compose import Composer
-from asr.data.dataset import EpochDataset, Recordings, Source
+from asr.data.dataset import EpochDataset, Recordings, UtteranceSource
 from asr.data.manifest import Manifest
 from asr.data.subset import Subset
 from asr.data.waveforms import RecordedNoise, WaveformCache
@@ -25,8 +25,9 @@ logger = logging.getLogger(__name__)
 class TrainingData:
     """Batches of any epoch, the same for the same (seed, epoch).
 
-    share: of each batch the utterances that are this process's; pin: see EpochDataset.
-    Raises TrainError when no utterance can be learned, ManifestError where there are no recordings of noise.
+    share: the slice of each batch that this process takes; pin: see EpochDataset.
+    Raises TrainError when no utterance can be learned, TextError for a symbol without a token, ManifestError for a
+    noise manifest without recordings.
     """
 
     def __init__(
@@ -34,11 +35,11 @@ class TrainingData:
     ) -> None:
         self.subset, self.tokenizer, self.config, self.share, self.pin = subset, tokenizer, config, share, pin
         self.composed = config.compose.max_recordings > 1
-        self.source: Source = Composer(subset, config.compose) if self.composed else Recordings(subset)
+        self.source: UtteranceSource = Composer(subset, config.compose) if self.composed else Recordings(subset)
         self.augmentations = make_augmentations(config)
         self.cache = WaveformCache(subset.manifest, config.features.sample_rate, config.data.cache_mb)
-        for symbol in subset.symbols:
-            tokenizer.encode(symbol)  # or an error that names it
+        for symbol in subset.symbols:  # now, not in the middle of an epoch
+            tokenizer.encode(symbol)
         self.frames = self._output_frames(subset.durations / config.augment.speed[1])
         self.infeasible = np.flatnonzero(subset.needed > self.frames)
         if len(self.infeasible) == len(subset) and not self.composed:
@@ -80,12 +81,12 @@ class TrainingData:
         return dataset, learnable
 
     def durations(self, epoch: int) -> np.ndarray:
-        """(utterances,) seconds of those that are learned in an epoch."""
+        """(utterances,) seconds of those that CTC can learn in an epoch, at their speeds."""
         dataset, learnable = self.epoch(epoch)
         return dataset.durations[learnable]
 
     def batches(self, epoch: int, first: int = 0) -> tuple[int, Iterator[Batch]]:
-        """The number of batches in the epoch, and those from number `first` on."""
+        """The number of batches in the epoch, and its batches from number `first` on, this process's share of each."""
         dataset, learnable = self.epoch(epoch)
         durations = dataset.durations[learnable]
         rng = np.random.default_rng((self.config.train.seed, epoch, 1))
@@ -96,13 +97,13 @@ class TrainingData:
         return len(groups), dataset.batches(shares, self.config.data.workers)
 
     def names(self, epoch: int, indices: Sequence[int]) -> list[str]:
-        """The ids of an epoch's utterances, of a batch's `indices`; of composed ones with + between."""
+        """The ids of a batch's utterances, given its `indices`; of a composed one its recordings' ids, joined by +."""
         utterances = self.epoch(epoch)[0].utterances
         return ["+".join(self.subset.manifest[row].id for row in utterances.rows(index)) for index in indices]
 
     @property
     def max_unreadable(self) -> int:
-        """So many utterances of an epoch may be missing."""
+        """How many utterances of an epoch may be missing."""
         return int(self.config.data.max_unreadable * len(self.source))
 
     def describe_infeasible(self, max_named: int = 5) -> str:
@@ -116,17 +117,16 @@ class TrainingData:
         )
         return (
             f"{len(self.infeasible)} of {len(self.subset)} utterances have fewer frames than CTC needs for their text"
-            f" at the fastest speed, and are left out then: {shown}; a lower model.subsampling keeps them"
+            f" at the fastest speed; training leaves them out where they are that fast: {shown}; a lower"
+            " model.subsampling keeps them"
         )
 
 
 def make_augmentations(config: Config) -> list[Augmentation]:
-    """Raises ManifestError where the manifest of recorded noise has no recordings."""
+    """The augmentations of waveforms. Raises ManifestError for a noise manifest without recordings."""
     manifest, recorded = config.augment.noise.manifest, None
     if manifest is not None:
         if not config.augment.noise.prob:
-            logger.warning(
-                "augment.noise.manifest is not used: augment.noise.prob, how many utterances get noise, is 0"
-            )
+            logger.warning("augment.noise.manifest is not used: no utterance gets noise while augment.noise.prob is 0")
         recorded = RecordedNoise(WaveformCache(Manifest(manifest), config.features.sample_rate, config.data.cache_mb))
     return augmentations(config.augment, recorded)

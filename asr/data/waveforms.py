@@ -15,7 +15,7 @@ from asr.util.files import require_file
 
 
 def read_utterance(utterance: Utterance, sample_rate: int) -> np.ndarray:
-    """(samples,) float32 at sample_rate, the part of the file that the manifest line names."""
+    """(samples,) float32 at sample_rate, the part of the file that the manifest line names. Raises AudioError."""
     require_file(utterance.audio, AudioError)
     audio = read_audio(
         utterance.audio,
@@ -28,7 +28,7 @@ def read_utterance(utterance: Utterance, sample_rate: int) -> np.ndarray:
 
 
 class WaveformCache:
-    """Decoded audio by manifest row, the least recently used dropped beyond `megabytes`. Threads may share it."""
+    """Decoded audio by manifest row, at most `megabytes` of it: the least recently used goes first. Thread-safe."""
 
     def __init__(self, manifest: Manifest, sample_rate: int, megabytes: int) -> None:
         self.manifest = manifest
@@ -71,7 +71,7 @@ class WaveformCache:
 def _packed(samples: np.ndarray) -> np.ndarray:
     """As int16, half the size, where that loses nothing: as decoded from 16-bit files of one channel."""
     scaled = samples * np.float32(2**15)
-    with np.errstate(invalid="ignore"):  # full scale does not fit, and is found out by the comparison
+    with np.errstate(invalid="ignore"):  # full scale overflows; the comparison notices
         packed = scaled.astype(np.int16)
     return packed if np.array_equal(packed, scaled) else samples
 
@@ -91,7 +91,7 @@ class RecordedNoise:
     def __call__(self, samples: int, rng: np.random.Generator) -> np.ndarray:
         """(samples,) float32 of unit power: a recording from a random place on, repeated where it is too short.
 
-        The place has sound: recordings are often padded with silence. Of silence alone nothing can be made: zeros.
+        It starts where there is sound, as recordings are often padded with silence. A silent recording gives zeros.
         """
         recording = self.recordings[int(rng.integers(len(self.recordings.manifest)))][1]
         sounding = np.flatnonzero(np.abs(recording) > 0.01 * np.abs(recording).max(initial=0.0))
