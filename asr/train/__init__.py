@@ -1,1 +1,1 @@
-"""From a config to a model folder."""
+"""Training: from a config and manifests to a model folder."""

@@ -1,4 +1,4 @@
-"""What a run must remember to go on as if it had never stopped; a crash leaves the old file or the new."""
+"""Checkpoint files: what a run needs to continue as if it had never stopped. A crash leaves the old file or the new."""
 
 from __future__ import annotations
 
@@ -24,9 +24,10 @@ class DamagedCheckpoint(TrainError):
 
 @dataclass(frozen=True)
 class Checkpoints:
-    """Where the checkpoints of a run are, and what each says of the data.
+    """Where the checkpoints of a run are, and what is stored in each of them about the data.
 
-    identity: plain values that identify the data; a checkpoint of other data is refused. about: for the model's card.
+    identity: plain values that identify the data; a checkpoint of other data is refused. about: facts for the model
+    card.
     """
 
     folder: Path
@@ -36,7 +37,7 @@ class Checkpoints:
 
 @dataclass(frozen=True)
 class KeptEpoch:
-    """An epoch whose weights are kept: its rate on the development part, and its number from 1."""
+    """An epoch whose weights are kept in epoch-NNN.pt: its WER or CER on the development set, and its number from 1."""
 
     rate: float
     epoch: int
@@ -44,16 +45,17 @@ class KeptEpoch:
 
 @dataclass
 class Progress:
-    """Where a run stands: `batch` batches of epoch `epoch` (from 0) are done. sums: of this epoch, for its log line.
+    """How far a run has come: `epoch` epochs are done, and `batch` batches of the next one.
 
-    kept: the epochs whose weights are kept, the best first.
+    sums: the metrics of that epoch, see `EpochMetrics`; best_epoch: its number from 1; kept: the epochs whose weights
+    are kept, the best first.
     """
 
     epoch: int = 0
     batch: int = 0
     step: int = 0
     seconds: float = 0.0  # of training, over all starts
-    best_wer: float | None = None  # of the best checkpoint; inf where the development part has no words
+    best_wer: float | None = None  # of the best checkpoint; inf if the development set has no words
     best_cer: float | None = None
     best_epoch: int | None = None
     bad_steps: int = 0  # skipped, in a row up to now
@@ -61,15 +63,18 @@ class Progress:
     sums: dict[str, float] = field(default_factory=dict)
 
     def best(self, select: str) -> float | None:
-        """The best checkpoint's rate, "wer" or "cer"."""
+        """The best checkpoint's error rate. select: "wer" or "cer"."""
         return self.best_cer if select == "cer" else self.best_wer
 
 
 def save_checkpoint(path: Path, progress: Progress, states: dict[str, Any], previous: Path | None = None) -> None:
-    """Write atomically: to a temporary name, flushed to disk, then renamed. What was there becomes `previous`."""
+    """Write atomically: to a temporary name, flushed to disk, then renamed. What was there becomes `previous`.
+
+    states: what is stored beside the progress, such as "model" and "optimizer". Raises TrainError for a full disk.
+    """
     part = path.with_name(path.name + ".part")
     contents = {"format_version": FORMAT_VERSION, "progress": asdict(progress), "rng": _rng_state(), **states}
-    buffer = io.BytesIO()  # torch hides why a file could not be written
+    buffer = io.BytesIO()  # torch.save to a file would hide why it could not be written
     torch.save(contents, buffer)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -90,9 +95,9 @@ def save_checkpoint(path: Path, progress: Progress, states: dict[str, Any], prev
 
 
 def load_checkpoint(path: Path) -> tuple[Progress, dict[str, Any]]:
-    """Read a checkpoint without running code (`weights_only=True`). The caller restores `states`; see `restore_rng`.
+    """Read a checkpoint without running code (`weights_only=True`). The caller restores the states; see `restore_rng`.
 
-    Raises TrainError, and its kind DamagedCheckpoint when the file is not whole.
+    Raises DamagedCheckpoint when the file is not whole, TrainError for a format of another version.
     """
     try:
         contents = torch.load(path, map_location="cpu", weights_only=True)
@@ -107,9 +112,9 @@ def load_checkpoint(path: Path) -> tuple[Progress, dict[str, Any]]:
 
 
 def newest_checkpoint(folder: Path) -> tuple[Progress, dict[str, Any], str | None]:
-    """Where a run in `folder` goes on: `last.pt`, or `previous.pt` when that is damaged or missing, or the beginning.
+    """Where a run in `folder` continues: at `last.pt`, at `previous.pt` if that is damaged or missing, or at the start.
 
-    Returns progress, states (empty at the beginning), and what to tell people of a damaged file, which is set aside.
+    Returns progress, states (empty at the start), and a warning if a damaged file had to be set aside.
     Raises TrainError when no checkpoint is whole.
     """
     damages = []
@@ -126,7 +131,7 @@ def newest_checkpoint(folder: Path) -> tuple[Progress, dict[str, Any], str | Non
         (folder / "last.pt").replace(
             folder / "last.pt.damaged"
         )  # or the next checkpoint would make it the previous one
-        return progress, states, f"{damages[0]}; going on from {path.name}, up to one checkpoint earlier"
+        return progress, states, f"{damages[0]}; continuing from {path.name}, up to one checkpoint earlier"
     if damages:
         raise TrainError(f"{'; and '.join(damages)}; delete {folder} to begin again")
     return Progress(), {}, None

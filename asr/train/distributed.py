@@ -18,8 +18,8 @@ import numpy as np
 import torch
 import torch.distributed as dist
 
-# Before any group: an optimizer imports it later, and the defaults of its functions keep the group of the day. The
-# threads of a group that outlives its destruction drop tensors when Python is gone, and the process aborts.
+# Before any process group exists: an optimizer would import it later, and its default arguments would keep the group
+# that exists then. A group that outlives its destruction has threads that free tensors after Python's end: an abort.
 import torch.distributed.nn.functional
 
 from asr.config import Config
@@ -39,12 +39,12 @@ class Processes:
 
     @property
     def first(self) -> bool:
-        """Whether this is the process that validates, writes and speaks."""
+        """Whether this is the process that validates, writes files and logs."""
         return self.rank == 0
 
     @property
     def share(self) -> slice:
-        """Of each batch the utterances that are this process's; there may be none."""
+        """The slice of each batch's utterances that this process takes; it may be empty."""
         return slice(self.rank, None, self.count)
 
     def total(self, values: Sequence[float]) -> list[float]:
@@ -60,7 +60,7 @@ class Processes:
         return [value > 0 for value in self.total([float(value) for value in values])]
 
     def add_gradients(self, recognizer: Recognizer) -> None:
-        """Set every gradient to its sum over the processes: one message of all of them."""
+        """Set every gradient to its sum over the processes, sent as one message."""
         if self.count == 1:
             return
         trained = [p for p in recognizer.parameters() if p.requires_grad]
@@ -71,7 +71,7 @@ class Processes:
             parameter.grad = piece.view_as(parameter)
 
     def from_first(self, value: Value) -> Value:
-        """The first process's value."""
+        """The first process's value, in every process."""
         if self.count == 1:
             return value
         box = [value if self.first else None]
@@ -87,7 +87,7 @@ class Processes:
         return [value for box in boxes for value in box]
 
     def seed_apart(self, seed: int, step: int) -> None:
-        """Dropout of its own for each process; one alone keeps the state that its checkpoint restored."""
+        """Seed dropout differently in each process. A single process keeps the state that its checkpoint restored."""
         if self.count > 1:
             torch.manual_seed(int(np.random.SeedSequence((seed, step, self.rank)).generate_state(1)[0]))
 

@@ -15,7 +15,10 @@ from asr.util.format import plural
 
 
 def dry_run(config: Config) -> list[tuple[str, str]]:
-    """Rows of (what, value): tokens, counts, shapes, and the time of a step and of the whole training."""
+    """Rows of (name, value): tokens, counts, shapes, and the time of a step and of the whole training.
+
+    Raises TrainError if the first batch cannot be read.
+    """
     if config.train.overfit:
         config = overfitting(config)
     setup = prepare(config)

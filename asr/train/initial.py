@@ -16,20 +16,24 @@ from asr.train.optimizer import freeze
 
 
 def initial_recognizer(config: Config, tokenizer: Tokenizer, subset: Subset) -> Recognizer:
-    """Raises TrainError when the model of train.init, or what train.freeze names, does not fit."""
+    """A recognizer with the weights that training begins with, and what train.freeze names frozen.
+
+    subset: the training utterances, for feature statistics. Raises TrainError when the model of train.init, or what
+    train.freeze names, does not fit.
+    """
     torch.manual_seed(config.train.seed)
     recognizer = Recognizer(config.features, config.text, config.model, tokenizer)
     recognizer.name = config.run.name
     if config.train.init is not None:
-        start_from(recognizer, load_model(find_model(config.train.init)), config.train.init)
+        copy_weights(recognizer, load_model(find_model(config.train.init)), config.train.init)
     elif config.features.normalize == "global":
-        feature_statistics(recognizer, subset)
+        set_feature_statistics(recognizer, subset)
     freeze(recognizer, config.train.freeze)
     recognizer.set_precision(config.train.precision)
     return recognizer
 
 
-def start_from(recognizer: Recognizer, other: Recognizer, name: str) -> None:
+def copy_weights(recognizer: Recognizer, other: Recognizer, name: str) -> None:
     """Take over another model's weights and feature statistics; the head's only where both have the same tokens.
 
     Raises TrainError naming the settings that differ.
@@ -51,7 +55,7 @@ def start_from(recognizer: Recognizer, other: Recognizer, name: str) -> None:
     recognizer.load_state_dict(states, strict=same_tokens)
 
 
-def feature_statistics(recognizer: Recognizer, subset: Subset, max_utterances: int = 1000) -> None:
+def set_feature_statistics(recognizer: Recognizer, subset: Subset, max_utterances: int = 1000) -> None:
     """Set the model's global mean and deviation from up to `max_utterances` training utterances, evenly spread."""
     chosen = subset.rows[np.linspace(0, len(subset) - 1, min(max_utterances, len(subset))).astype(int)]
     total = squares = torch.zeros(recognizer.features.dimension, dtype=torch.float64)
@@ -60,7 +64,7 @@ def feature_statistics(recognizer: Recognizer, subset: Subset, max_utterances: i
     for row in chosen:
         try:
             samples = torch.from_numpy(read_utterance(subset.manifest[int(row)], recognizer.sample_rate))
-        except AudioError as error:  # counted when it is its turn to be learned
+        except AudioError as error:  # training reports it when its turn comes
             failure = error
             continue
         raw, lengths = recognizer.features.raw(samples.unsqueeze(0), torch.tensor([len(samples)]))

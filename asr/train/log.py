@@ -1,4 +1,4 @@
-"""What a run says: `metrics.jsonl`, TensorBoard events, and a line or a bar for the person watching."""
+"""The log of a run: `metrics.jsonl`, TensorBoard events, report.html, and a progress bar on a terminal."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 class RunLog:
     """Writes each record to metrics.jsonl and its numbers to TensorBoard, and draws a bar on a terminal.
 
-    Without a folder nothing is written or drawn: of several processes that train one model, one has the log.
+    Without a folder nothing is written or drawn: if several processes train a model, only the first has one.
     """
 
     def __init__(self, folder: Path | None, total_epochs: int = 0) -> None:
@@ -38,7 +38,7 @@ class RunLog:
 
     @contextmanager
     def opened(self, step: int) -> Iterator[None]:
-        """Records past `step` belong to work that was lost with a killed run: they are cut off."""
+        """Open the files. Records after `step` belong to work that a killed run lost: they are cut off."""
         if self.folder is None:
             yield
             return
@@ -57,7 +57,7 @@ class RunLog:
                 yield
         finally:
             for each in (self._file, self._events):
-                with suppress(OSError):  # of a full disk: `write` has said so
+                with suppress(OSError):  # a full disk: `write` has reported it
                     if each is not None:
                         each.close()
 
@@ -69,7 +69,7 @@ class RunLog:
             self._bar.update(self._task, completed=epochs)
 
     def write(self, kind: str, step: int, **values: Any) -> None:
-        """An epoch's record also brings report.html up to date. Raises TrainError when the disk is full."""
+        """Log a record; one of kind "epoch" also updates report.html. Raises TrainError when the disk is full."""
         if self.folder is None or self._file is None:
             return
         record = {"kind": kind, "step": step, **{k: _rounded(v) for k, v in values.items()}}
@@ -87,7 +87,7 @@ class RunLog:
             ) from None
 
     def left(self, epochs: float, total: int) -> str:
-        """Estimated time to the end from this start's own pace: "3 min 20 s"."""
+        """The estimated time left, at the pace since this start: "3 min 20 s"; "?" at first."""
         done = epochs - (self._first or 0.0)
         return duration_text((time.monotonic() - self._began) / done * (total - epochs)) if done > 0 else "?"
 
@@ -96,7 +96,7 @@ def tensorboard_writer(folder: Path, step: int) -> SummaryWriter | None:
     """Writes events, in place of those after `step`; None where TensorBoard is not installed."""
     if find_spec("tensorboard") is None:
         return None
-    # It takes most of a second, and only training logs.
+    # Here: it takes most of a second to load, and only training needs it.
     from torch.utils.tensorboard import SummaryWriter
 
     return SummaryWriter(str(folder), purge_step=step + 1)

@@ -29,7 +29,7 @@ NAMED_UNREADABLE = 5  # in an epoch
 
 
 class Outcome(Enum):
-    """How a start of a training ended."""
+    """How a call of `fit` ended."""
 
     FINISHED = "finished"
     ALREADY_FINISHED = "already finished"
@@ -48,11 +48,11 @@ def fit(
     log: RunLog,
     processes: Processes = ALONE,
 ) -> Outcome:
-    """Train until the last epoch, `max_epochs`, `max_minutes` or a signal, from where the checkpoints end.
+    """Train, from the last checkpoint on, until the last epoch, `max_epochs`, `max_minutes` or a signal.
 
-    loss(batch, epoch, number): the forward pass of a batch, its augmentation keyed by epoch and number. Of several
-    processes each is handed its share of every batch; the first validates and writes. `last.pt` is where the next
-    start goes on. Raises TrainError when training cannot go on.
+    loss(batch, epoch, number): the forward pass of a batch; epoch and number determine what is random in it. If there
+    are several processes, `data` gives each its share of every batch, and the first validates and writes. The next
+    start continues from `last.pt`. Raises TrainError when training cannot continue.
     """
     run = TrainingState(recognizer, config, checkpoints, processes)
     with StopSignals() as stop, log.opened(run.progress.step):
@@ -71,18 +71,18 @@ def fit(
                     norm = clip_grad_norm_(recognizer.parameters(), config.max_grad_norm)
                 step = metrics.add(batches, losses, norm)
                 if step["skipped"]:
-                    skip_step(run, data, losses, batches, log)
+                    report_skipped_step(run, data, losses, batches, log)
                 elif utterances:
                     run.optimizer.step()
                     run.update_average()
                     run.progress.bad_steps = 0
 
                 run.advance(len(batches))
-                leave_out(run, data, metrics, batches, log)
+                report_unreadable(run, data, metrics, batches, log)
                 log.progress(run.progress.epoch + run.progress.batch / count)
                 if run.progress.step % config.log_every == 0:
                     log.write("step", run.progress.step, **metrics.summarize(step, run))
-                outcome = why_to_stop(run, stop)
+                outcome = stop_reason(run, stop)
                 if run.progress.batch < count and (outcome or run.save_is_due):
                     run.save(metrics.sums)
                     if outcome:
@@ -92,20 +92,20 @@ def fit(
             log.write("epoch", run.progress.step, epoch=run.progress.epoch, elapsed_s=run.progress.seconds, **record)
             logger.info(describe(run.progress, config, record, log.left(run.progress.epoch, config.epochs)))
             run.save({})
-            outcome = why_to_stop(run, stop)
+            outcome = stop_reason(run, stop)
             if outcome and run.progress.epoch < config.epochs:
                 return outcome
         return finish(run, validate, log)
 
 
-def why_to_stop(run: TrainingState, stop: StopSignals) -> Outcome | None:
-    """Whether any process was asked to stop, or has used up its time."""
+def stop_reason(run: TrainingState, stop: StopSignals) -> Outcome | None:
+    """INTERRUPTED or OUT_OF_TIME if that is so in any process, else None."""
     asked, late = run.processes.any(stop.asked, run.out_of_time)
     return Outcome.INTERRUPTED if asked else Outcome.OUT_OF_TIME if late else None
 
 
 def finish(run: TrainingState, validate: Validate, log: RunLog) -> Outcome:
-    """What is left to do after the last epoch of this start."""
+    """After the last epoch of this start: average the best epochs, if the training is complete."""
     config = run.config
     if run.progress.epoch < config.epochs:
         if not run.out_of_patience:
@@ -116,8 +116,10 @@ def finish(run: TrainingState, validate: Validate, log: RunLog) -> Outcome:
     return Outcome.FINISHED
 
 
-def skip_step(run: TrainingState, data: Data, losses: Sequence[Loss], batches: Sequence[Batch], log: RunLog) -> None:
-    """Tell why the weights stay as they are. Raises TrainError after a run of such steps: something is broken."""
+def report_skipped_step(
+    run: TrainingState, data: Data, losses: Sequence[Loss], batches: Sequence[Batch], log: RunLog
+) -> None:
+    """Log why a step left the weights as they are. Raises TrainError after MAX_BAD_STEPS of them in a row."""
     progress = run.progress
     progress.bad_steps += 1
     names = data.names(progress.epoch, [index for batch in batches for index in batch.indices])
@@ -128,8 +130,13 @@ def skip_step(run: TrainingState, data: Data, losses: Sequence[Loss], batches: S
         raise TrainError(f"{progress.bad_steps} steps in a row without a finite gradient: {why}")
 
 
-def leave_out(run: TrainingState, data: Data, metrics: EpochMetrics, batches: Sequence[Batch], log: RunLog) -> None:
-    """Name the utterances of a step that could not be read, the first of an epoch. Raises TrainError for too many."""
+def report_unreadable(
+    run: TrainingState, data: Data, metrics: EpochMetrics, batches: Sequence[Batch], log: RunLog
+) -> None:
+    """Log the utterances of a step that could not be read, the first few of an epoch as warnings.
+
+    Raises TrainError when an epoch has more of them than data.max_unreadable allows.
+    """
     if not metrics.last["unreadable"]:
         return
     missing = round(metrics.sums["unreadable"])

@@ -1,4 +1,4 @@
-"""`train.batch_seconds: auto`: as much audio a step as memory holds, found by one trial on the longest utterance."""
+"""`train.batch_seconds: auto`: as much audio in a batch as memory holds, by one trial on the longest utterance."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from asr.errors import TrainError
 from asr.model.ctc import Loss
 from asr.model.recognizer import Recognizer
 
-SHARE = 0.4  # of the free memory for what is kept for the backward pass; the passes themselves need as much again
+SHARE = 0.4  # of the free memory, for activations kept for the backward pass; the passes need as much again
 MIN_STEPS = 200  # an epoch: larger batches teach a small corpus too little
 MAX_BATCH_S = 1200.0  # of one process: no device gains speed beyond it
 
@@ -29,7 +29,7 @@ def find_batch_seconds(
 ) -> float:
     """Seconds of audio in a batch that are safe on the recognizer's device. durations: of all utterances of an epoch.
 
-    free: tells the bytes that are free. processes: so many share a batch, each on a GPU of its own or all on the CPU.
+    free: returns the free bytes of a device. processes: how many share a batch, each on its own GPU or all on the CPU.
     Raises TrainError when not even the longest utterance fits.
     """
     longest, total = float(durations.max()), float(durations.sum())
@@ -45,7 +45,7 @@ def find_batch_seconds(
 
 
 def kept_for_backward(recognizer: Recognizer, loss: Callable[[Batch, int, int], Loss], seconds: float) -> int:
-    """Bytes that a forward pass over one utterance leaves for the backward pass; parameters are not counted."""
+    """Bytes of activations that a forward pass over one utterance keeps for the backward pass, without parameters."""
     samples = round(seconds * recognizer.sample_rate)
     tokens = torch.ones(1, max(1, round(seconds * 10)), dtype=torch.long)  # ten letters a second
     waveform = torch.randn(1, samples, generator=torch.Generator().manual_seed(0)) * 0.1
@@ -63,29 +63,32 @@ def kept_for_backward(recognizer: Recognizer, loss: Callable[[Batch, int, int], 
     recognizer.train()
     devices = [recognizer.device] if recognizer.device.type == "cuda" else []
     with torch.random.fork_rng(devices), torch.autograd.graph.saved_tensors_hooks(note, lambda tensor: tensor):
-        held = loss(trial.to(recognizer.device), 0, 0)  # as long as it lives no address is used twice
+        held = loss(trial.to(recognizer.device), 0, 0)  # kept alive, so that no address is reused and missed
     del held
     recognizer.train(was_training)
     return sum(kept.values())
 
 
 def free_memory(device: torch.device) -> int:
-    """Bytes that a training may still take."""
+    """Bytes that a training may still allocate on a device."""
     if device.type == "cuda":
         return torch.cuda.mem_get_info(device)[0]
-    available = _number(Path("/proc/meminfo"), "MemAvailable:")  # with what Linux keeps of files and would give back
+    available = _number(Path("/proc/meminfo"), "MemAvailable:")  # free, or a file cache that Linux would give up
     free = 1024 * available if available is not None else os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    return min(free, left_in_group(Path("/sys/fs/cgroup")))
+    return min(free, left_in_cgroup(Path("/sys/fs/cgroup")))
 
 
-# Of a control group, version 2 or 1: the limit, and what processes use, by file and name; kept files would give way.
-GROUPS = (("memory.max", "memory.stat", "anon"), ("memory/memory.limit_in_bytes", "memory/memory.stat", "total_rss"))
+# In cgroup v2 and v1: the file of the limit, and file and key of what processes use. File caches would be given up.
+CGROUP_FILES = (
+    ("memory.max", "memory.stat", "anon"),
+    ("memory/memory.limit_in_bytes", "memory/memory.stat", "total_rss"),
+)
 
 
-def left_in_group(groups: Path) -> int:
-    """Bytes left to a container, whose memory a control group limits; a very large number without a limit."""
-    for limit, use, own in GROUPS:
-        bound, used = _number(groups / limit), _number(groups / use, own)
+def left_in_cgroup(root: Path) -> int:
+    """Bytes left to a container, whose memory a cgroup limits; sys.maxsize without a limit."""
+    for limit, use, own in CGROUP_FILES:
+        bound, used = _number(root / limit), _number(root / use, own)
         if bound is not None and used is not None:
             return max(bound - used, 0)
     return sys.maxsize

@@ -1,4 +1,4 @@
-"""How a training goes: sums over its steps, the line of an epoch, what to say of a step that went wrong."""
+"""Metrics of a training: sums over the steps of an epoch, the line printed for it, the diagnosis of a failed step."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from asr.util.format import some
 if TYPE_CHECKING:
     from asr.train.state import TrainingState
 
-# What is measured of a step and summed over processes; beside it: norm, steps, seconds and waited.
+# Summed over steps and processes. Summed over steps alone: norm, steps, seconds and waited.
 SUMMED = (
     *("loss", "utterances", "seen", "skipped", "infeasible", "blank", "symbols"),
     *("samples", "padded", "unreadable", "cuts"),
@@ -31,7 +31,7 @@ SUMMED = (
 
 
 class EpochMetrics:
-    """Sums over the steps of an epoch, over all processes. last: those of the latest step."""
+    """Sums over the steps of an epoch and over all processes. last: the figures of the latest step."""
 
     def __init__(self, sums: dict[str, float], processes: Processes) -> None:
         self.sums, self.last = Counter(sums), Counter[str]()
@@ -40,16 +40,16 @@ class EpochMetrics:
         self._waited = 0.0
 
     def load(self, batches: Iterator[Batch], count: int) -> list[Batch]:
-        """The next batches, up to so many; the time until they are there is measured."""
+        """Up to `count` next batches; measures how long they took to arrive."""
         began = time.monotonic()
         loaded = list(islice(batches, count))
         self._waited = time.monotonic() - began
         return loaded
 
     def add(self, batches: Sequence[Batch], losses: Sequence[Loss], norm: Tensor | None) -> Counter[str]:
-        """Measure a step. norm: of its gradient; None where it has no utterances.
+        """Add a step's figures, and return them. norm: of its gradient; None where it has no utterances.
 
-        A step that one process must skip, for a loss or gradient that is not finite, all of them skip.
+        If the loss or gradient of one process is not finite, all of them skip the step: "skipped" is 1.
         """
         step = Counter(
             samples=sum(int(batch.waveform_lengths.sum()) for batch in batches),
@@ -67,7 +67,7 @@ class EpochMetrics:
         return self.last
 
     def summarize(self, sums: Counter[str], run: TrainingState) -> dict[str, Any]:
-        """Averages over the steps that `sums` add up: by utterance, step or time; None if none was taken."""
+        """The steps in `sums` as metrics.jsonl has them: averages over utterances, steps or time; None over nothing."""
         seen, seconds = max(sums["seen"], 1), max(sums["seconds"], 1e-9)
         taken = sums["steps"] - sums["skipped"]
         return {
@@ -87,9 +87,9 @@ class EpochMetrics:
 
 
 def measure(losses: Sequence[Loss], norm: Tensor) -> dict[str, float]:
-    """Of a step; a loss or gradient that is not finite counts only as `skipped`. Waits once for the device.
+    """The figures of a step; if loss or gradient is not finite, "skipped" in place of them. Waits once for the device.
 
-    losses: none where all of the batch is other processes' share.
+    losses: empty if this process's share of the batch is.
     """
     rows = [
         torch.stack([x.total, x.infeasible, x.utterances * x.blank_fraction, x.utterances * x.symbols_per_frame])
@@ -104,21 +104,25 @@ def measure(losses: Sequence[Loss], norm: Tensor) -> dict[str, float]:
 
 
 def describe(progress: Progress, config: TrainConfig, record: dict[str, Any], left: str) -> str:
-    """The line of an epoch, for people."""
+    """The line that is printed for an epoch."""
     loss = "–" if record["loss"] is None else f"{record['loss']:.3f}"
     line = f"epoch {progress.epoch}/{config.epochs}  loss {loss}"
     rate, best = record.get(f"dev_{config.select}"), progress.best(config.select)
     if rate is not None and best is not None:
         line += f"  dev {config.select.upper()} {100 * rate:.2f} % (best {100 * best:.2f} %)"
     line += f"  blank {100 * record['blank_fraction']:.0f} %  {record['audio_per_s']:.0f} × real time"
-    for key, what in (("skipped_steps", "steps skipped"), ("unreadable", "unreadable"), ("cut_batches", "batches cut")):
+    for key, what in (
+        ("skipped_steps", "steps skipped"),
+        ("unreadable", "unreadable"),
+        ("cut_batches", "batches split"),
+    ):
         if record[key]:
             line += f"  {record[key]} {what}"
     return line + (f"  {left} left" if progress.epoch < config.epochs else "")
 
 
 def diagnosis(recognizer: Recognizer, losses: Sequence[Loss], names: Sequence[str]) -> str:
-    """Why a step has no finite gradient, as far as it shows, and what to try. names: of its utterances."""
+    """The likely reason why a step has no finite gradient, and what to try. names: the ids of its utterances."""
     broken = [name for name, tensor in recognizer.state_dict().items() if not torch.isfinite(tensor).all()]
     loss = sum(float(loss.total) for loss in losses) / max(sum(loss.utterances for loss in losses), 1)
     if broken:

@@ -1,4 +1,4 @@
-"""A model folder from a run's best checkpoint, or from any other."""
+"""From a checkpoint to a model folder: the best one at the end of training, any other by `asr make-model`."""
 
 from __future__ import annotations
 
@@ -31,7 +31,8 @@ def export_best(
 ) -> float:
     """Write the best checkpoint, or the average that is better, as a model folder, its confidences calibrated on `dev`.
 
-    Returns its WER on the development part, inf where that has no words.
+    about: facts for the model card; dev: utterances of the development set with (samples,) float32 waveforms.
+    Returns the model's WER on the development set, inf if that has no words.
     """
     folder = run / "checkpoints"
     last, _ = load_checkpoint(folder / "last.pt")
@@ -52,9 +53,9 @@ def make_model(
     emission_delay_s: float = EMISSION_DELAY_S,
     dev: Path | None = None,
 ) -> Recognizer:
-    """Write any checkpoint of a run as a model folder: of last.pt the running average of weights, if there is one.
+    """Write any checkpoint of a run as a model folder. If last.pt has a running average of weights, that is written.
 
-    blank_bias: nats by which "nothing here" gains on every token: fewer words heard in noise, more that are missed.
+    blank_bias: nats added to the blank's logit: fewer words are heard in noise, and more are missed.
     emission_delay_s: see Recognizer. dev: a manifest to calibrate confidences on; without it they are not calibrated.
     Raises TrainError for what is no checkpoint in a run's folder, and when `output` holds a model already.
     """
@@ -91,8 +92,8 @@ def make_model(
 def training_record(
     config: Config, progress: Progress, about: dict[str, Any], epoch: int | None, wer: float | None, cer: float | None
 ) -> dict[str, Any]:
-    """What a model folder says of how the model was made. wer, cer: on the development part, of the weights of `epoch`;
-    inf where it has no words."""
+    """The "training" record of a model folder. wer, cer: of the weights of `epoch` on the development set; inf if that
+    has no words."""
     rates = {"dev_wer": wer, "dev_cer": cer}
     return {
         "description": config.description,
@@ -118,6 +119,7 @@ def read_run_config(run: Path) -> Config:
 
 
 def _weights(states: dict[str, Any]) -> dict[str, Any]:
+    """The running average of weights where there is one, otherwise the weights themselves."""
     prefix = "module."
     averaged = states.get("averaged", {})
     return {k.removeprefix(prefix): v for k, v in averaged.items() if k.startswith(prefix)} or states["model"]

@@ -1,4 +1,4 @@
-"""What changes the weights: the gradient of a step, AdamW, its learning rate over time, and what stays as it is."""
+"""AdamW, its learning rate schedule, frozen parameters, and the gradient of a step."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from asr.model.recognizer import Recognizer
 
 
 def learning_rate(done: float, config: TrainConfig) -> float:
-    """The rate when the share `done` of the training lies behind: linear warm-up, then half a cosine."""
+    """The learning rate after the fraction `done` (0 to 1) of the training: linear warm-up, then cosine decay."""
     if done < config.warmup_ratio:
         return config.lr * max(done / config.warmup_ratio, 0.01)
     angle = math.pi * (done - config.warmup_ratio) / (1.0 - config.warmup_ratio)
@@ -34,7 +34,7 @@ def make_optimizer(recognizer: Recognizer, config: TrainConfig) -> torch.optim.A
 
 
 def freeze(recognizer: Recognizer, patterns: Sequence[str]) -> None:
-    """Take the parameters whose names match one of the patterns ("encoder.layers.0.*") out of the training.
+    """Exclude the parameters whose names match one of the patterns ("encoder.layers.0.*") from training.
 
     Raises TrainError for a pattern that matches no name, and when nothing is left to be trained.
     """
@@ -56,11 +56,12 @@ def compute_gradient(
     epoch: int,
     utterances: int,
 ) -> list[Loss]:
-    """The gradient of the losses' sum over `utterances`. batches: each with its number in the epoch; those without
-    utterances are passed over.
+    """Compute the gradient of (sum of the losses) / utterances into the parameters. Returns the detached loss of each
+    piece.
 
-    A batch that does not fit into memory is cut in halves. All is computed again then, since a backward pass that was
-    broken off leaves part of a gradient behind. Returns the detached loss of each piece.
+    batches: each with its number in the epoch; those without utterances are ignored. utterances: in all batches, over
+    all processes. A batch that does not fit into memory is split in halves. Then everything is computed again, because
+    a backward pass that broke off has left part of a gradient behind.
     Raises TrainError when a single utterance does not fit.
     """
     pieces = [(number, batch) for number, batch in batches if batch.indices]
@@ -72,7 +73,7 @@ def compute_gradient(
                 losses.append(_backward(loss, piece.to(recognizer.device), epoch, key, utterances))
             return losses
         except torch.OutOfMemoryError:
-            pass  # what the failed piece holds is freed only after this block
+            pass  # the failed piece's memory is freed only when this block ends
         key, piece = pieces[len(losses)]
         if len(piece.indices) == 1:
             seconds = int(piece.waveform_lengths[0]) / recognizer.sample_rate
@@ -86,7 +87,7 @@ def compute_gradient(
 
 
 def halves(batch: Batch) -> list[Batch]:
-    """The batch's utterances in two batches, the shorter ones first, each no longer than it must be."""
+    """Split a batch in two, the shorter utterances first; each half is padded only to its own longest."""
     order = batch.waveform_lengths.argsort(stable=True)
     middle = len(order) // 2
     out = []

@@ -19,7 +19,7 @@ MAX_WARNINGS = 20
 
 
 class Chart(NamedTuple):
-    """curves: name -> kind of the records and key of their figures, which are multiplied by `factor`."""
+    """curves: name -> (kind of records, key of the value in them); values are multiplied by `factor`."""
 
     title: str
     curves: dict[str, tuple[str, str]]
@@ -27,17 +27,17 @@ class Chart(NamedTuple):
     logarithmic: bool = False
 
 
-def both(key: str) -> dict[str, tuple[str, str]]:
+def steps_and_epochs(key: str) -> dict[str, tuple[str, str]]:
     return {"steps": ("step", key), "epochs": ("epoch", key)}
 
 
 CHARTS = (
-    Chart("Loss of an utterance", both("loss"), logarithmic=True),
-    Chart("Errors on the development part, %", {"WER": ("epoch", "dev_wer"), "CER": ("epoch", "dev_cer")}, 100),
-    Chart("Learning rate", both("lr")),
-    Chart("Throughput, seconds of audio a second", both("audio_per_s")),
-    Chart("Frames whose best symbol is the blank, %", both("blank_fraction"), 100),
-    Chart("Norm of the gradient", both("gradient_norm"), logarithmic=True),
+    Chart("Loss of an utterance", steps_and_epochs("loss"), logarithmic=True),
+    Chart("Error rates on the development set, %", {"WER": ("epoch", "dev_wer"), "CER": ("epoch", "dev_cer")}, 100),
+    Chart("Learning rate", steps_and_epochs("lr")),
+    Chart("Throughput, seconds of audio a second", steps_and_epochs("audio_per_s")),
+    Chart("Frames whose best symbol is the blank, %", steps_and_epochs("blank_fraction"), 100),
+    Chart("Norm of the gradient", steps_and_epochs("gradient_norm"), logarithmic=True),
     Chart(
         "Lost time and work, %",
         {"waiting for data": ("epoch", "data_wait_fraction"), "padding": ("epoch", "padding_fraction")},
@@ -56,7 +56,7 @@ pre { overflow-x: auto }
 
 
 def write_report(run: Path) -> Path:
-    """Draw the run's metrics.jsonl and config.yaml, as far as they go, into its report.html, and return its path."""
+    """Write the run's report.html from what its metrics.jsonl and config.yaml hold so far, and return its path."""
     records = read_metrics(run / "metrics.jsonl")
     settings = run / "config.yaml"
     settings_text = settings.read_text(encoding="utf-8", errors="replace") if settings.is_file() else ""
@@ -78,7 +78,7 @@ def write_report(run: Path) -> Path:
 
 
 def read_metrics(path: Path) -> list[dict[str, Any]]:
-    """The records of a metrics.jsonl, without a line that a killed run was writing; none where there is no file."""
+    """The records of a metrics.jsonl; empty if there is no file. An unfinished line of a killed run is ignored."""
     records = []
     for line in path.read_text(encoding="utf-8", errors="replace").splitlines() if path.is_file() else ():
         try:
@@ -91,8 +91,8 @@ def read_metrics(path: Path) -> list[dict[str, Any]]:
 
 
 def series(records: Sequence[dict[str, Any]], kind: str, key: str) -> np.ndarray:
-    """(points, 2): steps and values of one kind of records, those without a finite number left out; of many points the
-    means of neighbors."""
+    """(points, 2): steps and values from records of one kind, without values that are not finite. More than MAX_POINTS
+    are reduced to means of neighbors."""
     pairs = [(record["step"], record.get(key)) for record in records if record.get("kind") == kind]
     points = np.array([(x, y) for x, y in pairs if isinstance(y, (int, float)) and math.isfinite(y)]).reshape(-1, 2)
     if len(points) <= MAX_POINTS:
@@ -101,6 +101,7 @@ def series(records: Sequence[dict[str, Any]], kind: str, key: str) -> np.ndarray
 
 
 def figure(chart: Chart, records: Sequence[dict[str, Any]]) -> str:
+    """A chart as HTML."""
     curves = {name: series(records, *where) * [1.0, chart.factor] for name, where in chart.curves.items()}
     drawn = draw(chart.title, "step", curves, chart.logarithmic)
     nothing = "" if drawn else ": nothing yet"
@@ -111,7 +112,7 @@ def summary(records: Sequence[dict[str, Any]]) -> str:
     """Where the run stands, in a line."""
     epochs = [record for record in records if record.get("kind") == "epoch" and isinstance(record.get("epoch"), int)]
     if not epochs:
-        return "No epoch has come to its end yet."
+        return "No epoch is complete yet."
     last = epochs[-1]
     line = f"{last['epoch']} epochs, {number(last['step'])} steps, {last.get('elapsed_s', 0) / 60:.1f} min."
     rates = [record.get("dev_wer") for record in epochs]
@@ -125,7 +126,7 @@ def summary(records: Sequence[dict[str, Any]]) -> str:
 
 
 def warnings(records: Sequence[dict[str, Any]]) -> str:
-    """The steps that were skipped and the recordings that could not be read: the last of them."""
+    """The last MAX_WARNINGS skipped steps and unreadable recordings, as HTML."""
     lines = []
     for record in records:
         if record.get("kind") == "skipped":

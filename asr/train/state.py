@@ -1,4 +1,4 @@
-"""The state of a run: weights, optimizer, running average, progress; its checkpoints, and which epochs are the best."""
+"""The state of a run: weights, optimizer, running average, progress, checkpoints, and which epochs are the best."""
 
 from __future__ import annotations
 
@@ -36,7 +36,10 @@ logger = logging.getLogger(__name__)
 
 
 class Data(Protocol):
-    """What `fit` learns from. max_unreadable: so many utterances of an epoch may be missing, more end the training."""
+    """What `fit` learns from; see `asr.data.training.TrainingData`.
+
+    max_unreadable: how many utterances of an epoch may be missing; more end the training.
+    """
 
     @property
     def max_unreadable(self) -> int: ...
@@ -46,17 +49,17 @@ class Data(Protocol):
         ...
 
     def names(self, epoch: int, indices: Sequence[int]) -> list[str]:
-        """A batch's utterances, for people."""
+        """The ids of a batch's utterances, for messages."""
         ...
 
 
-Validate = Callable[[Recognizer], Scores]  # on the development part
+Validate = Callable[[Recognizer], Scores]  # scores on the development set
 
 
 class TrainingState:
-    """What training changes. It starts where the checkpoints end.
+    """Everything that training changes. It is restored from the last checkpoint, where there is one.
 
-    Raises TrainError when those are of a run on other data.
+    Raises TrainError for a checkpoint that was trained on other data, and if no checkpoint is whole.
     """
 
     def __init__(
@@ -66,7 +69,7 @@ class TrainingState:
         self.optimizer = make_optimizer(recognizer, config)
         average = get_ema_multi_avg_fn(config.ema_decay)
         self.averaged = AveragedModel(recognizer, multi_avg_fn=average) if config.ema_decay else None
-        self.always = {"identity": checkpoints.identity, "about": checkpoints.about}  # stored with every checkpoint
+        self.metadata = {"identity": checkpoints.identity, "about": checkpoints.about}  # stored with every checkpoint
         found = newest_checkpoint(self.folder) if processes.first else (Progress(), {}, None)
         self.progress, states, damage = processes.from_first(found)
         if damage is not None:
@@ -78,11 +81,12 @@ class TrainingState:
         self._seconds_before = self.progress.seconds
 
     def _restore(self, states: dict[str, Any]) -> None:
-        identity = self.always["identity"]
+        identity = self.metadata["identity"]
         if states["identity"] != identity:
             changed = ", ".join(key for key, value in identity.items() if states["identity"].get(key) != value)
             raise TrainError(
-                f"{self.folder}: was trained on other data ({changed} changed); choose another run= or delete it"
+                f"{self.folder}: was trained on other data ({changed} changed); choose another run folder (run=DIR) or"
+                " delete this one"
             )
         self.recognizer.load_state_dict(states["model"])
         self.optimizer.load_state_dict(states["optimizer"])
@@ -93,7 +97,7 @@ class TrainingState:
 
     @property
     def last_epoch(self) -> int:
-        """Epochs of this start: all of them, or `max_epochs`."""
+        """The epoch, from 1, after which this start ends: `epochs`, or `max_epochs` if that is less."""
         return min(self.config.epochs, self.config.max_epochs or self.config.epochs)
 
     @property
@@ -106,29 +110,29 @@ class TrainingState:
 
     @property
     def validation_is_due(self) -> bool:
-        """Whether the epochs that are done end with one that is validated."""
+        """Whether the epoch that was just completed is one to validate."""
         return self.progress.epoch % self.config.validate_every == 0 or self.progress.epoch == self.config.epochs
 
     @property
     def out_of_patience(self) -> bool:
-        """Whether validation has found nothing better for `patience` epochs."""
+        """Whether the development rate has not improved for `patience` epochs."""
         validated = self.progress.epoch // self.config.validate_every * self.config.validate_every
         waited = validated - (self.progress.best_epoch or validated)
         return bool(self.config.patience) and waited >= self.config.patience
 
     def set_learning_rate(self, batches: int) -> None:
-        """batches: how many the current epoch has."""
+        """Set the rate for the next step. batches: how many the current epoch has."""
         done = (self.progress.epoch + self.progress.batch / batches) / self.config.epochs
         for group in self.optimizer.param_groups:
             group["lr"] = learning_rate(done, self.config)
 
     def update_average(self) -> None:
-        """Take the weights after a step into the running average."""
+        """Update the exponential moving average (EMA) with the weights after a step."""
         if self.averaged is not None:
             self.averaged.update_parameters(self.recognizer)
 
     def advance(self, batches: int) -> None:
-        """Count a step over so many batches."""
+        """Count a step of `batches` batches."""
         self.progress.batch += batches
         self.progress.step += 1
         self.count_time()
@@ -137,10 +141,10 @@ class TrainingState:
         self.progress.seconds = self._seconds_before + time.monotonic() - self._started
 
     def save(self, sums: Mapping[str, float]) -> None:
-        """Write last.pt; what was there becomes previous.pt. sums: of the current epoch, as far as it has come."""
+        """Write last.pt; the old one becomes previous.pt. sums: the metrics of the current epoch so far."""
         self.progress.sums = dict(sums)
         if self.processes.first:
-            states = {"model": self.recognizer.state_dict(), "optimizer": self.optimizer.state_dict(), **self.always}
+            states = {"model": self.recognizer.state_dict(), "optimizer": self.optimizer.state_dict(), **self.metadata}
             if self.averaged is not None:
                 states["averaged"] = self.averaged.state_dict()
             save_checkpoint(self.folder / "last.pt", self.progress, states, previous=self.folder / "previous.pt")
@@ -150,7 +154,7 @@ class TrainingState:
         self._saved = time.monotonic()
 
     def end_epoch(self, validate: Validate) -> dict[str, Any]:
-        """Go on to the next epoch. Returns what validation found, where it is due; the first process validates."""
+        """Count the epoch; if validation is due, the first process validates. Returns scores for the epoch's record."""
         self.progress.epoch, self.progress.batch, self.progress.sums = self.progress.epoch + 1, 0, {}
         record: dict[str, Any] = {}
         if self.validation_is_due:
@@ -158,7 +162,7 @@ class TrainingState:
                 candidate = self.recognizer if self.averaged is None else cast(Recognizer, self.averaged.module)
                 scores = validate(candidate.eval())
                 record = {"dev_wer": scores.wer, "dev_cer": scores.cer, "dev_errors": scores.errors}
-                self._keep_if_good(scores, {"model": candidate.state_dict(), "dev": rates(scores), **self.always})
+                self._keep_if_good(scores, {"model": candidate.state_dict(), "dev": rates(scores), **self.metadata})
             self.progress = self.processes.from_first(self.progress)  # the others wait here
         self.count_time()
         return record
@@ -166,7 +170,7 @@ class TrainingState:
     def _keep_if_good(self, scores: Scores, states: dict[str, Any]) -> None:
         """Write best.pt, and epoch-NNN.pt of the best epochs, if this one is among them.
 
-        Of equals the later is better: it has learned from more, at a lower rate.
+        Of equally good epochs the later one wins: it has learned from more data, at a lower learning rate.
         """
         progress, rate = self.progress, rates(scores)
         this = KeptEpoch(rate[self.config.select], progress.epoch)
@@ -180,9 +184,9 @@ class TrainingState:
             save_checkpoint(epoch_path(self.folder, this.epoch), progress, states)
 
     def average_best(self, validate: Validate) -> dict[str, Any] | None:
-        """Average the best epochs' weights; averaged.pt is written if that is better than the best of them.
+        """Average the weights of the best epochs, and write averaged.pt if that has a lower rate than the best of them.
 
-        Returns what was found, None where there are fewer than two epochs.
+        Returns the scores for the log, None if there are fewer than two epochs.
         """
         paths = {kept.epoch: epoch_path(self.folder, kept.epoch) for kept in self.progress.kept[: self.config.average]}
         epochs = sorted(epoch for epoch, path in paths.items() if path.exists())
@@ -196,8 +200,8 @@ class TrainingState:
         better = best is None or rate[select] < best
         if better:
             progress = replace(self.progress, best_wer=rate["wer"], best_cer=rate["cer"])
-            about = {**self.always["about"], "averaged": epochs}
-            states = {**self.always, "model": candidate.state_dict(), "about": about, "dev": rate}
+            about = {**self.metadata["about"], "averaged": epochs}
+            states = {**self.metadata, "model": candidate.state_dict(), "about": about, "dev": rate}
             save_checkpoint(self.folder / "averaged.pt", progress, states)
         verdict = "kept" if better else f"not better than {100 * (best or 0.0):.2f} %: not kept"
         listed = ", ".join(map(str, epochs))
@@ -206,7 +210,7 @@ class TrainingState:
 
 
 def rates(scores: Scores) -> dict[str, float]:
-    """WER and CER of the development part; inf where it has no words."""
+    """WER and CER, as fractions; inf if the development set has no words."""
     return {
         "wer": math.inf if scores.wer is None else scores.wer,
         "cer": math.inf if scores.cer is None else scores.cer,
@@ -218,7 +222,7 @@ def epoch_path(folder: Path, epoch: int) -> Path:
 
 
 def mean_weights(states: Sequence[dict[str, Tensor]]) -> dict[str, Tensor]:
-    """The mean of each tensor; of numbers that are not fractional, the last."""
+    """The mean of each floating-point tensor; of any other, the last."""
     return {
         name: torch.stack([state[name].double() for state in states]).mean(0).to(last.dtype)
         if last.is_floating_point()

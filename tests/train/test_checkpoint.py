@@ -44,7 +44,7 @@ def test_the_checkpoint_before_a_damaged_one_is_used(begun, tmp_path_factory, ca
     ]
     said = capsys.readouterr().err
     assert ("last.pt: damaged checkpoint" in said) == (damage != "missing")
-    assert ("going on from previous.pt" in said) == (damage != "missing")
+    assert ("continuing from previous.pt" in said) == (damage != "missing")
 
 
 def test_when_no_checkpoint_is_whole_both_are_named(begun):

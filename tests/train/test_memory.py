@@ -16,7 +16,7 @@ from asr.train.memory import (
     find_batch_seconds,
     free_memory,
     kept_for_backward,
-    left_in_group,
+    left_in_cgroup,
 )
 from asr.train.model_folder import read_run_config
 from asr.train.run import train
@@ -92,7 +92,7 @@ def test_a_container_has_what_its_group_leaves(tmp_path, files, left):
     (tmp_path / "memory").mkdir()
     for name, text in files.items():
         (tmp_path / name).write_text(text)
-    assert left_in_group(tmp_path) == left
+    assert left_in_cgroup(tmp_path) == left
 
 
 def test_a_run_keeps_the_batch_it_began_with(corpus, tmp_path, said):

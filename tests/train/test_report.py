@@ -80,7 +80,7 @@ def test_a_real_run_has_a_report_after_every_epoch(tmp_path):
 def test_curves_lie_where_the_figures_say(tmp_path):
     rates = [0.8, 0.4, 0.2, None, 0.1]
     html = page_of(tmp_path, *[epoch(i + 1, dev_wer=rate, dev_cer=0.0) for i, rate in enumerate(rates)])
-    svg = charts(html)["Errors on the development part, %"]
+    svg = charts(html)["Error rates on the development set, %"]
     wer, cer = points(svg, "WER"), points(svg, "CER")
     lines = svg.findall("line")
     texts = svg.findall("text")[: len(lines)]
@@ -139,7 +139,7 @@ def test_of_a_long_run_no_more_points_than_can_be_seen(tmp_path):
 
 
 def test_what_is_missing_or_damaged_is_left_out(tmp_path):
-    assert "No epoch has come to its end yet." in write_report(tmp_path).read_text()
+    assert "No epoch is complete yet." in write_report(tmp_path).read_text()
     lines = ['{"kind": "epoch", "step": 1, "ep', "[1]", "null", '{"kind": "epoch", "step": 1}', '{"step": "x"}']
     lines += ['{"kind": "epoch", "step": 2, "epoch": 1, "loss": NaN, "dev_wer": "x", "lr": 1e-3}']
     lines += ['{"kind": "epoch", "step": 3, "epoch": 2, "loss": Infinity, "gradient_norm": 0.0}']
