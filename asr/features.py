@@ -23,10 +23,10 @@ def length_mask(lengths: Tensor, size: int) -> Tensor:
 
 
 def warped_filters(filters: Tensor, warps: Tensor) -> Tensor:
-    """Mel filters that see a spectrum stretched in frequency: formants higher for a factor above 1.
+    """Mel filters with a warped frequency axis, as of other vocal tracts: a factor above 1 raises the formants.
 
-    filters: (bins, mels), warps: (batch,) -> (batch, bins, mels). The highest 1/8 of the band closes the gap to the
-    Nyquist frequency piecewise linearly (Jaitly and Hinton 2013, vocal tract length perturbation).
+    filters: (bins, mels), warps: (batch,) -> (batch, bins, mels). The warp is linear up to 7/8 of the
+    band, then linear to the Nyquist frequency (Jaitly and Hinton 2013, vocal tract length perturbation).
     """
     bins = len(filters)
     position = torch.linspace(0.0, 1.0, bins, device=filters.device)  # frequency / Nyquist
@@ -65,7 +65,7 @@ class FeatureExtractor(nn.Module):
         high_hz = min(config.f_max or config.sample_rate / 2, config.sample_rate / 2)
         # A narrow band between two FFT bins stays empty: harmless, a constant feature.
         filters = melscale_fbanks(self.fft // 2 + 1, config.f_min, high_hz, config.n_mels, config.sample_rate)
-        # Not persistent: they follow from the config, and the weights file holds what was learned.
+        # Not persistent: they follow from the config, and the weights file is for what was learned.
         self.register_buffer("window", torch.hann_window(window), persistent=False)
         self.register_buffer("filters", filters, persistent=False)
         if config.kind == "mfcc":
@@ -114,7 +114,7 @@ class FeatureExtractor(nn.Module):
         if responses is not None:
             features = features + responses.to(features.device).unsqueeze(1)
         feature_lengths = feature_frames(lengths, self.config)
-        if self.config.top_db is not None:  # loud or soft, digital silence or a quiet room: they look alike
+        if self.config.top_db is not None:  # so that loud and soft speech, digital silence and a quiet room look alike
             inside = length_mask(feature_lengths, features.shape[1]).unsqueeze(-1)
             loudest = torch.where(inside, features, -math.inf).amax((1, 2), keepdim=True)
             features = (features - loudest).clamp_min(-self.config.top_db * math.log(10.0) / 10.0)
@@ -123,6 +123,6 @@ class FeatureExtractor(nn.Module):
         return features, feature_lengths
 
     def set_global(self, mean: Tensor, deviation: Tensor) -> None:
-        """Store the training set's statistics: (dimension,) each."""
+        """Store the training set's mean and standard deviation: (dimension,) each."""
         self.mean.copy_(mean)
         self.scale.copy_(1.0 / deviation.clamp_min(1e-2))

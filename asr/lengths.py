@@ -1,6 +1,7 @@
-"""How long things are, in integers: samples -> feature frames -> encoder frames, and the frames that CTC needs.
+"""Lengths in integers: samples -> feature frames -> encoder frames, and the frames that CTC needs for a text.
 
-Check, sampler, encoder and export all count with these functions. Counts may be ints, NumPy arrays or tensors.
+Data checks, batches, the encoder and alignment all count with these functions. Counts may be ints, NumPy arrays or
+tensors.
 """
 
 from __future__ import annotations
@@ -22,10 +23,12 @@ Count = TypeVar("Count", int, "np.ndarray", "Tensor")
 
 
 def hop_samples(config: FeatureConfig) -> int:
+    """Samples from one feature frame to the next."""
     return round(config.hop_ms * config.sample_rate / 1000)
 
 
 def window_samples(config: FeatureConfig) -> int:
+    """Samples that a feature frame is computed from."""
     return round(config.window_ms * config.sample_rate / 1000)
 
 

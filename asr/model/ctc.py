@@ -15,9 +15,9 @@ BLANK_INDEX = 0
 class CTCHead(nn.Module):
     """(B, T, D) -> log_probs: (B, T, V), in the weights' own precision (float32).
 
-    It starts at zero, every symbol equally likely in every frame. From there CTC's first steps go to the blank (Zeyer
-    et al. 2021), and symbols then appear where the audio shows them. A random start often falls into the other
-    solution, long runs of symbols without blanks, timed by counting, that generalizes badly.
+    Its weights start at zero: every symbol is equally likely in every frame. From there CTC first learns the blank
+    (Zeyer et al. 2021), and then symbols where the audio shows them. A random start often ends in another solution that
+    generalizes badly: long runs of symbols without blanks, timed by counting frames.
     """
 
     def __init__(self, inputs: int, vocabulary: int) -> None:
@@ -31,9 +31,12 @@ class CTCHead(nn.Module):
 
 
 class Loss(NamedTuple):
-    """total: sum of −ln p(tokens | audio) over the utterances; infeasible: how many have too few frames and count
-    nothing; blank_fraction: share of frames whose best symbol is the blank (near 1: the model has learned no more);
-    symbols_per_frame: what the best path puts out. All but `utterances` are scalars on the device."""
+    """The loss of a batch. All but `utterances` are scalars on the device.
+
+    total: sum of −ln p(tokens | audio) over the utterances, in nats; infeasible: how many utterances have too few
+    frames for CTC, and contribute 0; blank_fraction: share of frames whose best symbol is the blank (near 1: the model
+    has learned nothing else yet); symbols_per_frame: symbols that greedy decoding outputs, per frame.
+    """
 
     total: Tensor
     utterances: int
@@ -43,7 +46,7 @@ class Loss(NamedTuple):
 
 
 def frames_needed(tokens: Tensor, token_lengths: Tensor) -> Tensor:
-    """tokens: (B, U), padded, token_lengths: (B,) -> (B,): one frame a token and a blank between equal neighbors."""
+    """`asr.lengths.min_frames` of a batch: tokens: (B, U), padded, token_lengths: (B,) -> (B,)."""
     repeats = (tokens[:, 1:] == tokens[:, :-1]) & length_mask(token_lengths - 1, max(tokens.shape[1] - 1, 0))
     return token_lengths + repeats.sum(1)
 
@@ -62,7 +65,7 @@ def ctc(log_probs: Tensor, lengths: Tensor, tokens: Tensor, token_lengths: Tenso
     inside = length_mask(lengths, log_probs.shape[1])  # (B, T)
     best = log_probs.detach().argmax(-1)  # (B, T)
     blank = best == BLANK_INDEX
-    new = nn.functional.pad(best[:, 1:] != best[:, :-1], (1, 0), value=True)  # not the frame before, held on
+    new = nn.functional.pad(best[:, 1:] != best[:, :-1], (1, 0), value=True)  # where a run of symbols begins
     frames = inside.sum()
     blank_fraction = (blank & inside).sum() / frames
     symbols_per_frame = (new & ~blank & inside).sum() / frames

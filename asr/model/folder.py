@@ -32,7 +32,7 @@ def find_model(model: str | Path | None = None) -> Path:
 
     Raises ModelError when there is no such model.
     """
-    if model is None:  # a folder ./digits of the user's must not pass for it
+    if model is None:  # so that a folder ./digits is not mistaken for it
         return BUILT_IN / DEFAULT
     path = Path(model)
     for folder in (path, path / "model"):
@@ -41,7 +41,7 @@ def find_model(model: str | Path | None = None) -> Path:
     if str(model) in built_in_models():
         return BUILT_IN / str(model)
     if (path / "checkpoints").is_dir():
-        raise ModelError(f"{model}: this run has not finished; the asr train command that began it goes on")
+        raise ModelError(f"{model}: this run has not finished training; repeat its asr train command to continue")
     lacking = "it holds no config.json" if path.exists() else "there is nothing of that name"
     raise ModelError(
         f"{model}: neither a model folder nor a built-in model ({', '.join(built_in_models())}): {lacking};"
@@ -72,7 +72,7 @@ def save_model(recognizer: Recognizer, folder: Path) -> None:
         "training": recognizer.training_record,
     }
     weights = {name: tensor.detach().cpu().contiguous() for name, tensor in recognizer.state_dict().items()}
-    # The config goes last: a folder without one is not taken for a model.
+    # The config goes last: a folder without one does not count as a model.
     replace_file(folder / "model.safetensors", save(weights, metadata={"format": "pt"}))
     replace_file(folder / "README.md", model_card(recognizer))
     replace_file(folder / "config.json", json.dumps(config, indent=2, ensure_ascii=False) + "\n")
@@ -114,8 +114,8 @@ def load_model(folder: str | Path, device: str = "cpu") -> Recognizer:
     return recognizer.to(target).eval()
 
 
-def chosen(record: dict[str, Any]) -> str:
-    """Which weights they are."""
+def describe_weights(record: dict[str, Any]) -> str:
+    """Which epochs the weights are from. record: a model's training record."""
     if record.get("averaged"):
         return f"average of epochs {', '.join(map(str, record['averaged']))}"
     return f"chosen on it: epoch {record.get('best_epoch')}"
@@ -142,7 +142,7 @@ def model_card(recognizer: Recognizer) -> str:
         f"| trained on | {record.get('utterances')} utterances, {record.get('hours')} h |",
         f"| training | {record.get('epochs')} epochs, {record.get('minutes')} min on {record.get('device')},"
         f" seed {record.get('seed')} |",
-        f"| development WER | {percent(record.get('dev_wer'))} ({chosen(record)}) |",
+        f"| development WER | {percent(record.get('dev_wer'))} ({describe_weights(record)}) |",
         f"| license | {record.get('license') or 'not stated'} |",
         "",
     ]
@@ -150,7 +150,7 @@ def model_card(recognizer: Recognizer) -> str:
     if results:
         lines += ["## Measured", "", "| test set | WER | 95 % interval | utterances |", "| --- | --- | --- | --- |"]
         for result in results:
-            if result["wer"] is None:  # nothing to be heard: false alarms
+            if result["wer"] is None:  # a test set without words: errors are false alarms
                 rate, interval = f"{result['insertions']} words in {result['audio_s'] / 60:.0f} min", "–"
             else:
                 low, high = result["wer_ci95"]

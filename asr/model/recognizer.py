@@ -18,12 +18,12 @@ from asr.text import Tokenizer
 if TYPE_CHECKING:
     from asr.augment import SpecAugment
 
-EMISSION_DELAY_S = 0.08  # of a model whose own has not been measured
-KERNEL = 5  # frames that a convolution sees
+EMISSION_DELAY_S = 0.08  # default, for models whose delay has not been measured
+KERNEL = 5  # frames, the kernel size of a convolution
 
 
 class Subsampling(nn.Module):
-    """Convolutions over time, each followed by a GELU; causal ones see no frame after their stride's first."""
+    """Convolutions over time, each followed by a GELU; causal ones see no frame after the first of each stride."""
 
     def __init__(self, inputs: int, channels: int, outputs: int, factor: int, causal: bool) -> None:
         super().__init__()
@@ -79,8 +79,8 @@ class Encoder(nn.Module):
 class Recognizer(nn.Module):
     """Waveforms -> log-probabilities of tokens. Everything decoding needs is here and in the model folder.
 
-    emission_delay_s: from where a word begins to the center of its first frame, as scripts/bench_align.py measures it.
-    platt_scaling: slope and offset that take the log odds of a word's probability to those of its being right.
+    emission_delay_s: seconds from the start of a word to the center of its first frame; scripts/bench_align.py measures
+    it. platt_scaling: slope and offset that turn the log odds of a word's probability into those of it being right.
     """
 
     def __init__(self, features: FeatureConfig, text: TextConfig, model: ModelConfig, tokenizer: Tokenizer) -> None:

@@ -1,8 +1,8 @@
-"""One recurrent layer on PyTorch's kernels, each device's fastest way, over one layout of parameters.
+"""One recurrent layer that uses PyTorch's fastest kernels for the device; the parameters are the same on each.
 
 The three cells, one time step each. x: (B, C) is the input, h and c: (B, H) the states; σ is the logistic function,
-⊙ the product of elements, and a gate's (…) stands for W x + b + U h + d with W, b, U, d of its own. Tests hold the
-kernels to these equations in float64, forward and gradient.
+⊙ the product of elements, and (…) stands for W x + b + U h + d, with W, b, U, d of their own in each gate. Tests
+compare the kernels with these equations in float64, output and gradient.
 
 Vanilla RNN (Elman 1990): one state, rewritten at every step, so gradients shrink or grow geometrically.
 
@@ -58,8 +58,8 @@ class RecurrentLayer(nn.Module):
         return self.rnn.hidden_size * (2 if self.bidirectional else 1)
 
     def reset_parameters(self) -> None:
-        """Recurrent matrices start orthogonal gate by gate (Saxe et al. 2014), so that states neither fade nor explode;
-        the LSTM's forget gates start open (Jozefowicz et al. 2015)."""
+        """Recurrent matrices start orthogonal gate by gate (Saxe et al. 2014), so that states neither vanish nor
+        explode; the LSTM's forget gates start open (Jozefowicz et al. 2015)."""
         width = self.rnn.hidden_size
         for name, parameter in self.rnn.named_parameters():
             if name.startswith("weight_hh"):
