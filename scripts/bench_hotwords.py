@@ -35,7 +35,7 @@ from asr.decode.lexicon import HOT_WORD_WEIGHT
 from asr.errors import AsrError, ManifestError, ModelError
 from asr.evaluate.run import model_sha256
 from asr.evaluate.score import Pair, right_words, score
-from asr.evaluate.tune import compute
+from asr.evaluate.tune import compute_log_probs
 from asr.lm.model import LanguageModel
 from asr.model.folder import find_model, load_model
 from asr.text import Tokenizer, normalize
@@ -92,7 +92,7 @@ def bench(a: argparse.Namespace) -> dict[str, Any]:
     if lm.unit != "word":
         raise ModelError(f"{a.lm}: a language model of characters knows no rare words")
     prepare(tokenizer, normalizer, lm=lm)  # fails early if they do not fit
-    development = compute(recognizer, manifest)
+    development = compute_log_probs(recognizer, manifest)
     for failure in development.failed:
         print(f"left out: {failure}", file=sys.stderr)
     texts, arrays = development.references, development.log_probs

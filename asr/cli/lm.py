@@ -137,13 +137,13 @@ def tune(
     settings = BeamSettings(beam=beam, closed_vocabulary=closed_vocabulary)
     # Now rather than after the audio: what does not fit fails here.
     prepare(recognizer.tokenizer, recognizer.text.normalizer, settings, language).warm_up()
-    development = tuning.compute(recognizer, listed, watch(listed, len(listed), "computing"))
+    development = tuning.compute_log_probs(recognizer, listed, watch(listed, len(listed), "computing"))
     for failure in development.failed:
         say(f"error: {failure}")
     trials = list(watch(tuning.tune(recognizer, language, development, settings), None, "tuning"))
     best = tuning.best_of(trials)
     weighted = replace(settings, **best.weights._asdict())
-    platt_scaling = tuning.map_confidences(recognizer, language, development, weighted)
+    platt_scaling = tuning.calibrate(recognizer, language, development, weighted)
     print_trials(trials, best)  # before what may fail: the search took its time
     words = sum(len(reference.split()) for reference in development.references)
     if len({trial[1:] for trial in trials}) == 1:

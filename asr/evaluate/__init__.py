@@ -1,1 +1,1 @@
-"""How right a model is, and how sure one may be of that number."""
+"""Error rates with confidence intervals, comparisons, calibration of word confidences, tuning of a language model."""

@@ -1,6 +1,7 @@
-"""Do words of confidence 0.8 turn out right eight times in ten? Measured, mended, and drawn.
+"""Calibration of word confidences: measured, corrected by Platt scaling, and drawn; and curves as SVG.
 
-Curves are drawn as SVG without a library: nothing to load, and a training draws after every epoch.
+A confidence of 0.8 is calibrated if eight in ten such words are right. Curves are drawn without a library, because
+training draws some after every epoch and a plotting library is slow to load.
 """
 
 from __future__ import annotations
@@ -14,15 +15,15 @@ import numpy as np
 
 from asr.evaluate.score import Pair, right_words
 
-BINS = 15  # of equal numbers of words, those of equal confidence together
-MIN_VALUES = 20  # words right, and words wrong, that a map is fitted to
-EDGE = 1e-6
+BINS = 15  # with equal numbers of words, but words of equal confidence share one
+MIN_VALUES = 20  # right words, and wrong words, that Platt scaling needs at least
+EDGE = 1e-6  # probabilities are clipped to this distance from 0 and 1
 LEFT, RIGHT, TOP, BOTTOM = 48, 392, 10, 194  # of the area that curves are drawn in
 COLORS = ("#8aa4c8", "#d9660f")
 
 
 def word_correctness(pairs: Sequence[Pair]) -> tuple[np.ndarray, np.ndarray]:
-    """The words of all hypotheses: (words,) confidences, and whether the alignment with the reference says right."""
+    """Of the words of all hypotheses, their confidences, (words,) float64, and whether each is right, (words,) bool."""
     known = [pair for pair in pairs if pair.confidence and len(pair.confidence) == len(pair.hypothesis.split())]
     confidence = np.array([value for pair in known for value in pair.confidence], dtype=np.float64)
     return confidence, np.array([right for pair in known for right in right_words(pair)], dtype=bool)
@@ -32,8 +33,8 @@ def measure(confidence: np.ndarray, right: np.ndarray) -> dict[str, Any] | None:
     """What `wer.json` holds of confidences; None without words.
 
     ece: the expected calibration error (Naeini et al. 2015), the mean over words of how far their bin's mean confidence
-    is from its fraction of right words. nce: NIST's normalized cross entropy, 1 for an oracle, 0 for telling everywhere
-    the fraction of right words; None where all words are right, or none.
+    is from its fraction of right words. nce: NIST's normalized cross entropy: 1 for an oracle, 0 for a
+    confidence that is always the fraction of right words; None if all words are right, or none.
     """
     if not len(confidence):
         return None
@@ -51,8 +52,11 @@ def measure(confidence: np.ndarray, right: np.ndarray) -> dict[str, Any] | None:
 
 
 def fit_platt_scaling(confidence: np.ndarray, right: np.ndarray) -> tuple[float, float]:
-    """Slope and offset that make σ(slope · logit(confidence) + offset) likeliest to be right (Platt 1999, with his
-    smoothed targets); (1, 0), which changes nothing, where there are too few words to tell."""
+    """Slope and offset with which σ(slope · logit(confidence) + offset) is the most likely probability of being right
+    (Platt 1999, with his smoothed targets). (1, 0), which changes nothing, if there are too few words.
+
+    confidence: (words,) in [0, 1]; right: (words,) bool.
+    """
     from scipy.optimize import minimize
 
     count = int(right.sum())
@@ -71,7 +75,7 @@ def fit_platt_scaling(confidence: np.ndarray, right: np.ndarray) -> tuple[float,
 
 
 def _entropy(probability: np.ndarray, right: np.ndarray) -> float:
-    """Mean negative log-probability of what happened, in nats."""
+    """Cross entropy in nats: the mean negative log-probability of what happened."""
     clipped = probability.clip(EDGE, 1.0 - EDGE)
     return float(-np.mean(np.where(right, np.log(clipped), np.log1p(-clipped))))
 
@@ -79,15 +83,15 @@ def _entropy(probability: np.ndarray, right: np.ndarray) -> float:
 def diagram(measured: dict[str, Any]) -> str:
     """A reliability diagram, SVG: the fraction of right words over the mean confidence of their bin."""
     bins = np.array([(each["confidence"], each["right"]) for each in measured["bins"]])
-    curves = {"as it should be": np.array([(0.0, 0.0), (1.0, 1.0)]), "fraction of right words": bins}
+    curves = {"ideal": np.array([(0.0, 0.0), (1.0, 1.0)]), "fraction of right words": bins}
     along = f"confidence (ECE {100 * measured['ece']:.1f} %)"
     return f"{draw('confidence', along, curves)}\n".replace("<svg", '<svg xmlns="http://www.w3.org/2000/svg"')
 
 
 def draw(title: str, along: str, curves: dict[str, np.ndarray], logarithmic: bool = False) -> str | None:
-    """One or two curves, (points, 2) by name, over what `along` says; None where there are no points.
+    """An SVG of one or two curves, name: (points, 2) of x and y; None without points. along: label of the x axis.
 
-    A value that is not positive has no place on a logarithmic axis and is left out.
+    On a logarithmic axis, values that are not positive are left out.
     """
     if logarithmic:
         curves = {name: points[points[:, 1] > 0] for name, points in curves.items()}
@@ -116,7 +120,7 @@ def draw(title: str, along: str, curves: dict[str, np.ndarray], logarithmic: boo
     names = ""
     for (name, points), color in zip(curves.items(), COLORS, strict=False):
         places = [f"{across(step):.1f},{up(value):.1f}" for step, value in points]
-        places += places[: len(places) == 1]  # a single point is drawn as a line to itself
+        places += places[: len(places) == 1]  # SVG draws a single point only as a line to itself
         pen = f'fill="none" stroke="{color}" stroke-width="1.8" stroke-linejoin="round" stroke-linecap="round"'
         out.append(f'<polyline {pen} points="{" ".join(places)}"/>')
         names += f'<tspan fill="{color}" dx="10">{name} {number(points[-1][1])}</tspan>'

@@ -1,4 +1,4 @@
-"""A model over a manifest -> scores, `wer.json`, and the texts in sclite's trn format."""
+"""Evaluate a model on a manifest: scores, `wer.json`, and the texts in sclite's trn format."""
 
 from __future__ import annotations
 
@@ -33,7 +33,10 @@ Example = tuple[Utterance, np.ndarray]
 
 @dataclass
 class Evaluation:
-    """pairs in the manifest's order; failed: unreadable utterances as error messages, not scored."""
+    """pairs: in the manifest's order; failed: an error message for each unreadable utterance, which is not scored.
+
+    audio_s, compute_s: seconds of audio, and seconds that decoding took.
+    """
 
     pairs: list[Pair] = field(default_factory=list)
     failed: list[str] = field(default_factory=list)
@@ -64,9 +67,10 @@ def evaluate(recognizer: Recognizer, examples: Iterable[Example], decoder: Decod
 def evaluate_manifest(
     recognizer: Recognizer, manifest: Manifest, utterances: Iterable[Utterance] | None = None, decoder: Decoder = greedy
 ) -> Evaluation:
-    """Score a manifest whose every utterance has a text; an unreadable recording is noted and the rest goes on.
+    """Score a manifest whose every utterance has a text; an unreadable recording is noted in `failed`.
 
-    utterances: the manifest's, if they come from an iterator that shows progress.
+    utterances: an iterator over the manifest's utterances that shows progress; default: the manifest itself.
+    Raises ManifestError for a manifest without utterances, or with one that has no text.
     """
     if len(manifest) == 0:
         raise ManifestError(f"{manifest.path}: no utterances")
@@ -79,9 +83,9 @@ def evaluate_manifest(
 def readable(
     manifest: Manifest, utterances: Iterable[Utterance] | None, sample_rate: int, failed: list[str]
 ) -> Iterator[Example]:
-    """The manifest's utterances (see `evaluate_manifest`) with their waveforms; why others have none goes to `failed`.
+    """The manifest's readable utterances with their waveforms; error messages of the others are appended to `failed`.
 
-    Raises ManifestError for an utterance without text.
+    utterances: see `evaluate_manifest`. Raises ManifestError for an utterance without text.
     """
     for utterance in manifest if utterances is None else utterances:
         if utterance.text is None:
@@ -93,7 +97,7 @@ def readable(
 
 
 def chunks(examples: Iterable[Example], sample_rate: int) -> Iterator[list[Example]]:
-    """What is in memory at once: CHUNK_S of audio, or a little more."""
+    """Group the examples, so that only CHUNK_S of audio, or a little more, is in memory at once."""
     chunk: list[Example] = []
     for example in examples:
         chunk.append(example)
@@ -112,8 +116,8 @@ def make_record(
     manifest: Path,
     decoder: dict[str, Any] = GREEDY,
 ) -> dict[str, Any]:
-    """What `wer.json` holds; `model` is the folder of `recognizer`, None where it was not
-    loaded from one, `decoder` the record of what decoded."""
+    """The contents of `wer.json`. model: the recognizer's folder, None if it was not loaded from one; decoder: see
+    `DecoderOptions.record`."""
     interval = scores.interval
     return {
         "format": FORMAT,
@@ -139,7 +143,7 @@ def make_record(
 
 def write_evaluation(folder: Path, evaluation: Evaluation, record: dict[str, Any]) -> None:
     """Write `wer.json`, `ref.trn`, `hyp.trn` and, where there are words, `confidence.svg` below `folder`; wer.json
-    last, so that it vouches for the others."""
+    comes last: if it exists, the others are complete."""
     folder.mkdir(parents=True, exist_ok=True)
     references = [f"{pair.reference} ({_trn_id(pair)})\n" for pair in evaluation.pairs]
     hypotheses = [f"{pair.hypothesis} ({_trn_id(pair)})\n" for pair in evaluation.pairs]
@@ -153,8 +157,7 @@ def write_evaluation(folder: Path, evaluation: Evaluation, record: dict[str, Any
 def stored_evaluation(
     folder: Path, model: Path, manifest: Path, decoder: dict[str, Any] = GREEDY
 ) -> dict[str, Any] | None:
-    """The record in `folder` if it is of this very model, manifest and decoder, complete, by this version; otherwise
-    None."""
+    """The wer.json in `folder` if it is complete and of this model, manifest, decoder and version; otherwise None."""
     try:
         record = json.loads((folder / "wer.json").read_text(encoding="utf-8"))
         keys = ("model_sha256", "manifest_sha256", "asr_version", "failed", "decoder")
@@ -166,13 +169,13 @@ def stored_evaluation(
 
 
 def model_sha256(folder: Path) -> str:
-    """One sum over what decides a model's output: its config and its weights."""
+    """One checksum over all that determines a model's output: its config and its weights."""
     sums = [file_sha256(folder / name) for name in ("config.json", "model.safetensors")]
     return hashlib.sha256("".join(sums).encode()).hexdigest()
 
 
 def _trn_id(pair: Pair) -> str:
-    """sclite takes the speaker to be what stands before the first - or _; brackets and spaces would end the id."""
+    """The id of a trn line. sclite takes what stands before the first - or _ for the speaker; brackets would end it."""
     name = re.sub(r"[\s()]", ".", pair.id)
     speaker = re.sub(r"[\s()_-]", ".", pair.speaker) if pair.speaker else None
     return name if speaker is None or re.match(rf"{re.escape(speaker)}[-_]", name) else f"{speaker}-{name}"

@@ -31,7 +31,7 @@ from asr.util.files import file_sha256
 
 
 class Weights(NamedTuple):
-    """Those of BeamSettings."""
+    """The fields of BeamSettings that are tuned."""
 
     lm_weight: float
     word_insertion_bonus: float
@@ -53,7 +53,7 @@ class Trial(NamedTuple):
 
 
 @dataclass
-class Development:
+class DevelopmentSet:
     """log_probs: (frames, tokens) float32 of each utterance; references: their normalized texts; failed: why others
     could not be read."""
 
@@ -62,13 +62,15 @@ class Development:
     failed: list[str] = field(default_factory=list)
 
 
-def compute(recognizer: Recognizer, manifest: Manifest, utterances: Iterable[Utterance] | None = None) -> Development:
-    """Log-probabilities of a manifest; what cannot be read is noted and left out.
+def compute_log_probs(
+    recognizer: Recognizer, manifest: Manifest, utterances: Iterable[Utterance] | None = None
+) -> DevelopmentSet:
+    """Run the acoustic model on a manifest. An utterance that cannot be read is noted in `failed` and left out.
 
-    utterances: the manifest's, if they come from an iterator that shows progress.
+    utterances: an iterator over the manifest's utterances that shows progress; default: the manifest itself.
     Raises ManifestError for utterances without text, and where no words remain.
     """
-    made = Development()
+    made = DevelopmentSet()
     normalizer = recognizer.text.normalizer
     examples = readable(manifest, utterances, recognizer.sample_rate, made.failed)
     for chunk in chunks(examples, recognizer.sample_rate):
@@ -81,11 +83,11 @@ def compute(recognizer: Recognizer, manifest: Manifest, utterances: Iterable[Utt
 
 
 def tune(
-    recognizer: Recognizer, lm: LanguageModel, development: Development, settings: BeamSettings
+    recognizer: Recognizer, lm: LanguageModel, development: DevelopmentSet, settings: BeamSettings
 ) -> Iterator[Trial]:
-    """Decode with one set of weights after the other. settings: all but the weights.
+    """Yield a trial for each set of weights, as it is decoded. settings: everything but the weights.
 
-    Raises ModelError, ConfigError for what does not fit, with the first.
+    Raises ModelError, ConfigError with the first trial, if the language model or the settings do not fit.
     """
     tokenizer, normalizer = recognizer.tokenizer, recognizer.text.normalizer
 
@@ -95,7 +97,7 @@ def tune(
             best = pool.map(lambda log_probs: search.n_best(log_probs)[0].token_ids, development.log_probs)
             texts = [normalize(tokenizer.decode(tokens), normalizer) for tokens in best]
         scores = score([Pair("", *texts) for texts in zip(development.references, texts, strict=True)])
-        assert scores.wer is not None  # see `compute`
+        assert scores.wer is not None  # `compute_log_probs` requires words
         assert scores.cer is not None
         return Trial(weights, scores.wer, scores.cer)
 
@@ -103,7 +105,7 @@ def tune(
 
 
 def search_weights(measure: Callable[[Weights], Trial], unknown_words: bool = True) -> Iterator[Trial]:
-    """Every trial as it is made, none twice; unknown_words: whether their score matters."""
+    """Yield every trial as it is made, none twice. unknown_words: whether to tune unk_score as well."""
     tried: dict[Weights, Trial] = {}
 
     def attempt(weights: Weights) -> Iterator[Trial]:
@@ -114,27 +116,27 @@ def search_weights(measure: Callable[[Weights], Trial], unknown_words: bool = Tr
     for weights in GRID:
         yield from attempt(weights)
     for size in STEP_SIZES:
-        centre, best = None, best_of(tried.values()).weights
-        while best != centre:
-            centre = best
+        center, best = None, best_of(tried.values()).weights
+        while best != center:
+            center = best
             for axis, step in STEP._asdict().items():
                 if axis != "unk_score" or unknown_words:
                     for change in (-size * step, size * step):
-                        yield from attempt(centre._replace(**{axis: round(getattr(centre, axis) + change, 4)}))
+                        yield from attempt(center._replace(**{axis: round(getattr(center, axis) + change, 4)}))
             best = best_of(tried.values()).weights
 
 
 def best_of(trials: Iterable[Trial]) -> Trial:
-    """The fewest word errors, of these the fewest character errors, of these the first."""
+    """The trial with the lowest WER; among equals the lowest CER, then the first."""
     return min(trials, key=lambda trial: (trial.wer, trial.cer))
 
 
-def map_confidences(
-    recognizer: Recognizer, lm: LanguageModel, development: Development, settings: BeamSettings
+def calibrate(
+    recognizer: Recognizer, lm: LanguageModel, development: DevelopmentSet, settings: BeamSettings
 ) -> tuple[float, float]:
-    """Slope and offset for confidences of words that the language model had a say in; see asr.evaluate.calibration.
+    """Fit Platt scaling to the confidences of words found with the language model; see `fit_platt_scaling`.
 
-    settings: with the weights.
+    settings: including the tuned weights. Returns slope and offset.
     """
     normalizer = recognizer.text.normalizer
     search = prepare(recognizer.tokenizer, normalizer, settings, lm)
@@ -156,8 +158,10 @@ def store(
     model: Path,
     manifest: Path,
 ) -> None:
-    """Write weights into a language model's lm.json, and what they were measured with; `model` is the recognizer's
-    folder."""
+    """Write the best weights into a language model's lm.json, and what they were measured with.
+
+    model: the recognizer's folder.
+    """
     source = {
         "platt_scaling": list(platt_scaling),
         "wer": best.wer,

@@ -16,12 +16,12 @@ from asr.evaluate.tune import (
     GRID,
     MAX_TRIALS,
     STEP,
-    Development,
+    DevelopmentSet,
     Trial,
     Weights,
     best_of,
-    compute,
-    map_confidences,
+    calibrate,
+    compute_log_probs,
     search_weights,
     tune,
 )
@@ -88,7 +88,7 @@ def test_in_a_closed_vocabulary_the_penalty_stays():
 def test_trials_are_what_an_evaluation_measures_and_the_same_again(folder):
     recognizer, lm = load_model(folder / "model"), LanguageModel.load(folder / "lm")
     manifest, settings = Manifest(folder / "dev.jsonl"), BeamSettings(beam=8)
-    development = compute(recognizer, manifest)
+    development = compute_log_probs(recognizer, manifest)
     trials = list(tune(recognizer, lm, development, settings))
     assert trials == list(tune(recognizer, lm, development, settings))
     assert len({trial.wer for trial in trials}) > 1
@@ -130,11 +130,11 @@ def test_a_map_of_another_model_is_not_used_and_said(folder):
 
 def test_a_map_is_fitted_to_what_the_search_finds(folder):
     recognizer, lm = load_model(folder / "model"), LanguageModel.load(folder / "lm")
-    few = compute(recognizer, Manifest(folder / "dev.jsonl"))
-    many = Development(few.log_probs * 12, few.references * 12)
+    few = compute_log_probs(recognizer, Manifest(folder / "dev.jsonl"))
+    many = DevelopmentSet(few.log_probs * 12, few.references * 12)
     settings = BeamSettings(beam=8, word_insertion_bonus=3.0)
-    assert map_confidences(recognizer, lm, few, settings) == (1.0, 0.0)  # too few words to tell
-    slope, offset = map_confidences(recognizer, lm, many, settings)
+    assert calibrate(recognizer, lm, few, settings) == (1.0, 0.0)  # too few words to tell
+    slope, offset = calibrate(recognizer, lm, many, settings)
     lm.tuned["platt_scaling"] = slope, offset
     search = prepare(recognizer.tokenizer, "basic", settings, lm)
     pairs = evaluate_manifest(recognizer, Manifest(folder / "dev.jsonl"), decoder=search).pairs
