@@ -18,12 +18,12 @@ from asr.text import ZERO_WIDTH_SPACE, Tokenizer, listed, normalize
 from asr.util.format import plural
 
 CHUNK_S = 30.0  # longer audio is computed in chunks
-CONTEXT_S = 2.0  # that see this much of their neighbors
-CHUNKS = 4  # computed at once
+CONTEXT_S = 2.0  # of audio that a chunk sees on each side, beyond its own
+CHUNKS = 4  # chunks that are computed together
 
-PAUSE_S = 0.12  # as long a quiet ends a word; the stop inside "eight" is shorter
-ONSET_S = 0.25  # no word begins more than this before its frames say
-TAIL_S = 1.0  # no word lasts longer than this beyond its last frame
+PAUSE_S = 0.12  # a quiet stretch this long ends a word; the stop inside "eight" is shorter
+ONSET_S = 0.25  # a word begins at most this much before the time that its frames give
+TAIL_S = 1.0  # a word ends at most this much after its last frame
 
 # Control characters that are no white space, and halves of surrogate pairs: no output format has a place for them.
 _UNWRITABLE = re.compile(r"[\x00-\x08\x0e-\x1b\x7f-\x84\x86-\x9f\ud800-\udfff]")
@@ -47,15 +47,16 @@ class Word(TimedText):
 
 @dataclass(frozen=True)
 class AlignedToken(TimedText):
-    """A token of a text that was given. score: its mean probability in its frames, in [0, 1] and not calibrated: low
-    where something else was said."""
+    """A token of the given text. score: its mean probability in its frames, in [0, 1], not calibrated; it is low where
+    something else was said."""
 
     score: float
 
 
 @dataclass(frozen=True)
 class AlignedWord(AlignedToken):
-    """A word as the text writes it, its score as of a token, and the tokens that the model knows it by."""
+    """A word in its spelling in the text. score: mean probability of its tokens in their frames; tokens: those that
+    spell it after normalization."""
 
     tokens: tuple[AlignedToken, ...]
 
@@ -82,8 +83,8 @@ class TokenSpans(NamedTuple):
 def align(recognizer: Recognizer, samples: np.ndarray, text: str, skip_unknown: bool = False) -> Alignment:
     """Find every word of a text in (samples,) float32 at the model's rate. Audio may be hours long.
 
-    Words are what white space separates. They keep their spelling, and what the model's normalizer makes of them is
-    looked for; what leaves nothing to be spoken, such as a dash, is not in the result. A word begins the model's
+    Words are separated by white space. The model's normalizer is applied to find them, but the result has their
+    original spelling; what normalizes to nothing, such as a dash, is not in the result. A word begins the model's
     emission_delay_s before its first frame, or with its sound after a pause, and ends where the next word or a pause
     begins.
 
@@ -97,7 +98,9 @@ def align(recognizer: Recognizer, samples: np.ndarray, text: str, skip_unknown: 
             f" (there is {listed(recognizer.tokenizer.tokens[1:])}), or leave them out (--skip-unknown)"
         )
     if not words:
-        raise TextError("no words to align" + (f" but {listed(unknown)}" if unknown else " in the text"))
+        raise TextError(
+            "no words to align" + (f": the model has no tokens for {listed(unknown)}" if unknown else " in the text")
+        )
     space = recognizer.tokenizer.space
     token_ids = [token for _, of_word in words for token in (space, *of_word) if token >= 0]
     if space >= 0:
@@ -117,7 +120,7 @@ def align(recognizer: Recognizer, samples: np.ndarray, text: str, skip_unknown: 
 
 
 def spell(text: str, tokenizer: Tokenizer, normalizer: str) -> tuple[list[tuple[str, list[int]]], list[str]]:
-    """The words of a text as they are written, each with its tokens; and those that there are no tokens for."""
+    """The words of a text in their original spelling, each with its token ids; and the words without tokens."""
     words, unknown = [], []
     for word in _UNWRITABLE.sub("", text.replace(ZERO_WIDTH_SPACE, " ")).split():
         spoken = normalize(word, normalizer)
@@ -149,9 +152,9 @@ def long_log_probs(recognizer: Recognizer, samples: np.ndarray) -> np.ndarray:
 def best_path(log_probs: np.ndarray, tokens: Sequence[int]) -> np.ndarray:
     """The likeliest way to say `tokens`: (T, V) -> (frames,) positions in `tokens`, -1 for the blank.
 
-    CTC's Viterbi path (Graves et al. 2006), exact, in float64. A state is how many tokens have begun, and whether the
-    frame is in the last of them or in the blank behind it. Only every √frames-th row of scores is kept. Going back, the
-    rows between are computed again, where the path can be: between two kept rows it meets no more tokens than frames.
+    CTC's Viterbi path (Graves et al. 2006), exact, in float64. A state says how many tokens have begun, and whether
+    the frame is in the last of them or in the blank after it. Only every √frames-th row of scores is kept; on the way
+    back, the rows between are computed again, and only for the tokens that the path can reach between two kept rows.
     Memory is O(√frames × tokens), 250 MB for an hour of speech, where a table of back pointers would take gigabytes.
 
     Raises TextError where no path has a probability above zero, as when there are fewer frames than `min_frames`.
@@ -216,7 +219,7 @@ def token_spans(log_probs: np.ndarray, tokens: Sequence[int], path: np.ndarray) 
 def _time_words(
     recognizer: Recognizer, samples: np.ndarray, words: Sequence[tuple[str, list[int]]], spans: TokenSpans
 ) -> list[AlignedWord]:
-    """Words and their tokens, and where these tokens are (spaces left out) -> words with seconds."""
+    """Words and their token ids, and the frames of these tokens without spaces -> words with times in seconds."""
     names = recognizer.tokenizer.tokens
     symbols = [[names[token] for token in token_ids if names[token] != " "] for _, token_ids in words]
     edges = np.cumsum([0, *map(len, symbols)])
@@ -245,7 +248,7 @@ def timed_words(recognizer: Recognizer, hypothesis: Hypothesis, samples: np.ndar
     edges = seconds_of(recognizer, start_frames, end_frames)
     starts, ends = word_edges(samples, recognizer.sample_rate, *edges)
     texts = [recognizer.tokenizer.decode(hypothesis.token_ids[first:end]) for first, end in spans]
-    # As the caller counts it: the sum of two times may be rounded up beyond it.
+    # The segment's end, computed as in the caller: start_s + end may exceed it by a rounding error.
     over_s = (round(start_s * recognizer.sample_rate) + len(samples)) / recognizer.sample_rate
     rows = zip(texts, starts.tolist(), ends, hypothesis.confidence, strict=True)
     return [
@@ -257,7 +260,7 @@ def timed_words(recognizer: Recognizer, hypothesis: Hypothesis, samples: np.ndar
 def seconds_of(recognizer: Recognizer, first: np.ndarray, end: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """(n,) first frames, and frames after the last, of tokens or words -> seconds where they begin and where they end.
 
-    They begin emission_delay_s before their first frame, but not before the last frame of the one before is over.
+    They begin emission_delay_s before their first frame, but not before the last frame of the previous one ends.
     """
     lasts = (end - 0.5) * recognizer.frame_s
     return np.maximum(first * recognizer.frame_s - recognizer.emission_delay_s, np.append(0.0, lasts[:-1])), lasts
@@ -266,11 +269,12 @@ def seconds_of(recognizer: Recognizer, first: np.ndarray, end: np.ndarray) -> tu
 def word_edges(
     samples: np.ndarray, sample_rate: int, starts: np.ndarray, lasts: np.ndarray
 ) -> tuple[np.ndarray, list[float]]:
-    """(words,) seconds where words begin by their frames, and where their last frames end -> their starts, their ends.
+    """Correct the times of words by the loudness. starts, lasts: (words,) seconds where words begin according to their
+    frames, and where their last frames end. Returns their starts, (words,), and their ends, in seconds.
 
-    CTC fires in a fraction of a word, so the loudness tells how far it reaches: to the next pause, which is where for
-    PAUSE_S it stays below the middle, in decibels, between the word's loudest moment and the recording's quiet ones.
-    Where no pause is near, a word begins where its frames say and lasts until the next one.
+    CTC tokens are short peaks that cover only a fraction of a word. So a word is extended to the nearest pause. A pause
+    is PAUSE_S in which the level stays below the mean, in dB, of the word's loudest moment and the recording's
+    background. Where no pause is near, a word begins where its frames say and lasts until the next one.
     """
     cell = sample_rate // 100
     cell_s = cell / sample_rate

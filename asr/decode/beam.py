@@ -2,7 +2,7 @@
 
 Graves (2012), Hannun et al. (2014). The score of a text is the sum over all its alignments, not the best one:
 
-    ln p(text | audio) + lm_weight · ln p(text) + word_insertion_bonus · words + what hot words earn
+    ln p(text | audio) + lm_weight · ln p(text) + word_insertion_bonus · words + bonus of hot words
 """
 
 from __future__ import annotations
@@ -31,17 +31,18 @@ from asr.util.jit import is_compiled
 
 logger = logging.getLogger(__name__)
 
-LOWEST = -1e4  # what ln 0 counts as, so that a frame that allows nothing does not end the search
+LOWEST = -1e4  # stands for ln 0, so that a frame of zero probabilities does not end the search
 
 
 @dataclass(frozen=True)
 class BeamSettings:
-    """beam: prefixes kept from frame to frame; beam_threshold: how far below the best of them, in nats.
+    """The size of a beam search and its weights. Scores are natural logarithms (nats).
 
-    max_tokens: tried in a frame; token_threshold: how far below the frame's best symbol, in nats.
-    word_insertion_bonus: for every word, or for every token where the language model scores tokens.
-    unk_score: for words the language model lacks, beside its own score of them. closed_vocabulary: they
-    are not heard.
+    beam: prefixes kept from frame to frame; beam_threshold: prefixes this far below the best one are dropped.
+    max_tokens: tokens tried in a frame; token_threshold: tokens this far below the frame's best symbol are not tried.
+    lm_weight: factor on the language model's ln p. word_insertion_bonus: added for every word, or for every token if
+    the language model scores characters. unk_score: added for every word that the language model lacks, beside its
+    score for <unk>. closed_vocabulary: such words are never recognized.
     """
 
     beam: int = 128
@@ -67,7 +68,7 @@ class BeamSettings:
 
 @dataclass(frozen=True)
 class Scored:
-    """A token sequence with its scores, natural logarithms: acoustic, of the language model (not weighted), in all."""
+    """A token sequence with its scores, natural logarithms: acoustic, of the language model (unweighted), and total."""
 
     token_ids: list[int]
     acoustic: float
@@ -77,7 +78,7 @@ class Scored:
 
 @dataclass(frozen=True)
 class BeamSearch:
-    """A search with all it needs, made by `prepare`; any number of threads may use it at once."""
+    """A ready-to-use beam search, made by `prepare`. Thread-safe."""
 
     settings: BeamSettings
     rules: SearchSettings
@@ -107,7 +108,7 @@ class BeamSearch:
         return Hypothesis(token_ids, spans.start_frames.tolist(), spans.end_frames.tolist())
 
     def warm_up(self) -> BeamSearch:
-        """Itself, its machine code loaded, so that no measurement counts that; compiled where that was never done."""
+        """Load the machine code, or compile it the first time, so that no later timing includes it. Returns self."""
         if not is_compiled(search):
             logger.info("compiling the beam search, once (about 40 s)…")
         self.n_best(np.zeros((1, len(self.rules.units)), np.float32))
@@ -123,9 +124,8 @@ def prepare(
 ) -> BeamSearch:
     """Make a search for a model's tokens and normalizer.
 
-    settings: where there are none, those that the language model was tuned to.
-    hot_words: weights in nats a token, None: the usual one; they may be spelled with any language model, and in a
-    closed vocabulary.
+    settings: by default those that the language model was tuned to. hot_words: weights in nats a token, None for
+    HOT_WORD_WEIGHT; they can be recognized even if the language model or a closed vocabulary lacks them.
 
     Raises ModelError, ConfigError for a language model and settings that do not fit the model, TextError for a hot word
     that cannot be spelled.
@@ -189,7 +189,7 @@ def _check_fit(lm: LanguageModel, tokenizer: Tokenizer, normalizer: str) -> None
 
 
 def _check_spelling(lm: LanguageModel, lexicon: Lexicon) -> None:
-    """Upper case here and lower case there make a language model useless, and nothing else would tell."""
+    """Raise ModelError if the tokens cannot spell most words, as with upper and lower case: it would be useless."""
     spelled = np.unique(lexicon.unit[lexicon.unit > END_ID])
     mass = np.exp(lm.tables.unigrams[:, 0].astype(np.float64))
     if mass[spelled].sum() < 0.5 * mass[END_ID + 1 :].sum():
@@ -207,7 +207,7 @@ def _make_lexicon(lm: LanguageModel, settings: BeamSettings, extra: list[str], t
 
 
 def _no_lm() -> LanguageModel:
-    """Stands where compiled code expects a model; its scores are not asked for."""
+    """A placeholder where compiled code expects a language model; its scores are never used."""
     zeros = np.zeros(len(SPECIAL))
     level = Level(np.arange(len(SPECIAL)), zeros.astype(int), zeros, zeros)
     return LanguageModel(build([level], bits=2), list(SPECIAL))

@@ -1,4 +1,4 @@
-"""What a decoder is, the greedy one, and how any of them takes waveforms and gives confidences of words."""
+"""The Decoder protocol, greedy decoding, decoding of waveforms in batches, and word confidences."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from asr.model.recognizer import Recognizer
 from asr.text import Tokenizer
 
 BATCH_S = 120.0  # seconds of audio computed at once, padding included
-MAX_LOGIT = 13.8  # of a raw confidence: 1 − 1e-6
+MAX_LOGIT = 13.8  # of a raw confidence, which is then 1 − 1e-6
 GREEDY: dict[str, Any] = {"kind": "greedy", "beam": None, "lm": None, "weights": None}  # of `wer.json`
 
 Result = TypeVar("Result")
@@ -26,9 +26,9 @@ Result = TypeVar("Result")
 
 @dataclass(frozen=True)
 class Hypothesis:
-    """What was read in one utterance: token i lies in frames start_frames[i] up to, not including, end_frames[i].
+    """The decoded tokens of one utterance: token i lies in frames start_frames[i] up to, not including, end_frames[i].
 
-    confidence: of each word, in [0, 1], where `with_confidence` has added it.
+    confidence: of each word, in [0, 1]; empty unless `with_confidence` has added it.
     """
 
     token_ids: list[int]
@@ -67,7 +67,7 @@ greedy = GreedySearch()
 
 
 def log_prob_rows(log_probs: Tensor, lengths: Tensor) -> list[np.ndarray]:
-    """Decodes nothing: (B, T, V) and their lengths -> (T, V) float32 of each."""
+    """For `decode_waveforms`, in place of a decoder: (B, T, V) and lengths -> the (T, V) float32 of each utterance."""
     rows = log_probs.detach().float().cpu().numpy()
     return [row[:n] for row, n in zip(rows, lengths.tolist(), strict=True)]
 
@@ -75,8 +75,8 @@ def log_prob_rows(log_probs: Tensor, lengths: Tensor) -> list[np.ndarray]:
 def decode_waveforms(
     recognizer: Recognizer, waveforms: Sequence[np.ndarray], decode: Callable[[Tensor, Tensor], list[Result]]
 ) -> list[Result]:
-    """What a decoder makes of (samples,) float32 waveforms at the model's rate, in their order. They are computed in
-    batches of similar length."""
+    """Run the recognizer on (samples,) float32 waveforms at its rate, in batches of similar length, and `decode` on its
+    log-probabilities. Returns the results in the order of the waveforms."""
     found: dict[int, Result] = {}
     lengths = np.array([len(waveform) for waveform in waveforms])
     for batch in duration_batches(lengths / recognizer.sample_rate, BATCH_S):
@@ -94,8 +94,8 @@ def decode_waveforms(
 def with_confidence(
     decoder: Decoder, recognizer: Recognizer, platt_scaling: tuple[float, float] | None = None
 ) -> Callable[[Tensor, Tensor], list[Hypothesis]]:
-    """The decoder, made to give a confidence for every word. It is calibrated by platt_scaling, or else as the decoder
-    says, or else the recognizer."""
+    """Wrap a decoder so that its hypotheses have a confidence for every word. It is calibrated by the given
+    platt_scaling, by default the decoder's, or if that has none the recognizer's."""
     slope, offset = platt_scaling or decoder.platt_scaling or recognizer.platt_scaling
 
     def decode(log_probs: Tensor, lengths: Tensor) -> list[Hypothesis]:
@@ -111,7 +111,7 @@ def with_confidence(
 
 
 def word_spans(token_ids: list[int], tokenizer: Tokenizer) -> list[tuple[int, int]]:
-    """A word is token_ids[first:end], without the spaces around it."""
+    """(first, end) of each word: token_ids[first:end] are its tokens, without the spaces around it."""
     if tokenizer.kind == "words":
         return [(i, i + 1) for i in range(len(token_ids))]
     spaces = [-1, *(i for i, token in enumerate(token_ids) if token == tokenizer.space), len(token_ids)]
@@ -119,8 +119,8 @@ def word_spans(token_ids: list[int], tokenizer: Tokenizer) -> list[tuple[int, in
 
 
 def word_posteriors(log_probs: Tensor, hypothesis: Hypothesis, tokenizer: Tokenizer) -> Tensor:
-    """(T, V) -> (words,) probabilities, float64: of a word with the spaces on both sides in the frames
-    that the best path gives them, summed over all alignments (CTC's forward variable, Graves et al. 2006)."""
+    """(T, V) -> (words,) float64: the probability of each word, with the spaces on both sides, within its frames,
+    summed over all alignments (CTC's forward variable, Graves et al. 2006)."""
     windows, targets = [], []
     for first, end in word_spans(hypothesis.token_ids, tokenizer):
         if tokenizer.kind != "words":

@@ -1,4 +1,4 @@
-"""The words that a search knows, as a tree of tokens, and those it listens for, as an automaton: arrays for compiled
+"""The vocabulary of a beam search as a prefix tree (trie) of tokens, and hot words as an automaton: arrays for compiled
 code."""
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from asr.errors import TextError
 from asr.text import Tokenizer, listed, normalize
 
 MAX_WORD_LENGTH = 64  # characters; longer ones are taken for accidents in the text and are unknown
-# Nats a token, where none is given: more hears words that nobody said, see scripts/bench_hotwords.py.
+# The default, in nats a token. A higher one hears words that nobody said, see scripts/bench_hotwords.py.
 HOT_WORD_WEIGHT = 0.6
 MAX_HOT_WORD_WEIGHT = 100.0
 
@@ -24,7 +24,7 @@ class Lexicon(NamedTuple):
     """Node 0 is the empty word. The children of node n are the nodes first[n] up to first[n + 1], their tokens rising.
 
     token, unit, ahead: (nodes,). unit: the language model's number of the word that ends here, -1 if none does.
-    ahead: the best that any word through this node would add to a prefix's score.
+    ahead: the highest score that any word through this node would add to a prefix (lookahead).
     """
 
     first: np.ndarray
@@ -34,7 +34,7 @@ class Lexicon(NamedTuple):
 
 
 def build_lexicon(words: Sequence[str], units: np.ndarray, gains: np.ndarray, tokens: Sequence[str]) -> Lexicon:
-    """words: distinct, units: (words,) their numbers in the language model, gains: (words,) the least each costs.
+    """words: distinct; units: (words,) their numbers in the language model; gains: (words,) weighted unigram ln p.
 
     tokens: those of the acoustic model, single characters after the blank. A word it cannot spell is left out.
     """
@@ -74,13 +74,13 @@ def _tree(letters: np.ndarray, lengths: np.ndarray, units: np.ndarray, gains: np
 
 
 class HotWords(NamedTuple):
-    """An automaton (Aho and Corasick 1975) that says after every token how much a prefix is to be favored. A word earns
-    its weight token by token, and loses it again where the text goes another way.
+    """An automaton (Aho and Corasick 1975) that gives the bonus of a prefix after every token. A hot word earns its
+    weight token by token, and loses it again if the text continues differently.
 
     column: (tokens,) the column of a token in following, 0 for tokens that are in no hot word.
 
-    following: (states, columns) the state after a token. emitted: (states,) what reaching a state earns for good.
-    potential: (states,) what a state has for the part of a word that has been matched, until the text goes another way.
+    following: (states, columns) the state after a token. emitted: (states,) the bonus of reaching a state,
+    for whole words. potential: (states,) the temporary bonus for the part of a word that has been matched.
     start: the state before the first token.
     """
 
@@ -92,8 +92,7 @@ class HotWords(NamedTuple):
 
 
 def parse_hot_words(items: Iterable[str]) -> dict[str, float | None]:
-    """NAME, NAME:weight, or a file with one of them a line -> weights in nats a token, None where none is
-    given.
+    """NAME, NAME:WEIGHT, or @FILE with one of them a line -> weights in nats a token, None where none is given.
 
     Raises TextError for what is neither, and for a file that cannot be read.
     """
@@ -131,8 +130,8 @@ def _lines(path: Path) -> list[tuple[str, str]]:
 
 
 def build_hot_words(weights: Mapping[str, float | None], tokenizer: Tokenizer, normalizer: str) -> HotWords:
-    """weights: nats a token, None: HOT_WORD_WEIGHT. Whole words only, where the tokens have a space: "art" is not found
-    in "party".
+    """weights: nats a token, None for HOT_WORD_WEIGHT. If the tokens have a space, only whole words match: "art" is not
+    found in "party".
 
     Raises TextError naming a word that the model cannot spell, or whose weight is out of range.
     """
@@ -160,7 +159,7 @@ def build_hot_words(weights: Mapping[str, float | None], tokenizer: Tokenizer, n
     column = np.zeros(len(tokenizer), np.int32)
     column[known] = np.arange(1, len(known) + 1)
     following = np.zeros((len(states), len(known) + 1), np.int32)
-    # Where a match breaks, it goes on from the longest end of it that is a state.
+    # Where a match breaks, it continues from its longest suffix that is a state.
     links = np.zeros(len(states), np.int32)
     emitted, potential = np.zeros((2, len(states)))
     for matched, state in sorted(states.items(), key=lambda item: len(item[0])):
@@ -181,7 +180,7 @@ def _spell(word: str, tokenizer: Tokenizer, normalizer: str) -> list[int]:
     text = normalize(word, normalizer)
     missing = tokenizer.unknown(text)
     if not text:
-        raise TextError(f"hot word '{word}': nothing of it is left by '{normalizer}'")
+        raise TextError(f"hot word '{word}': nothing of it is left after normalizer '{normalizer}'")
     if missing and tokenizer.kind == "words":
         raise TextError(f"hot word '{word}': the model knows {listed(tokenizer.tokens[1:])}, not {missing[0]!r}")
     if missing:

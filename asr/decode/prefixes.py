@@ -1,7 +1,6 @@
-"""The prefixes of a search, as a tree, and what they are worth beside their acoustic score: compiled code.
+"""The prefixes of a beam search as a tree, and the part of their score that is not acoustic: compiled code.
 
-What the language model and the hot words add depends on the prefix alone; it is worked out once, when the prefix is
-made.
+What the language model and the hot words add depends on the prefix alone; it is computed once, when the prefix is made.
 """
 
 from __future__ import annotations
@@ -15,18 +14,18 @@ from asr.decode.lexicon import HotWords, Lexicon
 from asr.lm.trie import END_ID, UNKNOWN_ID, Tables, score
 from asr.util.jit import inlined, njit_no_refcount
 
-NEVER = -1e30  # stands for ln 0, so that no infinity and no NaN can come up
+NEVER = -1e30  # stands for ln 0, so that no infinity and no NaN can arise
 
 
 class SearchSettings(NamedTuple):
-    """What a search looks at, and what prefixes are worth beside their acoustic score.
+    """The settings, weights and models of a search, for compiled code.
 
     beam, beam_threshold, max_tokens, token_threshold: see asr.decode.beam.BeamSettings. tables: the language model.
 
     by_word: the language model scores words where they end, at the token `space` (-1: there is none); otherwise every
     token, whose numbers in the model are units: (tokens,). closed_vocabulary: prefixes that begin no word of the
-    lexicon are cut. unknown_ahead: what a prefix loses as soon as it can become no known word. max_gain: what the
-    language model, the bonus and the hot words can earn it with one token at most.
+    lexicon are cut. unknown_ahead: added to a prefix as soon as it can become no known word. max_gain: the most
+    that the language model, the bonus and the hot words can add with one token.
     """
 
     beam: int

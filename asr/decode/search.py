@@ -1,7 +1,7 @@
 """The compiled part of the prefix beam search (Graves 2012; Hannun et al. 2014): arrays in, arrays out.
 
 For every prefix the search keeps the natural logarithm of the probability that the frames so far say it, summed over
-all alignments, apart for those that end in a blank and in its last token.
+all alignments, separately for those that end in a blank and those that end in its last token.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ class Beam(NamedTuple):
 
     order: (beam,) the slots, those in use first. Per slot: node, the prefix's node in the tree; blank, last and either,
     ln p of its alignments that end in a blank, in its last token, in any; worth: (beam, tokens) its score with one more
-    token, all but the acoustic part, UNASKED until the language model has been asked; bound: what that can be at most;
-    merged: (beam, tokens) with one more token it is in the beam as well; kept: it will be in the next beam.
+    token, without the acoustic part, UNASKED until the language model has been asked; bound: an upper bound of that;
+    merged: (beam, tokens) whether it is in the beam with one more token as well; kept: whether it stays in the beam.
     """
 
     tree: np.ndarray
