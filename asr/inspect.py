@@ -1,4 +1,4 @@
-"""What a model was given and what it made of it: sound, features, probabilities of tokens and words, as one picture."""
+"""A picture of what a model heard and what it made of it: waveform, features, token probabilities and words."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from asr.util.files import atomic_write
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-MAX_SECONDS = 60.0  # more would be a smear
+MAX_SECONDS = 60.0  # more would be unreadable
 FULL_SCALE = 0.999
 SHOWN_TOKENS = 12  # curves with a name; the others are too rare to be told apart
 
@@ -33,14 +33,17 @@ class Inspection:
     transcript: Transcript
 
     def rows(self) -> list[tuple[str, str]]:
-        """Name and value of what is measured, for people. Levels are relative to full scale."""
+        """(name, value) rows to print. Levels are relative to full scale."""
         peak = float(np.abs(self.audio.samples).max())
         level = float(np.sqrt(np.mean(np.square(self.audio.samples, dtype=np.float64))))
         clipped = float(np.mean(np.abs(self.audio.samples) >= FULL_SCALE))
         blanks = float(np.mean(self.log_probs.argmax(-1) == 0))
         return [
             ("duration", f"{self.audio.duration:.2f} s"),
-            ("level", f"{decibels(level)} (peak {decibels(peak)}, {100 * clipped:.2g} % of samples at full scale)"),
+            (
+                "level",
+                f"{format_level(level)} (peak {format_level(peak)}, {100 * clipped:.2g} % of samples at full scale)",
+            ),
             ("features", f"{self.features.shape[0]} frames × {self.features.shape[1]}"),
             ("output", f"{self.log_probs.shape[0]} frames × {self.log_probs.shape[1]} tokens, {blanks:.0%} blank"),
             ("text", self.transcript.text or "(nothing)"),
@@ -48,7 +51,10 @@ class Inspection:
 
 
 def inspect(transcriber: Transcriber, audio: Audio) -> Inspection:
-    """Run the model on audio at its own rate, keeping what is in between. Raises AudioError for over MAX_SECONDS."""
+    """Run the model on audio at the model's rate, and keep its features and log-probabilities.
+
+    Raises AudioError for more than MAX_SECONDS.
+    """
     if audio.duration > MAX_SECONDS:
         raise AudioError(
             f"{audio.duration:.0f} s are too much for one picture; choose up to {MAX_SECONDS:.0f} s of them"
@@ -97,7 +103,7 @@ def draw(inspection: Inspection, recognizer: Recognizer, path: Path) -> None:
         ax=spectrogram,
         cmap="magma",
         vmin=low,
-        vmax=max(high, low + 1.0),  # the rounding errors of digital silence are no sound
+        vmax=max(high, low + 1.0),  # or the rounding errors of digital silence would look like sound
     )
     spectrogram.set(ylabel="Hz" if mel else "coefficient", xlabel="")
     draw_probabilities(probabilities, inspection, recognizer)
@@ -107,7 +113,7 @@ def draw(inspection: Inspection, recognizer: Recognizer, path: Path) -> None:
 
 
 def draw_probabilities(axes: Axes, inspection: Inspection, recognizer: Recognizer) -> None:
-    """A curve a token: those that are likeliest in some frame have a color and a name, blank is grey."""
+    """A curve a token: those that are likeliest in some frame have a color and a name, blank is gray."""
     probs = np.exp(inspection.log_probs)  # (T, V)
     times = np.arange(len(probs)) * recognizer.frame_s
     axes.fill_between(times, probs[:, 0], color="#999", alpha=0.25, linewidth=0, label="blank")
@@ -120,6 +126,6 @@ def draw_probabilities(axes: Axes, inspection: Inspection, recognizer: Recognize
     axes.legend(loc="upper left", bbox_to_anchor=(1.0, 1.0), fontsize=8, frameon=False)
 
 
-def decibels(value: float) -> str:
+def format_level(value: float) -> str:
     """0.5 -> "-6.0 dB"."""
     return f"{20 * np.log10(value):.1f} dB" if value > 0 else "digital silence"

@@ -1,5 +1,5 @@
 """Transcripts and alignments -> text, JSON, and the formats of other programs: CTM, TextGrid, SRT. One function a
-format, text out, without a line break at its end."""
+format; each returns text without a line break at its end."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from asr.transcribe import Segment, Transcript
 
 SUFFIXES = {"json": ".json", "ctm": ".ctm", "textgrid": ".TextGrid", "srt": ".srt"}
 
-LINE = 42  # characters of a subtitle
-LINGER_S = 0.7  # a longer pause begins a new subtitle
+MAX_LINE = 42  # characters of a subtitle
+MAX_PAUSE_S = 0.7  # a longer pause begins a new subtitle
 
 
 def format_transcript(transcript: Transcript, name: str, form: str) -> str:
@@ -75,7 +75,7 @@ def ctm(words: Sequence[AlignedToken], name: str, channel: str = "1") -> str:
 
 
 def textgrid(tiers: Mapping[str, Sequence[TimedText]], duration: float) -> str:
-    """Praat's TextGrid, long form: an interval tier for each name; what no word fills is an empty interval."""
+    """Praat's TextGrid, long form: an interval tier for each name; gaps between words are empty intervals."""
     lines = ['File type = "ooTextFile"', 'Object class = "TextGrid"', ""]
     lines += ["xmin = 0", f"xmax = {_seconds(duration)}", "tiers? <exists>", f"size = {len(tiers)}", "item []:"]
     for number, (name, words) in enumerate(tiers.items(), 1):
@@ -111,7 +111,7 @@ def _quoted(text: str) -> str:
 
 
 def srt(words: Sequence[TimedText]) -> str:
-    """SubRip subtitles of a line each: broken at pauses, after sentences, and where a line is full."""
+    """SubRip subtitles of one line each: a new one begins after a pause, after a sentence, and when a line is full."""
     cues = []
     for number, line in enumerate(_lines(words), 1):
         times = f"{_clock(line[0].start)} --> {_clock(line[-1].end)}"
@@ -123,9 +123,9 @@ def _lines(words: Sequence[TimedText]) -> Iterator[list[TimedText]]:
     line: list[TimedText] = []
     for word in words:
         if line and (
-            word.start - line[-1].end > LINGER_S
+            word.start - line[-1].end > MAX_PAUSE_S
             or line[-1].text.rstrip("\"')»”’").endswith((".", "!", "?", "…", "。", "！", "？"))
-            or sum(len(other.text) + 1 for other in line) + len(word.text) > LINE
+            or sum(len(other.text) + 1 for other in line) + len(word.text) > MAX_LINE
         ):
             yield line
             line = []

@@ -9,7 +9,7 @@ from matplotlib.image import imread
 import asr
 from asr.audio import Audio, read_audio
 from asr.errors import AudioError
-from asr.inspect import decibels, draw, inspect
+from asr.inspect import draw, format_level, inspect
 from asr.transcribe import Transcriber
 
 SAMPLE = ROOT / "data/samples/heart_16k.flac"
@@ -51,8 +51,8 @@ def test_mfcc_and_letters_are_drawn(untrained, tmp_path):
 
 
 def test_levels():
-    assert decibels(0.5) == "-6.0 dB"
-    assert decibels(0.0) == "digital silence"
+    assert format_level(0.5) == "-6.0 dB"
+    assert format_level(0.0) == "digital silence"
 
 
 def test_an_hour_is_refused_with_the_remedy(model):

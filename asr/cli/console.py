@@ -22,14 +22,14 @@ if TYPE_CHECKING:
 
 INTERRUPTED = 130
 Item = TypeVar("Item")
-Result = AsrError | tuple[Path, str]  # of one recording: where to, without an ending, and what
+Result = AsrError | tuple[Path, str]  # of one recording: an error, or output path without suffix and text
 
 MODEL = typer.Option(help="A model folder, a run folder or a built-in model's name.")
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")]
 
 
 class Decoding:
-    """Types of the parameters that say how to decode; see asr.transcribe.DecoderOptions."""
+    """Types of the command-line options for decoding; see asr.transcribe.DecoderOptions."""
 
     Beam = Annotated[
         int | None,
@@ -62,11 +62,12 @@ class Decoding:
 
 
 def say(line: str) -> None:
+    """Print a message to stderr."""
     typer.echo(line, err=True)
 
 
 class Lines(logging.Handler):
-    """Writes what the library logs to stderr: a line as it is, warnings and errors as such."""
+    """Writes what the library logs to stderr, one line a message; warnings and errors with their level."""
 
     def line(self, record: logging.LogRecord) -> str:
         prefix = f"{record.levelname.lower()}: " if record.levelno >= logging.WARNING else ""
@@ -77,7 +78,7 @@ class Lines(logging.Handler):
 
 
 def set_up_logging() -> None:
-    """Show people what the library logs. Once is enough."""
+    """Show what the library logs on stderr. Calling it again does nothing."""
     logger = logging.getLogger("asr")
     if not any(type(handler) is Lines for handler in logger.handlers):
         logger.addHandler(Lines())
@@ -85,7 +86,7 @@ def set_up_logging() -> None:
 
 
 def watch(items: Iterable[Item], total: int | None, what: str) -> Iterable[Item]:
-    """The items, with a progress bar on stderr where a person waits for many of them, or for nobody knows how many."""
+    """The items, with a progress bar on a terminal if there are ten or more, or an unknown number (total None)."""
     if (total is not None and total < 10) or not sys.stderr.isatty():
         return items
     from rich.console import Console
@@ -95,7 +96,7 @@ def watch(items: Iterable[Item], total: int | None, what: str) -> Iterable[Item]
 
 
 class Commands(TyperGroup):
-    """Turns errors meant for people into one line and the exit status; --debug lets the traceback through."""
+    """Commands that turn an expected error into one line and an exit status; --debug lets the traceback through."""
 
     def invoke(self, ctx: Any) -> Any:
         try:
@@ -115,7 +116,7 @@ class Commands(TyperGroup):
 
 
 def commands(**options: Any) -> typer.Typer:
-    """An empty group of commands, as all of them are set up."""
+    """An empty group of commands, set up like all of them."""
     return typer.Typer(
         cls=Commands,
         add_completion=False,
@@ -127,7 +128,7 @@ def commands(**options: Any) -> typer.Typer:
 
 
 def examples(*lines: str) -> str:
-    """The end of a command's help."""
+    """The examples at the end of a command's help."""
     return "Examples:\n\n" + "\n\n".join(f"`{line}`" for line in lines)
 
 
@@ -141,7 +142,7 @@ def describe_model(name: str, record: dict[str, Any]) -> str:
 
 
 def load_transcriber(model: str | None, device: str, options: DecoderOptions | None = None) -> Transcriber:
-    """The model, ready to be used. Where none was named, it is said what the built-in one understands."""
+    """Load the model. If none was named, tell the user what the built-in one understands."""
     from asr.transcribe import Transcriber
 
     transcriber = Transcriber.load(model, device, options)
@@ -151,9 +152,10 @@ def load_transcriber(model: str | None, device: str, options: DecoderOptions | N
 
 
 def write_results(results: Iterable[Result], total: int, folder: Path | None, suffix: str) -> None:
-    """Write each of `total` recordings' results into the folder, a second one of the same name as name.2, or to stdout.
+    """Write the results of `total` recordings, one file each, into the folder, or to stdout without one.
 
-    Errors are said as they come; where there were any, the command fails at the end.
+    A second result of the same name is written as NAME.2. Errors are printed as they come; if there were any, the
+    command exits with status 1 at the end.
     """
     taken: Counter[Path] = Counter()
     failed = 0

@@ -25,10 +25,12 @@ CorpusArgument = Annotated[
 
 DataOption = Annotated[Path, typer.Option(envvar="DATA", help="Where corpora live.")]
 MirrorOption = Annotated[str | None, typer.Option(envvar="MIRROR", help="A folder or URL that holds the archives.")]
-PartsOption = Annotated[str, typer.Option(help="Archives, by name and with commas; default: those not optional.")]
+PartsOption = Annotated[
+    str, typer.Option(help="Names of archives, separated by commas; default: all that are not optional.")
+]
 SourceOption = Annotated[
     list[str] | None,
-    typer.Option("--from", help="The corpus from here: a folder in which it lies unpacked, archives, or their URLs."),
+    typer.Option("--from", help="Take the corpus from here: an unpacked folder, archives, or their URLs."),
 ]
 VerifyOption = Annotated[bool, typer.Option(help="Compare archives with their published checksums.")]
 
@@ -102,19 +104,22 @@ def check(
     ],
     against: Annotated[
         list[Path] | None,
-        typer.Option(help="Another part (may be repeated). Shared audio and ids are errors, speakers and texts not."),
+        typer.Option(
+            help="Another part (repeatable). Shared audio and ids are errors, shared speakers and texts warnings."
+        ),
     ] = None,
     config: Annotated[Path | None, typer.Option(help="Check for training with this config.")] = None,
     model: Annotated[str | None, typer.Option(help="Check for this model: its rate, its symbols.")] = None,
     audio: Annotated[bool, typer.Option(help="Decode the audio as well.")] = True,
     fix: Annotated[
-        Path | None, typer.Option(help="Write what does not break training here, the rest to *.dropped.tsv; exit 0.")
+        Path | None, typer.Option(help="Write the lines without errors here, the rest to *.dropped.tsv; exit 0.")
     ] = None,
     form: Annotated[Literal["txt", "json"], typer.Option("--format", help="A table, or one JSON object.")] = "txt",
 ) -> None:
-    """Will this train? Errors (exit 1) break training or the test's honesty; warnings (exit 0) deserve a look.
+    """Check whether manifests can be trained on.
 
-    Without --config or --model: characters, 16 kHz, a hop of 10 ms, subsampling 4.
+    Errors (exit 1) break training or leak test data into it; warnings (exit 0) deserve a look. Without --config or
+    --model: characters, 16 kHz, a hop of 10 ms, subsampling 4.
     """
     overrides = [argument for argument in arguments if "=" in argument and not os.path.exists(argument)]
     manifests = [Path(argument) for argument in arguments if argument not in overrides]
@@ -138,7 +143,8 @@ def check(
     rate, wanted = max(report.rates, default=0), settings.config.features.sample_rate
     if 0 < rate < wanted and not settings.named:
         say(
-            f"no audio is above {rate} Hz: train with features.sample_rate={rate}, or check with the --config that does"
+            f"no audio is above {rate} Hz: train with features.sample_rate={rate}, or check with your"
+            " training config (--config)"
         )
     kept = 0
     if fix is not None:
@@ -149,7 +155,7 @@ def check(
 
 
 def check_settings(config: Path | None, model: str | None, overrides: list[str]) -> CheckSettings:
-    """The settings by which utterances are judged: a model's, a config's, or the defaults."""
+    """The settings to check utterances against: a model's, a config's, or the defaults."""
     from asr.config import Config, load_config
     from asr.corpus.check.lines import CheckSettings
 
@@ -199,9 +205,7 @@ Column = Annotated[str | None, typer.Option(help="Of a table: the column's name,
 def import_corpus(
     path: Annotated[Path, typer.Argument(metavar="PATH", help="A folder, a table or a list that describes audio.")],
     output: Annotated[Path, typer.Option(help="The manifest to write (.jsonl).")],
-    layout: Annotated[
-        Layout | None, typer.Option(help="audio: recordings without texts; default: what is there.")
-    ] = None,
+    layout: Annotated[Layout | None, typer.Option(help="audio: recordings without texts; default: detected.")] = None,
     audio: Column = None,
     text: Column = None,
     speaker: Column = None,
@@ -212,12 +216,12 @@ def import_corpus(
     lang: Column = None,
     delimiter: Annotated[str | None, typer.Option(help="Of a table; default: tab, |, ; or comma.")] = None,
     quotes: Annotated[
-        bool | None, typer.Option("--quotes/--no-quotes", help="Of a table: may cells be in double quotes?")
+        bool | None, typer.Option("--quotes/--no-quotes", help="Of a table: whether cells may be in double quotes.")
     ] = None,
     audio_folder: Annotated[Path | None, typer.Option(help="Of a table: where the audio is.")] = None,
     force: Annotated[bool, typer.Option("--force", help="Overwrite the manifest.")] = False,
 ) -> None:
-    """Write a manifest of audio and texts that you have: sidecar .txt files, tables, Kaldi, lhotse, NeMo."""
+    """Write a manifest of your audio and texts: .txt files beside audio, tables, Kaldi, lhotse, NeMo."""
     from asr.corpus.layouts import LAYOUTS, detect_layout
     from asr.corpus.layouts.common import require_unique_ids
     from asr.corpus.stats import collect
@@ -287,7 +291,7 @@ def split(
     output_dir: Annotated[Path | None, typer.Option(help="Where to write; default: beside the manifest.")] = None,
     force: Annotated[bool, typer.Option("--force", help="Overwrite files of an earlier split.")] = False,
 ) -> None:
-    """Divide a manifest into train.jsonl, dev.jsonl and test.jsonl, with no speaker in two of them."""
+    """Split a manifest into train.jsonl, dev.jsonl and test.jsonl; by default no speaker is in two of them."""
     from asr.corpus.split import split_manifest
 
     if not dev + test < 1:
@@ -304,7 +308,7 @@ def split(
 
 
 class Failures:
-    """Utterances that are left out: the first errors are shown, all are counted."""
+    """Counts utterances that are left out, and prints the first errors."""
 
     max_shown = 20
 

@@ -57,10 +57,10 @@ def evaluate(
 
 @app.command(epilog=examples("asr compare runs/english/eval runs/english/eval_lm"))
 def compare(
-    first: Annotated[Path, typer.Argument(metavar="FOLDER", help="That asr evaluate --output-dir wrote.")],
-    second: Annotated[Path, typer.Argument(metavar="FOLDER", help="Another, of the same manifest.")],
+    first: Annotated[Path, typer.Argument(metavar="FOLDER", help="A folder that asr evaluate --output-dir wrote.")],
+    second: Annotated[Path, typer.Argument(metavar="FOLDER", help="Another one, of the same manifest.")],
 ) -> None:
-    """Compare two evaluations of the same test set: is one better, or may it be chance? A paired test."""
+    """Compare two evaluations of the same test set by a paired test: is one better, or may it be chance?"""
     from asr.evaluate.score import compare as run
 
     found = run(first, second)

@@ -1,4 +1,4 @@
-"""`asr inspect`, `asr models`, `asr info`: what a model sees, which there are, what is installed."""
+"""`asr inspect`, `asr models`, `asr info`: what a model sees, which models there are, what is installed."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def models() -> None:
 def info(
     model: Annotated[str | None, typer.Option(help="Also describe this model.")] = None,
 ) -> None:
-    """Versions, devices and a model's make-up: what a bug report needs."""
+    """Show versions, devices and a model's architecture: what a bug report needs."""
     import platform
 
     from asr.util.libraries import describe_ffmpeg, describe_libraries

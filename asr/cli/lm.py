@@ -19,17 +19,17 @@ if TYPE_CHECKING:
     from asr.lm.trie import Level
 
 
-FEW_WORDS = 500  # among fewer, one error more or less outweighs what weights change
+FEW_WORDS = 500  # with fewer, a single error outweighs the effect of the weights
 
 Unit = Literal["word", "character"]
 
 app = commands(help="Language models from plain text.", no_args_is_help=True)
 
 OutputOption = Annotated[
-    Path, typer.Option("--output", "-o", help="A folder to be made; or an ARPA file: NAME.arpa, also .gz, .bz2, .xz.")
+    Path, typer.Option("--output", "-o", help="The folder to make; or an ARPA file: NAME.arpa, also .gz, .bz2, .xz.")
 ]
 ForceOption = Annotated[bool, typer.Option("--force", help="Replace a language model that was tuned.")]
-BitsOption = Annotated[int, typer.Option(help="Of each stored probability and backoff weight, 2 to 16.")]
+BitsOption = Annotated[int, typer.Option(help="Bits of each stored probability and backoff weight, 2 to 16.")]
 
 
 @app.command(
@@ -45,28 +45,28 @@ def train(
     output: OutputOption,
     order: Annotated[int, typer.Option(help="Words (or characters) of the longest n-grams.")] = 3,
     unit: Annotated[Unit, typer.Option(help="What the model counts.")] = "word",
-    normalizer: Annotated[str, typer.Option(help="What the text goes through: that of the recognizer.")] = "basic",
+    normalizer: Annotated[str, typer.Option(help="How to normalize the text: as the recognizer does.")] = "basic",
     prune: Annotated[
-        str, typer.Option(metavar="N,N,...", help="For each order, leave out n-grams that occur so often or less.")
+        str, typer.Option(metavar="N,N,...", help="For each order, leave out n-grams that occur N times or less.")
     ] = "0",
     vocabulary: Annotated[int | None, typer.Option(help="Keep this many of the most frequent words.")] = None,
-    min_count: Annotated[int, typer.Option(help="Keep words that occur at least so often.")] = 1,
+    min_count: Annotated[int, typer.Option(help="Keep words that occur at least this often.")] = 1,
     heldout: Annotated[Path | None, typer.Option(metavar="TEXT", help="Measure the perplexity on this text.")] = None,
     bits: BitsOption = 8,
     force: ForceOption = False,
 ) -> None:
-    """Estimate an n-gram model (interpolated modified Kneser-Ney); 4 GB of memory do for a text of 50 million words.
+    """Estimate an n-gram model (interpolated modified Kneser-Ney); a text of 50 million words needs 4 GB of memory.
 
     Words that are left out of the vocabulary count as `<unk>`.
     """
     try:
         limits = tuple(int(limit) for limit in prune.split(","))
     except ValueError:
-        raise typer.BadParameter(f"'{prune}' is not numbers with commas", param_hint="--prune") from None
+        raise typer.BadParameter(f"'{prune}' is not a comma-separated list of numbers", param_hint="--prune") from None
     from asr.lm.estimate import LmConfig
     from asr.lm.estimate import train as run
 
-    _spare_tuned(output, force)
+    _refuse_to_replace_tuned(output, force)
     config = LmConfig(order, unit, normalizer, limits, vocabulary, min_count, bits)
     model, levels = run(texts, config, heldout)
     _write(output, model, levels)
@@ -80,16 +80,16 @@ def train(
 
 @app.command(epilog=examples("asr lm convert 3-gram.arpa.gz --output lm", "asr lm convert lm --output lm.arpa"))
 def convert(
-    model: Annotated[Path, typer.Argument(metavar="LM", help="An ARPA file, also packed, or a model's folder.")],
+    model: Annotated[Path, typer.Argument(metavar="LM", help="An ARPA file, perhaps compressed, or a model's folder.")],
     output: OutputOption,
     normalizer: Annotated[
-        str | None, typer.Option(help="What an ARPA file's text went through: the file does not say.")
+        str | None, typer.Option(help="The normalizer of an ARPA file's text: the file does not say.")
     ] = None,
     unit: Annotated[Unit | None, typer.Option(help="What an ARPA file counts.")] = None,
     bits: BitsOption = 8,
     force: ForceOption = False,
 ) -> None:
-    """Turn an ARPA file into a folder, which loads at once and is small, or back."""
+    """Convert an ARPA file into a folder, which loads at once and is small, or back."""
     from dataclasses import replace
 
     from asr.lm.arpa import is_arpa
@@ -99,7 +99,7 @@ def convert(
 
     if not model.is_dir() and is_arpa(output):
         raise ConfigError(f"{output}: {model} is an ARPA file already; give a folder's name")
-    _spare_tuned(output, force)
+    _refuse_to_replace_tuned(output, force)
     loaded = LanguageModel.load(model, bits)
     about = LmConfig(unit=unit or loaded.unit, normalizer=normalizer or loaded.normalizer or "none", bits=bits)
     loaded = replace(loaded, unit=about.unit, normalizer=about.normalizer if normalizer else loaded.normalizer)
@@ -109,7 +109,7 @@ def convert(
 @app.command(epilog=examples("asr lm tune lm data/mini_librispeech/dev.jsonl --model runs/mini_librispeech"))
 def tune(
     lm: Annotated[Path, typer.Argument(metavar="LM", help="A language model's folder.")],
-    manifest: Annotated[Path, typer.Argument(metavar="MANIFEST", help="Utterances with texts, not those of a test.")],
+    manifest: Annotated[Path, typer.Argument(metavar="MANIFEST", help="Utterances with texts: a development set.")],
     model: Annotated[str, MODEL],
     beam: Annotated[int, typer.Option(min=1, help="Prefixes kept.")] = 128,
     closed_vocabulary: Annotated[
@@ -135,7 +135,7 @@ def tune(
     language, folder, listed = LanguageModel.load(lm), find_model(model), Manifest(manifest)
     recognizer = load_model(folder, device)
     settings = BeamSettings(beam=beam, closed_vocabulary=closed_vocabulary)
-    # Now rather than after the audio: what does not fit fails here.
+    # Before the audio is computed, so that what does not fit fails at once.
     prepare(recognizer.tokenizer, recognizer.text.normalizer, settings, language).warm_up()
     development = tuning.compute_log_probs(recognizer, listed, watch(listed, len(listed), "computing"))
     for failure in development.failed:
@@ -144,12 +144,12 @@ def tune(
     best = tuning.best_of(trials)
     weighted = replace(settings, **best.weights._asdict())
     platt_scaling = tuning.calibrate(recognizer, language, development, weighted)
-    print_trials(trials, best)  # before what may fail: the search took its time
+    print_trials(trials, best)  # before anything that may fail, as the search took long
     words = sum(len(reference.split()) for reference in development.references)
     if len({trial[1:] for trial in trials}) == 1:
         say("note: all weights gave the same errors: those stored are merely the first that were tried")
     elif words < FEW_WORDS:
-        say(f"note: {plural(words, 'word')} can hardly tell weights apart: use a manifest with {FEW_WORDS} or more")
+        say(f"note: {plural(words, 'word')} are too few to tell weights apart: use a manifest with {FEW_WORDS} or more")
     tuning.store(lm, best, platt_scaling, settings, recognizer, folder, manifest)
     say(f"{lm}: stored; asr evaluate and asr transcribe use these weights with --lm {lm}")
     if development.failed:
@@ -157,7 +157,8 @@ def tune(
         raise typer.Exit(1)
 
 
-def _spare_tuned(output: Path, force: bool) -> None:
+def _refuse_to_replace_tuned(output: Path, force: bool) -> None:
+    """Raise ModelError if `output` is a language model with tuned weights, unless forced."""
     from asr.lm.model import read_about
 
     about = {}

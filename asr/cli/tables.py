@@ -14,34 +14,34 @@ from rich.text import Text
 from asr.corpus.check.findings import ERROR, Report
 from asr.corpus.stats import Stats, bins
 from asr.evaluate.tune import Trial
-from asr.util.format import as_time, plural, printable
+from asr.util.format import as_time, percent, plural, printable
 
 MAX_TEXT = 40  # characters shown of an example's text
 BAR = 50  # characters of the longest bar of a histogram
 
 
 def print_evaluation(record: dict[str, Any], expect: float | None = None) -> None:
-    """Print what a wer.json holds, and next to the WER the one that was promised."""
+    """Print what a wer.json holds. expect: a WER (fraction) to print beside the measured one."""
     table = Table(box=box.SIMPLE, show_header=False)
     table.add_row("manifest", escape(record["manifest"]))
-    wer = _percent(record["wer"])
+    wer = percent(record["wer"])
     if record["wer_ci95"]:
         low, high = record["wer_ci95"]
         if low <= 0 and high >= 1:
             wer += "   95 % interval 0 to 100 % or more: too few words to tell"
         else:
             how = f"{record['ci_method']}, by {record['ci_unit']}"
-            wer += f"   95 % interval {_percent(low)} to {_percent(high)} ({how})"
+            wer += f"   95 % interval {percent(low)} to {percent(high)} ({how})"
     table.add_row("WER", wer)
     if expect is not None:
-        table.add_row("expected", f"{_percent(expect)} or less")
+        table.add_row("expected", f"{percent(expect)} or less")
     errors = {kind: record[f"{kind}s"] for kind in ("substitution", "deletion", "insertion")}
     kinds = ", ".join(plural(count, kind) for kind, count in errors.items())
     table.add_row("errors", f"{sum(errors.values()):,} in {plural(record['words'], 'word')}: {kinds}")
-    table.add_row("CER", _percent(record["cer"]))
-    table.add_row("wrong utterances", f"{_percent(record['ser'])} of {record['utterances']}")
+    table.add_row("CER", percent(record["cer"]))
+    table.add_row("wrong utterances", f"{percent(record['ser'])} of {record['utterances']}")
     if confidence := record.get("confidence"):
-        error = f"off by {_percent(confidence['ece'])} on average (ECE, {len(confidence['bins'])} bins)"
+        error = f"off by {percent(confidence['ece'])} on average (ECE, {len(confidence['bins'])} bins)"
         table.add_row("confidences", error)
     table.add_row("normalizer", record["normalizer"])
     table.add_row("decoder", record["decoder"]["kind"])
@@ -49,21 +49,17 @@ def print_evaluation(record: dict[str, Any], expect: float | None = None) -> Non
     _console(200).print(table)
 
 
-def _percent(fraction: float | None) -> str:
-    return "–" if fraction is None else f"{100 * fraction:.2f} %"
-
-
 def print_trials(trials: Sequence[Trial], best: Trial) -> None:
-    """Print weights of a language model and what errors they leave, in the order they were tried."""
+    """Print the error rate of each set of language model weights, in the order they were tried."""
     table = Table("LM weight", "word bonus", "unknown score", "WER", "CER", "", box=box.SIMPLE)
     for trial in trials:
         numbers = [f"{weight:g}" for weight in trial.weights]
-        table.add_row(*numbers, _percent(trial.wer), _percent(trial.cer), "best" if trial is best else "")
+        table.add_row(*numbers, percent(trial.wer), percent(trial.cer), "best" if trial is best else "")
     Console().print(table)
 
 
 def print_report(report: Report) -> None:
-    """Findings as a table, errors first, each with its worst examples and the remedy; then one line that sums up."""
+    """Print the findings as a table, errors first, each with its worst examples and a remedy; then a summary line."""
     table = Table(box=box.SIMPLE, show_header=False, padding=(0, 1))
     for finding in report.findings:
         style = "bold red" if finding.level == ERROR else "bold yellow"
@@ -84,7 +80,7 @@ def print_report(report: Report) -> None:
 
 
 def format_stats(stats: Stats) -> str:
-    """Everything as text of several lines."""
+    """All statistics as lines of text, with histograms."""
     lines = [f"{name:24} {value}" for name, value in stats.rows()]
     for name, values in stats.histograms():
         shown = bins(values)
@@ -97,5 +93,5 @@ def format_stats(stats: Stats) -> str:
 
 
 def _console(width: int) -> Console:
-    """A terminal as wide as it is; else so many characters."""
+    """A console as wide as the terminal, or `width` characters if stdout is not one."""
     return Console() if Console().is_terminal else Console(width=width)

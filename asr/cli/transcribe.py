@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from asr.transcribe import Job
 
 DOUBTFUL = 0.5  # words that score less are listed
-LISTED = 20
+LISTED = 20  # of them at most
 app = commands()
 
 
@@ -163,7 +163,10 @@ def align(
 
 
 def align_job(recognizer: Recognizer, job: Job, said: str | None, skip_unknown: bool) -> Alignment:
-    """Read a recording and align it; errors about the text name the recording, as those about audio do."""
+    """Read a recording and align it with what was said. Errors name the recording.
+
+    Raises ManifestError without a text, AudioError for unreadable audio, TextError for a text that cannot be aligned.
+    """
     from asr.decode.align import align
     from asr.text import listed
 
@@ -180,7 +183,7 @@ def align_job(recognizer: Recognizer, job: Job, said: str | None, skip_unknown: 
 
 
 def read_text(text: str) -> str:
-    """A file's contents where there is such a file, else the text itself. Raises TextError for what is not UTF-8."""
+    """The contents of the file `text` if there is one, otherwise the text itself. Raises TextError if not UTF-8."""
     if not os.path.exists(text) or os.path.isdir(text):
         if text.endswith(".txt"):
             raise TextError(f"{text}: no such file")
@@ -194,7 +197,7 @@ def read_text(text: str) -> str:
 
 
 def report(doubtful: list[tuple[float, str, AlignedWord]], words: int) -> None:
-    """The words of the lowest scores, so that a person can hear what is wrong there."""
+    """Print the words of the lowest scores, for the user to listen to. words: the number of all words."""
     if not doubtful:
         return
     say(f"{len(doubtful)} of {words} words score below {DOUBTFUL:g} and may not have been said:")

@@ -74,4 +74,4 @@ def test_weights_that_a_few_words_cannot_tell_apart_are_called_so(folder, write_
     write_audio("noise.wav", 0.1 * np.random.default_rng(1).standard_normal(40_000), 8000)
     line = {"id": "1", "audio": "noise.wav", "duration": 5.0, "text": "ab a b bab " * 4}
     (folder / "list.jsonl").write_text(json.dumps(line) + "\n")
-    assert "note: 16 words can hardly tell weights apart" in run(*command).stderr
+    assert "note: 16 words are too few to tell weights apart" in run(*command).stderr
