@@ -5,10 +5,10 @@
     >>> model.transcribe("data/samples/heart_16k.flac").text
     'four one five nine two six five'
 
-`model.align(audio, text)` tells when each word of a text was said, `model.evaluate(manifest)` measures the word error
+`model.align(audio, text)` finds when each word of a text was said, `model.evaluate(manifest)` measures the word error
 rate, and `asr.train_model(config)` makes a new model.
 
-Importing this package is cheap: torch is loaded by what needs it.
+Importing this package is fast: torch is loaded when it is first needed.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 __version__ = "0.1.0"
 
-# What is loaded when it is first asked for, and from where.
+# Name -> the module that it is imported from when it is first used.
 _LAZY = {
     "AlignedToken": "asr.decode.align",
     "AlignedWord": "asr.decode.align",
@@ -76,11 +76,11 @@ def load(
     model: a model folder, a run folder or a built-in model's name; by default the built-in model "digits".
     device: "auto", "cpu", "cuda" or "cuda:N".
     lm: a language model, made by `asr lm train`, or an ARPA file.
-    hotwords: words to listen for, as a list or with weights in nats a letter.
+    hotwords: words to listen for: a list, or a mapping to weights in nats a letter (None: the default weight).
     beam: prefixes that the search keeps, 128 by default; without lm, hotwords and beam, decoding is greedy.
     lm_weight: weight of the language model; by default what `asr lm tune` found, as for the next two.
     word_insertion_bonus, unk_score: nats added for every word, and for every word that the language model lacks.
-    closed_vocabulary: hear only words of the language model, and hot words.
+    closed_vocabulary: recognize only words of the language model, and hot words.
 
     >>> import asr
     >>> model = asr.load("digits", device="cpu", beam=16, hotwords=["nine"])
@@ -109,7 +109,7 @@ def train_model(config: str | Path, *overrides: str) -> Path:
     'short'
 
     Raises ConfigError for a wrong setting, ManifestError, AudioError and TextError for data that cannot be used,
-    TrainError for a training that cannot start or go on.
+    TrainError for a training that cannot start or continue.
     """
     with library_errors():
         from asr.config import load_config

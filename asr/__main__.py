@@ -10,9 +10,9 @@ from asr.util.libraries import library_errors
 
 
 def main() -> None:
-    """Run a command and exit with its status; what the command line itself needs may be missing."""
+    """Run a command and exit with its status. A library that the command line itself needs may be missing."""
     for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):  # a pipe on Windows would have a code page that lacks most letters
+        if isinstance(stream, io.TextIOWrapper):  # on Windows, pipes have a legacy code page without most letters
             stream.reconfigure(encoding="utf-8", errors=stream.errors)
     try:
         with library_errors():

@@ -1,4 +1,4 @@
-"""What goes wrong for a reason the user can fix. Each message names the file, the value and the remedy in one line."""
+"""Errors that the user can fix. Each message names the file, the value and the remedy in one line."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,7 +10,7 @@ class AsrError(Exception):
 
 
 class AudioFault(Enum):
-    """What can be wrong with audio, and how to say so."""
+    """What can be wrong with audio; the value is how it is called in messages."""
 
     MISSING = "missing audio"
     UNREADABLE = "unreadable audio"
@@ -20,7 +20,7 @@ class AudioFault(Enum):
 
 
 class AudioError(AsrError):
-    """Audio that cannot be read, or that no recognizer should be fed; `fault` says which kind of wrong it is."""
+    """Audio that cannot be read, or that no recognizer should get. fault: what is wrong with it."""
 
     def __init__(self, message: str, fault: AudioFault = AudioFault.UNREADABLE) -> None:
         super().__init__(message)
@@ -36,15 +36,15 @@ class ConfigError(AsrError):
 
 
 class ManifestError(AsrError):
-    """A manifest line that does not say what it must."""
+    """A manifest or another description of a corpus that is missing, damaged or incomplete."""
 
 
 class DownloadError(AsrError):
-    """An archive that could not be had, or is not what was published."""
+    """An archive that could not be downloaded or unpacked, or that differs from the published one."""
 
 
 class ModelError(AsrError):
-    """A model folder that is missing, damaged or from an unknown version."""
+    """A model or language model that is missing, damaged, from an unknown version, or does not fit."""
 
 
 class TrainError(AsrError):
@@ -52,7 +52,7 @@ class TrainError(AsrError):
 
 
 class LibraryError(AsrError):
-    """A library underneath that is missing or does not load."""
+    """A required library that is missing or does not load."""
 
 
 @contextmanager

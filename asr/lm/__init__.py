@@ -1,1 +1,1 @@
-"""N-gram language models: estimated from text, kept in a compact file, asked by the beam search."""
+"""N-gram language models: estimated from text, kept in a compact file, queried by the beam search."""

@@ -1,4 +1,4 @@
-"""ARPA files (base-10 logarithms) -> n-grams (natural ones) and back; lines of packed text files."""
+"""ARPA files (base-10 logarithms) -> n-grams (natural ones) and back; lines of compressed text files."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from asr.lm.trie import SPECIAL, Level
 from asr.util.files import atomic_write
 
 LN10 = math.log(10)
-NEVER_LOG10 = -99.0  # log10, of what never happens
+NEVER_LOG10 = -99.0  # log10 probability of what never happens, by the convention of ARPA files
 MAX_ORDERS = 10
 _BY_START = {b"\xfd7zXZ\x00": lzma.open, b"\x1f\x8b": gzip.open, b"BZh": bz2.open}
 _BY_NAME = {".xz": lzma.open, ".gz": gzip.open, ".bz2": bz2.open}
@@ -29,7 +29,7 @@ _BACKSLASH = ord("\\")
 
 
 def read_lines(path: Path, error: type[AsrError] = TextError) -> Iterator[bytes]:
-    """The lines of a file; how it is packed is told by its first bytes. Raises `error`, naming the line."""
+    """The lines of a file; its first bytes tell how it is compressed. Raises `error`, naming the line."""
     number = 0
     try:
         with path.open("rb") as file:
@@ -45,7 +45,7 @@ def read_lines(path: Path, error: type[AsrError] = TextError) -> Iterator[bytes]
 
 
 def is_arpa(path: Path) -> bool:
-    """By its name."""
+    """Whether a file is an ARPA file, by its name."""
     return re.search(r"\.arpa(\.gz|\.bz2|\.xz)?$", path.name, re.IGNORECASE) is not None
 
 

@@ -1,4 +1,4 @@
-"""A language model: loaded, asked for sentences, saved.
+"""A language model: loading, scoring sentences, saving.
 
 Its folder holds lm.json (what it is), words.txt (one a line, in order) and ngrams.safetensors (mapped, not read).
 """
@@ -24,7 +24,7 @@ from asr.text import normalize
 from asr.util.files import read_record, replace_file
 
 FORMAT_VERSION = 1
-# Of a search, see asr.decode.beam; lm.json may hold them.
+# Weights of a beam search that lm.json may hold, see asr.decode.beam.
 WEIGHTS = ("lm_weight", "word_insertion_bonus", "unk_score")
 UNITS = ("word", "character")
 SPACE = "\u2581"  # a space among characters: in files, spaces separate units
@@ -68,7 +68,9 @@ class LanguageModel:
     def __post_init__(self) -> None:
         for value in self.tables:
             if isinstance(value, np.ndarray):
-                value.flags.writeable = False  # as mapped files are: one kind of array, compiled for once
+                value.flags.writeable = (
+                    False  # like mapped files, so that compiled code sees one kind of array and is compiled once
+                )
 
     @classmethod
     def load(cls, path: str | Path, bits: int = 16) -> LanguageModel:
@@ -125,12 +127,12 @@ class LanguageModel:
 
     @property
     def weights(self) -> dict[str, Any]:
-        """What a search weighs it by, as tuned: some fields of asr.decode.beam.BeamSettings, or none."""
+        """The tuned weights of a beam search, fields of asr.decode.beam.BeamSettings; empty if it was never tuned."""
         return {name: self.tuned[name] for name in WEIGHTS if name in self.tuned}
 
     @property
     def platt_scaling(self) -> tuple[float, float] | None:
-        """For confidences of words that a search found with this model, as tuned; see asr.decode.decoder."""
+        """Slope and offset for confidences of words found with this model, as tuned; see asr.decode.decoder."""
         return self.tuned.get("platt_scaling")
 
     @property
@@ -156,7 +158,7 @@ class LanguageModel:
         return score_words(self.tables, self.start_state, np.append(self.ids(words), END_ID))
 
     def perplexity(self, texts: Iterable[str]) -> Perplexity:
-        """Of sentences, which go through the model's normalizer first; empty ones are left out."""
+        """The perplexity of sentences, after the model's normalizer; empty ones are left out."""
         sentences = (units_of(self.unit, normalize(text, self.normalizer or "none")) for text in texts)
         ids = [np.append(self.ids(units), END_ID) for units in sentences if units]
         if not ids:
@@ -178,7 +180,7 @@ def store_tuned(folder: Path, tuned: dict[str, Any]) -> None:
 
 
 def _read_folder(folder: Path) -> LanguageModel:
-    """Map a model: its arrays stay on the disk until they are asked."""
+    """Map a model into memory: its arrays stay on disk until they are used. Raises ModelError."""
     from safetensors import SafetensorError
     from safetensors.torch import load_file  # maps the file; the one for numpy copies it
 

@@ -1,4 +1,4 @@
-"""N-grams as a trie of packed integers that numba can ask without copying it from the disk.
+"""N-grams as a trie of packed integers, which compiled code can query in a memory-mapped file.
 
 A node is an n-gram. Nodes are numbered order by order, and within an order by the node of the first n - 1 words, then
 by the last word, so that the children of a node lie side by side. A state of a search is a node too: the longest known
@@ -136,7 +136,7 @@ def _suffix(tables: Tables, node: int) -> int:
 
 @njit_no_refcount
 def _meaning(tables: Tables, node: int, column: int, codes: np.ndarray, meanings: np.ndarray) -> float:
-    """Of a word its number in a column of unigrams, of a node of two or more words what its code means."""
+    """A node's value: of a single word from a column of unigrams, of two or more words what its code stands for."""
     place = node - tables.starts[1]
     if place < 0:
         return np.float64(tables.unigrams[node, column])
@@ -182,7 +182,7 @@ def codebook(values: np.ndarray, bits: int) -> np.ndarray:
         return distinct
     values = np.sort(values[values != 0])
     sums = np.append(0.0, np.cumsum(values))
-    # The first bins: half of them share out the values, half the range, so that rare values are near a center as well.
+    # The first bins follow both the values and their range, so that rare values are near a center as well.
     spread = np.linspace(0, 1, len(values)) + (values - values[0]) / (values[-1] - values[0])
     inner = np.searchsorted(spread, np.linspace(0, 2, 1 << bits)[1:-1])
     for _ in range(30):

@@ -1,1 +1,1 @@
-"""What has nothing to do with speech: files, formats, devices, threads, compiled code, libraries."""
+"""Helpers that have nothing to do with speech: files, formats, devices, threads, compiled code, libraries."""

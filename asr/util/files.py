@@ -1,4 +1,4 @@
-"""Files: found below a folder, written whole, hashed; and folders that one process holds at a time."""
+"""Finding files, writing them atomically, hashing them, and locking folders."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def walk(folder: str | Path, pattern: str = "*") -> Iterator[Path]:
     """Every file below a folder whose path ends like `pattern` ("*.wav", "clips/*.*"), as Path.rglob finds them, but
     through links to folders too, each folder once; a real folder before a link to it.
 
-    Names that begin with "._" are left out: there macOS keeps attributes of the files beside.
+    Names that begin with "._" are left out: macOS stores attributes of other files in them.
     """
     folder = Path(folder)
     seen = set()
@@ -47,8 +47,10 @@ def walk(folder: str | Path, pattern: str = "*") -> Iterator[Path]:
 
 @contextmanager
 def atomic_write(path: Path) -> Iterator[BinaryIO]:
-    """A file to write to, called `path.part` until the block ends, and nothing is left of it where the block fails.
-    The folders above it are made."""
+    """Open a file that is called `path.part` until the block ends. If the block fails, nothing is left of it.
+
+    Missing parent folders are made.
+    """
     part = path.with_name(path.name + ".part")
     path.parent.mkdir(parents=True, exist_ok=True)
     try:
@@ -60,19 +62,21 @@ def atomic_write(path: Path) -> Iterator[BinaryIO]:
 
 
 def replace_file(path: Path, contents: str | bytes) -> None:
-    """Write a file: all of it or nothing."""
+    """Write a file atomically: all of it or nothing."""
     with atomic_write(path) as file:
         file.write(contents.encode() if isinstance(contents, str) else contents)
 
 
 def safe_name(name: str) -> Path:
-    """A file name for any id: no separators, so that nothing is written outside the output folder."""
+    """A file name for any id, without path separators: nothing can be written outside the output folder."""
     return Path(re.sub(r"[^\w.-]+", "_", name)[:200].lstrip(".") or "recording")
 
 
 def require_file(path: str | Path, error: type[AsrError]) -> None:
-    """Raise `error` for a pipe or a device: nobody may ever write to it, it may never end, and manifests are read more
-    than once. What is not there at all is left to whoever opens it."""
+    """Raise `error` for a pipe or a device: reading it may block or never end, and manifests are read more than once.
+
+    A path that does not exist passes: opening it will fail.
+    """
     try:
         mode = os.stat(path).st_mode
     except (OSError, ValueError):  # ValueError: no path can be like this
@@ -82,6 +86,7 @@ def require_file(path: str | Path, error: type[AsrError]) -> None:
 
 
 def file_sha256(path: Path) -> str:
+    """Hexadecimal SHA-256 of a file's bytes."""
     return file_digest(path, "sha256")
 
 
@@ -114,13 +119,18 @@ def folder_lock(folder: Path, busy: AsrError) -> Iterator[None]:
         except (BlockingIOError, PermissionError):
             raise busy from None
         except OSError as error:
-            logger.warning(f"{folder}: cannot be locked here ({error.strerror}); start no second command on it")
+            logger.warning(
+                f"{folder}: this file system has no locks ({error.strerror}); do not start a second command on it"
+            )
         yield
 
 
 def read_record(path: Path, format_version: int, missing: str) -> dict[str, Any]:
-    """The JSON object that describes a model. Raises ModelError: `missing` where there is no such file, or what is
-    wrong with it, a version that this asr does not read included."""
+    """Read the JSON object that describes a model or a language model.
+
+    Raises ModelError when there is no such file (with the message `missing`), or when it is damaged or of another
+    format version.
+    """
     try:
         record = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:

@@ -1,4 +1,4 @@
-"""Numbers, lists and names as people read them."""
+"""Formatting numbers, lists and names for messages."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ from collections.abc import Iterable
 
 
 def plural(count: int, noun: str, many: str = "") -> str:
-    """1 utterance, 1,400 utterances; many: the plural, where it is not the noun and an s."""
+    """1 utterance, 1,400 utterances; many: the plural, if it is not the noun and an s."""
     return f"{count:,} {noun if count == 1 else many or f'{noun}s'}"
 
 
 def as_time(seconds: float) -> str:
-    """5.0 s, 12.4 min, 1.35 h: in the largest unit of which it is one at least."""
+    """5.0 s, 12.4 min, 1.35 h: in the largest unit that gives 1 or more."""
     if seconds < 60:
         return f"{seconds:.1f} s"
     return f"{seconds / 60:.1f} min" if seconds < 3600 else f"{seconds / 3600:.2f} h"

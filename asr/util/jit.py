@@ -1,6 +1,6 @@
 """Functions compiled by numba when they are first called, with the machine code kept on disk where that is possible.
 
-Importing this takes a second: only where a beam search or an n-gram model is asked for.
+Importing this takes a second, so only beam search and n-gram models do.
 """
 
 from __future__ import annotations
@@ -33,20 +33,20 @@ def jit(function: Callable[..., Any], **options: Any) -> Any:
     usual, config.CACHE_DIR = config.CACHE_DIR, str(folder)
     try:
         return numba.njit(nogil=True, cache=True, **options)(function)
-    except RuntimeError:  # numba's word for a folder in which it cannot write
+    except RuntimeError:  # what numba raises for a folder that it cannot write to
         return numba.njit(nogil=True, **options)(function)
     finally:
         config.CACHE_DIR = usual
 
 
 def njit_no_refcount(function: Callable[..., Any]) -> Any:
-    """Decorator: `jit` for functions that are given all their arrays. Nothing in them counts references: for every
-    array that is looked up in a tuple, that takes longer than what is then done with the array."""
+    """Decorator: `jit` without reference counting, for functions that create no arrays. Counting references for every
+    array that is looked up in a tuple takes longer than the work on the array."""
     return jit(function, _nrt=False)
 
 
 def is_compiled(function: Any) -> bool:
-    """Whether the machine code of a `jit` function need not be made any more."""
+    """Whether a `jit` function is compiled already, in memory or in the cache."""
     folder = function.stats.cache_path
     stored = folder is not None and any(Path(folder).glob(f"*.{function.__name__}-*.nbi"))
     return stored or bool(function.signatures)
@@ -56,8 +56,8 @@ def is_compiled(function: Any) -> bool:
 def cache_folder() -> Path | None:
     """Where machine code is kept: below NUMBA_CACHE_DIR or the user's cache, by version and source; None: nowhere.
 
-    numba looks at the file of the function alone, so it would go on using old code of the functions called from there:
-    a folder for every state of the source cannot be stale. The package's own folder is often not writable.
+    numba's own check looks only at the file of a function, not at what that calls from other files. A folder for every
+    state of the source cannot be stale. The package's own folder is often not writable.
     """
     files = sorted(path for name in COMPILED for path in (Path(__file__).parents[1] / name).glob("*.py"))
     digest = sha256(b"".join(map(Path.read_bytes, files))).hexdigest()[:12]

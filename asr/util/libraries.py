@@ -1,4 +1,4 @@
-"""The libraries underneath, and what to do about one that is missing or does not load."""
+"""The libraries that asr needs, and what to do about one that is missing or does not load."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from importlib.metadata import PackageNotFoundError, requires, version
 
 from asr.errors import AsrError, LibraryError
 
-# What `asr info` imports: what no command does without, and all that have a compiled part.
+# What `asr info` imports: libraries that every command needs, and those with a compiled part.
 LIBRARIES = ("numpy", "torch", "torchaudio", "soundfile", "soxr", "safetensors", "scipy", "numba", "jiwer")
 OTHERS = ("librosa", "tensorboard")
 PACKAGES = {"yaml": "PyYAML"}  # where package and module have different names
@@ -69,8 +69,10 @@ def describe_ffmpeg() -> str:
 
 @contextmanager
 def library_errors() -> Iterator[None]:
-    """A library that turns out to be missing or not to load in this block raises LibraryError: what to do, in a line.
-    Every other error passes unchanged."""
+    """Turn the error of a library that is missing or does not load into a LibraryError that says what to do.
+
+    Every other error passes unchanged.
+    """
     try:
         yield
     except AsrError:
@@ -85,7 +87,7 @@ def library_errors() -> Iterator[None]:
 def explain(error: Exception) -> str | None:
     """What to do about a library that failed while it was imported; None for an error of any other kind.
 
-    What the user's own code imports in vain is such: of that its own traceback tells more.
+    Modules that the user's own code fails to import are of that other kind: their traceback tells more.
     """
     if isinstance(error, (ImportError, AttributeError)) and (file := hiding_file()):
         return f"{file} hides the library of that name: rename it"
@@ -107,7 +109,7 @@ def explain(error: Exception) -> str | None:
 
 
 def hiding_file() -> str | None:
-    """A file of the user's own that was imported in place of a library: it lies in the folder that comes first."""
+    """A file of the user's own that shadows a library: it was imported because its folder comes first in sys.path."""
     first = {os.path.realpath(folder) for folder in (os.getcwd(), sys.path[0])}
     for library in (*LIBRARIES, *PACKAGES):
         file = getattr(sys.modules.get(library), "__file__", None)
