@@ -23,7 +23,7 @@ class DamagedCheckpoint(TrainError):
 
 
 @dataclass(frozen=True)
-class Checkpoints:
+class CheckpointFolder:
     """Where the checkpoints of a run are, and what is stored in each of them about the data.
 
     identity: plain values that identify the data; a checkpoint of other data is refused. about: facts for the model

@@ -13,7 +13,7 @@ from asr.data.batches import Batch
 from asr.errors import TrainError
 from asr.model.ctc import Loss
 from asr.model.recognizer import Recognizer
-from asr.train.checkpoint import Checkpoints
+from asr.train.checkpoint import CheckpointFolder
 from asr.train.distributed import ALONE, Processes
 from asr.train.log import RunLog
 from asr.train.metrics import EpochMetrics, describe, diagnosis
@@ -44,7 +44,7 @@ def fit(
     loss: Callable[[Batch, int, int], Loss],
     validate: Validate,
     config: TrainConfig,
-    checkpoints: Checkpoints,
+    checkpoints: CheckpointFolder,
     log: RunLog,
     processes: Processes = ALONE,
 ) -> Outcome:
@@ -81,14 +81,14 @@ def fit(
                 report_unreadable(run, data, metrics, batches, log)
                 log.progress(run.progress.epoch + run.progress.batch / count)
                 if run.progress.step % config.log_every == 0:
-                    log.write("step", run.progress.step, **metrics.summarize(step, run))
+                    log.write("step", run.progress.step, **metrics.summarize(step, run.lr, recognizer.sample_rate))
                 outcome = stop_reason(run, stop)
                 if run.progress.batch < count and (outcome or run.save_is_due):
                     run.save(metrics.sums)
                     if outcome:
                         return outcome
 
-            record = metrics.summarize(metrics.sums, run) | run.end_epoch(validate)
+            record = metrics.summarize(metrics.sums, run.lr, recognizer.sample_rate) | run.end_epoch(validate)
             log.write("epoch", run.progress.step, epoch=run.progress.epoch, elapsed_s=run.progress.seconds, **record)
             logger.info(describe(run.progress, config, record, log.left(run.progress.epoch, config.epochs)))
             run.save({})

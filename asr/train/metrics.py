@@ -7,7 +7,7 @@ import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from itertools import islice
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -19,9 +19,6 @@ from asr.model.recognizer import Recognizer
 from asr.train.checkpoint import Progress
 from asr.train.distributed import Processes
 from asr.util.format import some
-
-if TYPE_CHECKING:
-    from asr.train.state import TrainingState
 
 # Summed over steps and processes. Summed over steps alone: norm, steps, seconds and waited.
 SUMMED = (
@@ -66,13 +63,13 @@ class EpochMetrics:
         self.sums.update(self.last)
         return self.last
 
-    def summarize(self, sums: Counter[str], run: TrainingState) -> dict[str, Any]:
+    def summarize(self, sums: Counter[str], lr: float, sample_rate: int) -> dict[str, Any]:
         """The steps in `sums` as metrics.jsonl has them: averages over utterances, steps or time; None over nothing."""
         seen, seconds = max(sums["seen"], 1), max(sums["seconds"], 1e-9)
         taken = sums["steps"] - sums["skipped"]
         return {
             "loss": sums["loss"] / sums["utterances"] if sums["utterances"] else None,
-            "lr": run.optimizer.param_groups[0]["lr"],
+            "lr": lr,
             "gradient_norm": sums["norm"] / taken if taken else None,
             "blank_fraction": sums["blank"] / seen,
             "symbols_per_frame": sums["symbols"] / seen,
@@ -82,7 +79,7 @@ class EpochMetrics:
             "cut_batches": round(sums["cuts"]),
             "padding_fraction": 1.0 - sums["samples"] / max(sums["padded"], 1),
             "data_wait_fraction": sums["waited"] / seconds,
-            "audio_per_s": sums["samples"] / run.recognizer.sample_rate / seconds,
+            "audio_per_s": sums["samples"] / sample_rate / seconds,
         }
 
 

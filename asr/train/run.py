@@ -22,7 +22,7 @@ from asr.evaluate.score import Scores
 from asr.model.ctc import Loss, ctc
 from asr.model.folder import find_model
 from asr.model.recognizer import Recognizer
-from asr.train.checkpoint import Checkpoints
+from asr.train.checkpoint import CheckpointFolder
 from asr.train.distributed import ALONE, Processes, joined_processes
 from asr.train.initial import initial_recognizer
 from asr.train.log import RunLog
@@ -178,7 +178,7 @@ def prepare(config: Config, processes: Processes = ALONE) -> Prepared:
     return Prepared(config, recognizer, data, dev)
 
 
-def checkpoints_of(prepared: Prepared) -> Checkpoints:
+def checkpoints_of(prepared: Prepared) -> CheckpointFolder:
     config, train = prepared.config, prepared.data.subset
     files = {"train manifest": train.manifest.path, "dev manifest": prepared.dev.manifest.path}
     if config.train.init is not None:
@@ -195,7 +195,7 @@ def checkpoints_of(prepared: Prepared) -> Checkpoints:
         "torch": str(torch.__version__),
     }
     identity = {"tokens": list(prepared.recognizer.tokenizer.tokens), **hashes}
-    return Checkpoints(config.run / "checkpoints", identity, about)
+    return CheckpointFolder(config.run / "checkpoints", identity, about)
 
 
 class TrainingLoss:

@@ -21,7 +21,7 @@ from asr.errors import TrainError
 from asr.evaluate.score import Scores
 from asr.model.recognizer import Recognizer
 from asr.train.checkpoint import (
-    Checkpoints,
+    CheckpointFolder,
     KeptEpoch,
     Progress,
     load_checkpoint,
@@ -63,7 +63,7 @@ class TrainingState:
     """
 
     def __init__(
-        self, recognizer: Recognizer, config: TrainConfig, checkpoints: Checkpoints, processes: Processes
+        self, recognizer: Recognizer, config: TrainConfig, checkpoints: CheckpointFolder, processes: Processes
     ) -> None:
         self.recognizer, self.config, self.folder, self.processes = recognizer, config, checkpoints.folder, processes
         self.optimizer = make_optimizer(recognizer, config)
@@ -119,6 +119,10 @@ class TrainingState:
         validated = self.progress.epoch // self.config.validate_every * self.config.validate_every
         waited = validated - (self.progress.best_epoch or validated)
         return bool(self.config.patience) and waited >= self.config.patience
+
+    @property
+    def lr(self) -> float:
+        return self.optimizer.param_groups[0]["lr"]
 
     def set_learning_rate(self, batches: int) -> None:
         """Set the rate for the next step. batches: how many the current epoch has."""

@@ -23,7 +23,7 @@ from asr.data.batches import Batch
 from asr.evaluate.score import Pair, Scores, score
 from asr.model.recognizer import Recognizer
 from asr.model.recurrent import RecurrentLayer
-from asr.train.checkpoint import Checkpoints
+from asr.train.checkpoint import CheckpointFolder
 from asr.train.log import RunLog
 from asr.train.loop import Outcome, fit
 from asr.train.optimizer import make_optimizer
@@ -136,7 +136,7 @@ def pipeline_epoch(made: Prepared) -> float:
         return score([Pair("none", "a", "a")])
 
     with TemporaryDirectory() as folder:
-        loss, checkpoints = TrainingLoss(recognizer, made.config), Checkpoints(Path(folder), {}, {})
+        loss, checkpoints = TrainingLoss(recognizer, made.config), CheckpointFolder(Path(folder), {}, {})
         outcome = fit(recognizer, timed, loss, validate, made.config.train, checkpoints, RunLog(None))
         if outcome is not Outcome.FINISHED:
             raise KeyboardInterrupt  # the loop takes it for a wish to save and go on later

@@ -10,7 +10,7 @@ from asr.evaluate.score import Pair, score
 from asr.model.ctc import ctc
 from asr.model.recognizer import Recognizer
 from asr.text import Tokenizer
-from asr.train.checkpoint import Checkpoints
+from asr.train.checkpoint import CheckpointFolder
 from asr.train.log import RunLog
 from asr.train.loop import Outcome, fit
 
@@ -73,7 +73,7 @@ def start(folder, recognizer, wrong=(), loss=None, **settings):
     data = Toys(wrong)
     config = TrainConfig(**{"lr": 1e-2, "epochs": 1, "log_every": 1} | settings)
     log = RunLog(folder, config.epochs)
-    loss, checkpoints = loss or real_loss(recognizer), Checkpoints(folder / "c", {"data": "same"}, {})
+    loss, checkpoints = loss or real_loss(recognizer), CheckpointFolder(folder / "c", {"data": "same"}, {})
     return fit(recognizer, data, loss, data.validate, config, checkpoints, log), data.shown
 
 
