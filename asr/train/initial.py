@@ -18,7 +18,10 @@ from asr.train.optimizer import freeze
 def initial_recognizer(config: Config, tokenizer: Tokenizer, subset: Subset) -> Recognizer:
     """Raises TrainError when the model of train.init, or what train.freeze names, does not fit."""
     torch.manual_seed(config.train.seed)
-    recognizer = Recognizer(config.features, config.text, config.model, tokenizer)
+    text = config.text
+    if len(subset.normalizers) == 1:  # also for what has no `lang`: hot words, texts to be aligned
+        text = text.model_copy(update={"normalizer": next(iter(subset.normalizers))})
+    recognizer = Recognizer(config.features, text, config.model, tokenizer)
     recognizer.name = config.run.name
     if config.train.init is not None:
         start_from(recognizer, load_model(find_model(config.train.init)), config.train.init)

@@ -14,6 +14,7 @@ import numpy as np
 
 from asr.corpus.check.lines import CheckSettings, LineInfo
 from asr.corpus.check.rules import ERROR, MAX_EXAMPLES, WARNING, Finding
+from asr.text import Oddities
 
 NONE = -1  # stands for no value: no hash of Python's is -1
 LEFT_OVER_S = 0.25  # seconds, the shortest words: what a whole file may hold beyond its line's duration
@@ -52,6 +53,7 @@ class Corpus:
         self.files, self.channels = array("q"), array("q")
         self.starts, self.durations, self.paces, self.left_s = array("d"), array("d"), array("d"), array("d")
         self.symbols: Counter[str] = Counter()
+        self.oddities = Oddities()
         self.speakers: Counter[str] = Counter()
         self.rates: Counter[int] = Counter()
         self.layouts: Counter[str] = Counter()
@@ -71,6 +73,7 @@ class Corpus:
         self.durations.append(utterance.duration)
         self.paces.append(len(text) / max(utterance.duration, 1e-3) if text else np.nan)
         self.symbols.update(text or "")
+        self.oddities.add(utterance.text or "", utterance.lang)
         if utterance.speaker is not None:
             self.speakers[utterance.speaker] += 1
         self.sounds.append(audio.key if audio is not None and audio.key else NONE)
@@ -117,6 +120,8 @@ def compare(corpus: Corpus, others: Corpus, settings: CheckSettings) -> Iterator
         Finding("rare symbol", WARNING, "correct or replace it: a model cannot learn it", "symbol"),
         _rare_symbols(corpus.symbols, settings.kind),
     )
+    for name, remedy, unit, counts in corpus.oddities.found(settings.normalizer):
+        yield _counted(Finding(name, WARNING, remedy, unit), counts.most_common())
     finding = Finding("odd duration", WARNING, "split it, or correct the line")
     yield _odd(finding, corpus, corpus.durations, "s", DURATION_S, DURATION_DEVIATIONS)
     finding = Finding("odd pace", WARNING, "listen: does it say its text?")
