@@ -26,8 +26,8 @@ def walk(folder: str | Path, pattern: str = "*", failed: Callable[[OSError], obj
     """Every file below a folder whose path ends like `pattern` ("*.wav", "clips/*.*"), as Path.rglob finds them, but
     through links to folders too, each folder once; a real folder before a link to it.
 
-    Names that begin with "._" are left out: there macOS keeps attributes of the files beside. failed:
-    is told of folders that cannot be read.
+    Names that begin with "._" are left out: there macOS keeps attributes of the files beside. failed: is told of
+    folders that cannot be read.
     """
     folder = Path(folder)
     seen = set()
