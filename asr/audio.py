@@ -25,6 +25,10 @@ from asr.util.format import printable
 AUDIO_SUFFIXES = frozenset(
     {".wav", ".wave", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aif", ".aiff", ".aifc"}
     | {".au", ".snd", ".caf", ".w64", ".rf64", ".sph", ".m4a", ".aac", ".mp4", ".webm"}
+    # What only ffmpeg reads, videos included.
+    | {".3g2", ".3ga", ".3gp", ".ac3", ".amr", ".ape", ".asf", ".avi", ".awb", ".dts", ".eac3", ".f4v", ".flv", ".gsm"}
+    | {".m2ts", ".m4b", ".m4r", ".m4v", ".mka", ".mkv", ".mov", ".mp2", ".mpeg", ".mpg", ".mpga", ".mts", ".ogv"}
+    | {".qcp", ".ra", ".rm", ".spx", ".tta", ".voc", ".weba", ".wma", ".wmv", ".wv"}
 )
 # Below this rate there is nothing above 2 kHz left to recognize consonants by; such files are mislabeled.
 MIN_SAMPLE_RATE = 4_000
@@ -132,6 +136,17 @@ def find_audio(folder: Path) -> list[Path]:
     if not found:
         raise AudioError(f"{folder}: no audio files in this folder (looked for {' '.join(sorted(AUDIO_SUFFIXES))})")
     return found
+
+
+def is_audio(path: Path) -> bool:
+    """A file, by its extension or, where that is another, by what libsndfile makes of its beginning."""
+    if path.suffix.lower() in AUDIO_SUFFIXES:
+        return True
+    try:
+        with path.open("rb") as file, soundfile.SoundFile(_Bytes(file.read(2**16))):
+            return True
+    except (OSError, RuntimeError):  # libsndfile's error is a RuntimeError
+        return False
 
 
 def write_wav(path: Path, samples: np.ndarray, sample_rate: int) -> None:

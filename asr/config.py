@@ -76,7 +76,9 @@ class FeatureConfig(Section):
 class TextConfig(Section):
     """Text -> tokens; stored with the model."""
 
-    normalizer: Literal["none", "basic"] = setting("basic", "basic: lower case, no punctuation")
+    normalizer: Literal["none", "basic", "basic-tr", "basic-ga"] = setting(
+        "basic", "basic: lower case, no punctuation; -tr, -ga: lower case of Turkish, Irish, where no `lang` tells"
+    )
     tokens: Literal["characters", "words"] = setting("characters", "words: for a small closed vocabulary")
 
 

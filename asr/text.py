@@ -1,4 +1,4 @@
-"""Text -> tokens and back: named normalizers, tokenizers, and the report of characters without a token."""
+"""Text -> tokens and back: named normalizers, tokenizers, and reports of what a corpus's text should not hold."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import unicodedata
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
+from functools import cache, partial
 
 from asr.errors import TextError
 from asr.util.format import some
@@ -17,13 +18,14 @@ ZERO_WIDTH_SPACE = "\u200b"  # ends words in scripts that write no spaces
 _APOSTROPHES = "'’‘ʼ`´"
 
 
-class _Replacements(dict[int, str]):
-    """For str.translate: a rule for one character, asked once for each there is, which is faster than a loop."""
+class _Replacements(dict[int, str | None]):
+    """For str.translate: a rule for one character, asked once for each there is, which is faster than a loop. None
+    deletes, faster than an empty text."""
 
-    def __init__(self, rule: Callable[[str], str]) -> None:
+    def __init__(self, rule: Callable[[str], str | None]) -> None:
         self.rule = rule
 
-    def __missing__(self, code: int) -> str:
+    def __missing__(self, code: int) -> str | None:
         self[code] = replacement = self.rule(chr(code))
         return replacement
 
@@ -48,10 +50,15 @@ def _plain(text: str) -> str:
     return " ".join(unicodedata.normalize("NFC", text.replace("\ufeff", "")).split())
 
 
-def _basic(text: str) -> str:
+def _basic(text: str, lower: Callable[[str], str] = str.lower) -> str:
     """Lower case, NFKC, letters, marks, digits and apostrophes inside words; all other punctuation becomes a space.
     Invisible characters (soft hyphens, joiners, marks of direction and byte order) vanish."""
-    text = unicodedata.normalize("NFKC", text.translate(_VISIBLE)).lower()
+    text = unicodedata.normalize("NFKC", text.translate(_VISIBLE))
+    if "Σ" in text:  # which ends a word as ς: told by what stands behind it, which must not be a full stop
+        text = text.translate(_SPOKEN)
+    text = lower(text)
+    if "\u0307" in text:  # the dot of a capital İ, which i has anyway
+        text = re.sub("(?<=[ijįị])\u0307+", "", text)
     # Lower case may undo the normal form, and compatibility forms hold apostrophes: both once more.
     kept = unicodedata.normalize("NFKC", text).translate(_SPOKEN)
     if "'" in kept:
@@ -59,14 +66,40 @@ def _basic(text: str) -> str:
     return " ".join(kept.split())
 
 
-NORMALIZERS: dict[str, Callable[[str], str]] = {"none": _plain, "basic": _basic}
+def _turkish(text: str) -> str:
+    return text.replace("I", "ı").lower()
 
 
-def normalize(text: str, normalizer: str) -> str:
-    """Apply a named normalizer: a model stores its name, and every WER is printed with it."""
+def _irish(text: str) -> str:
+    """nAthair is written n-athair in lower case."""
+    return re.sub(r"\b([nt])(?=[AEIOUÁÉÍÓÚ])", r"\1 ", text).lower()
+
+
+NORMALIZERS: dict[str, Callable[[str], str]] = {
+    "none": _plain,
+    "basic": _basic,
+    "basic-tr": partial(_basic, lower=_turkish),
+    "basic-ga": partial(_basic, lower=_irish),
+}
+# Codes of languages -> the end of the name of a normalizer with their lower case. Azerbaijani, Crimean Tatar and
+# Gagauz have the Turkish one.
+LOWER_CASE = dict.fromkeys(("tr", "tur", "turkish", "az", "aze", "azj", "azerbaijani", "crh", "gag"), "tr")
+LOWER_CASE |= dict.fromkeys(("ga", "gle", "irish"), "ga")
+
+
+@cache
+def normalizer_for(normalizer: str, lang: str | None) -> str:
+    """The one for a language ("tr", "tr-TR"): `basic-tr` for `basic` and Turkish, mostly the same."""
     if normalizer not in NORMALIZERS:
         raise TextError(f"unknown normalizer '{normalizer}'; there are {', '.join(NORMALIZERS)}")
-    return NORMALIZERS[normalizer](text)
+    name = f"{normalizer}-{LOWER_CASE.get(re.split('[-_.]', (lang or '').strip().lower())[0])}"
+    return name if name in NORMALIZERS else normalizer
+
+
+def normalize(text: str, normalizer: str, lang: str | None = None) -> str:
+    """Apply a named normalizer, with the lower case of the text's language where that is known. A model stores the
+    name, and every WER is printed with it."""
+    return NORMALIZERS[normalizer_for(normalizer, lang)](text)
 
 
 @dataclass(frozen=True)
@@ -148,6 +181,79 @@ class SymbolReport:
         if self.numerals:
             out.append("numerals in the text, to be spelled out as they are spoken: " + counted(self.numerals))
         return out
+
+
+_MARK = re.compile(r"[\[<{(（【〔](?=\S)[^\[\]<>{}()（）【】〔〕]{1,40}[\]>})）】〕]|\*\w[^*]{0,40}\*|&#?\w{1,10};")
+_NO_SYMBOLS = "[<{(（【〔*ıİ"  # odd, but for another reason
+
+
+def _odd(character: str) -> str | None:
+    is_symbol = unicodedata.category(character) in ("Sc", "Sm", "So") and character not in "<>|~"
+    return character if is_symbol or character in f"%％‰@#§&{_NO_SYMBOLS}" else None
+
+
+_ODD = _Replacements(_odd)
+
+
+def without_marks(text: str) -> str:
+    """The text without what is in brackets ([noise], <laugh>, (inaudible)) or between asterisks, and without &amp;."""
+    return " ".join(_MARK.sub(lambda found: " " if re.search(r"\w", found[0]) else found[0], text).split())
+
+
+# What is counted, and what to do about it, by name.
+ODDITIES = {
+    "mark in text": (
+        "mark",
+        "learned as spoken words; --drop-marks (asr data check --fix, asr lm train) leaves it out",
+    ),
+    "symbol left out": ("symbol", "spell it as a word where it is spoken"),
+    "letter of which language?": (
+        "letter",
+        "lower case of I depends on the language: lang=tr in the manifest, or the normalizer basic-tr",
+    ),
+}
+
+
+@dataclass
+class Oddities:
+    """What texts hold, as they are written, that a model would learn otherwise than it was meant.
+
+    marks: see `without_marks`; symbols: people speak them, and normalizers leave them out; letters: ı and İ where
+    the language is not known. All with how often they occur.
+    """
+
+    marks: Counter[str] = field(default_factory=Counter)
+    symbols: Counter[str] = field(default_factory=Counter)
+    letters: Counter[str] = field(default_factory=Counter)
+
+    def add(self, text: str, lang: str | None = None) -> None:
+        """Count those of a text that went through no normalizer yet."""
+        odd = text.translate(_ODD)
+        if not odd:
+            return
+        self.marks.update(mark for mark in _MARK.findall(text) if re.search(r"\w", mark))
+        odd = without_marks(text).translate(_ODD)
+        self.symbols.update(symbol for symbol in odd if symbol not in _NO_SYMBOLS)
+        if not lang:
+            self.letters.update(letter for letter in odd if letter in "ıİ")
+
+    def found(self, normalizer: str) -> dict[str, Counter[str]]:
+        """Those of ODDITIES that matter where that normalizer is used, with their counts."""
+        counts = {"mark in text": self.marks}
+        if normalizer.startswith("basic"):
+            counts["symbol left out"] = self.symbols
+        if normalizer == "basic":
+            counts["letter of which language?"] = self.letters
+        return counts
+
+    def lines(self, normalizer: str) -> list[str]:
+        """The same for people."""
+        return [
+            f"{name}: {some((f'{thing!r} × {count:,}' for thing, count in counts.most_common()), 10)}:"
+            f" {ODDITIES[name][1]}"
+            for name, counts in self.found(normalizer).items()
+            if counts
+        ]
 
 
 def symbols_of(kind: str, text: str) -> Sequence[str]:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import logging
 import os
+import stat
 import sys
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
@@ -16,17 +18,18 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from torch import Tensor
 
-from asr.audio import Audio, Source, as_audio, find_audio, read_audio
-from asr.data.manifest import Manifest, Utterance
+from asr.audio import AUDIO_SUFFIXES, Audio, Source, as_audio, is_audio, read_audio
+from asr.data.manifest import Manifest, Utterance, read_lines
 from asr.decode.align import Alignment, Word, align, timed_words
 from asr.decode.decoder import GREEDY, Decoder, Hypothesis, decode_waveforms, greedy, with_confidence
 from asr.decode.lexicon import HOT_WORD_WEIGHT
-from asr.errors import AsrError, AudioError, ModelError
+from asr.errors import AsrError, AudioError, AudioFault, ManifestError, ModelError
 from asr.evaluate.run import evaluate_manifest, make_record, write_evaluation
 from asr.evaluate.score import diagnose
 from asr.model.folder import find_model, load_model
 from asr.model.recognizer import Recognizer
-from asr.util.files import file_sha256, safe_name
+from asr.util.files import file_sha256, safe_name, walk
+from asr.util.format import plural, printable, some
 
 if TYPE_CHECKING:
     from asr.decode.beam import BeamSettings
@@ -96,7 +99,8 @@ class Job:
 
 
 def find_jobs(inputs: Iterable[str]) -> tuple[list[Job], list[AsrError]]:
-    """What is meant by names of files, folders and manifests, in order; and what is wrong with those that name nothing.
+    """What is meant by names of files, folders and manifests, in order; and what is wrong with those that name nothing,
+    with files of a folder and with lines of a manifest.
 
     "-" is stdin.
     """
@@ -105,10 +109,10 @@ def find_jobs(inputs: Iterable[str]) -> tuple[list[Job], list[AsrError]]:
     for name in inputs:
         try:
             if os.path.isdir(name):
-                found = find_audio(Path(name))
-                jobs.extend(Job(str(path), path, path.relative_to(name).with_suffix("")) for path in found)
+                found = _find_audio(Path(name), errors)
+                jobs.extend(Job(str(path), path, _without_ending(path.relative_to(name))) for path in found)
             elif name.endswith(".jsonl"):
-                jobs.extend(map(Job.of, Manifest(name)))
+                jobs.extend(map(Job.of, _read_manifest(name, errors)))
             else:
                 jobs.append(Job.of(name))
         except AsrError as error:
@@ -116,6 +120,55 @@ def find_jobs(inputs: Iterable[str]) -> tuple[list[Job], list[AsrError]]:
     if not jobs and not errors:
         errors.append(AudioError(f"{' '.join(inputs)}: nothing to transcribe"))
     return jobs, errors
+
+
+def _find_audio(folder: Path, errors: list[AsrError]) -> list[Path]:
+    """The audio below a folder, sorted by name. What cannot be read goes to errors; of the rest it is said how many
+    files of which kind are left out. Raises AudioError where there is nothing else."""
+    found, before = [], len(errors)
+    others: Counter[str] = Counter()
+
+    def failed(error: OSError) -> None:
+        errors.append(AudioError(f"{printable(error.filename)}: {error.strerror}"))
+
+    for path in sorted(walk(folder, failed=failed)):
+        hidden = path.name.startswith(".") and path.suffix.lower() not in AUDIO_SUFFIXES
+        try:
+            if hidden:
+                continue
+            if not stat.S_ISREG(path.stat().st_mode):
+                errors.append(AudioError(f"{printable(path)}: is a pipe or a device, not a file; left out"))
+            elif is_audio(path):
+                found.append(path)
+            else:
+                others[path.suffix.lower() or "without extension"] += 1
+        except OSError as error:
+            link = f"a link to {os.readlink(path)}: " if path.is_symlink() else ""
+            errors.append(AudioError(f"{printable(path)}: {printable(link)}{error.strerror}", AudioFault.MISSING))
+    left_out = some((f"{count:,} {printable(kind)}" for kind, count in others.most_common()), 10)
+    if not found and len(errors) == before:
+        raise AudioError(f"{folder}: no audio files in this folder" + (f", only {left_out}" if left_out else ""))
+    if left_out:
+        logger.info(f"{folder}: {plural(others.total(), 'file')} left out, which may not be audio: {left_out}")
+    return found
+
+
+def _without_ending(path: Path) -> Path:
+    """2026.05.01 is a name without one."""
+    return path.with_suffix("") if path.suffix.lower() in AUDIO_SUFFIXES else path
+
+
+def _read_manifest(path: str, errors: list[AsrError]) -> Iterator[Utterance]:
+    """The utterances. Lines that are none go to errors, of a file without any that is one only the first."""
+    good = False
+    bad: list[AsrError] = []
+    for line in read_lines(path):
+        try:
+            yield Utterance.from_record(line.parse(), line.path.parent)
+            good = True
+        except ManifestError as error:
+            bad.append(error)
+    errors.extend(bad if good else bad[:1])
 
 
 @dataclass(frozen=True)

@@ -8,17 +8,19 @@ from hypothesis import strategies as st
 
 from asr.errors import TextError
 from asr.lengths import min_frames
-from asr.text import BLANK, SymbolReport, Tokenizer, normalize
+from asr.text import BLANK, NORMALIZERS, Oddities, SymbolReport, Tokenizer, normalize, without_marks
 
 TEXTS = st.text(st.characters(exclude_categories=["Cs"]), max_size=30)
 WORDS = st.text("ab' ’.ÄßΣ́̇İŉ\u00ad\u200b\ufeff1½", max_size=12)
 
 
-@pytest.mark.parametrize("normalizer", ["none", "basic"])
+@pytest.mark.parametrize("normalizer", NORMALIZERS)
 @given(text=TEXTS | WORDS)
 @example("İ\u0323")  # lower case undoes the normal form
 @example("ŉ")  # its compatibility form holds an apostrophe
 @example("a\u00ad\u0323\u0307")
+@example("i\u0307\u0307I\u0331\u0307Ị\u0307j\u0307")
+@example("ΑΣ.ΑΣ'ΤΟ ΣΣ'")
 @example("''a''b''")
 def test_normalizing_twice_changes_nothing_more(normalizer, text):
     once = normalize(text, normalizer)
@@ -49,12 +51,75 @@ def test_basic_normalizer(text, basic):
     assert normalize(text, "basic") == basic
 
 
+@pytest.mark.parametrize(
+    ("lang", "text", "basic"),
+    [
+        ("tr", "Ilık İstanbul, IRMAK ve İZMİR", "ılık istanbul ırmak ve izmir"),
+        ("TR-tr", "I\u0307yi DIŞ", "iyi dış"),
+        ("tr_TR.UTF-8", "Iğdır'da", "ığdır'da"),
+        ("az", "İNANIRAM Qızıl", "inanıram qızıl"),
+        ("tur", "KAPI", "kapı"),
+        ("ga", "An tUisce, an t-uisce; NÓTA", "an t uisce an t uisce nóta"),
+        ("lt", "I\u0307\u0301 į\u0307\u0301", "í į́"),
+        ("el", "ΟΔΟΣ.ΟΔΟΣ: ΣΑΣ σας", "οδος οδος σας σας"),
+        ("en", "Istanbul I İzmir", "istanbul i izmir"),
+        (None, "Istanbul İzmir", "istanbul izmir"),
+        ("", "KAPI", "kapi"),
+    ],
+)
+def test_lower_case_is_that_of_the_language(lang, text, basic):
+    assert normalize(text, "basic", lang) == basic
+    assert "\u0307" not in normalize(text, "basic", lang)
+    assert normalize(text, "none", lang) == normalize(text, "none")
+
+
+def test_the_language_may_be_named_by_the_normalizer():
+    assert normalize("ILIK İyi", "basic-tr") == normalize("ILIK İyi", "basic-tr", "tr") == "ılık iyi"
+
+
+@pytest.mark.parametrize(
+    ("text", "marks", "symbols", "rest"),
+    [
+        ("[noise] well <laugh> so", ["[noise]", "<laugh>"], "", "well so"),
+        ("hello (inaudible) {breath} *coughs*", ["(inaudible)", "{breath}", "*coughs*"], "", "hello"),
+        ("<s> a <unk> b </s> R&amp;B", ["<s>", "<unk>", "</s>", "&amp;"], "", "a b R B"),
+        ("（笑）はい 【拍手】 ((a guess))", ["（笑）", "【拍手】", "(a guess)"], "", "はい ( )"),
+        ("<b>so</b> [background noise 2]", ["<b>", "</b>", "[background noise 2]"], "", "so"),
+        ("fifty % off, $ 3 & 4 °C + ☃ ５％", [], "%$&°+☃％", "fifty % off, $ 3 & 4 °C + ☃ ５％"),
+        ("2 * 3 > 1, a < b [...] (", [], "", "2 * 3 > 1, a < b [...] ("),
+        ("well-known — “it's” fine… हिन्दी ok", [], "", "well-known — “it's” fine… हिन्दी ok"),
+    ],
+)
+def test_marks_and_symbols_are_told_and_marks_can_be_left_out(text, marks, symbols, rest):
+    found = Oddities()
+    found.add(text)
+    assert list(found.marks) == marks
+    assert set(found.symbols) == set(symbols)
+    assert without_marks(text) == rest
+
+
+def test_what_is_told_depends_on_the_normalizer():
+    found = Oddities()
+    for _ in range(3):
+        found.add("[um] 5 % İyi dış", None)
+    found.add("İyi dış", "tr")
+    lines = found.lines("basic")
+    assert [line.split(": ")[:2] for line in lines] == [
+        ["mark in text", "'[um]' × 3"],
+        ["symbol left out", "'%' × 3"],
+        ["letter of which language?", "'İ' × 3, 'ı' × 3"],
+    ]
+    assert found.lines("basic-tr") == lines[:2]
+    assert found.lines("none") == lines[:1]
+    assert Oddities().lines("basic") == []
+
+
 def test_none_normalizer_keeps_case_and_punctuation():
     assert normalize("\ufeff Hello,\t World’s cafe\u0301 \n", "none") == "Hello, World’s café"
 
 
 def test_unknown_normalizer_is_named():
-    with pytest.raises(TextError, match="unknown normalizer 'fancy'; there are none, basic"):
+    with pytest.raises(TextError, match="unknown normalizer 'fancy'; there are none, basic, basic-tr, basic-ga"):
         normalize("a", "fancy")
 
 

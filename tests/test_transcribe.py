@@ -3,6 +3,8 @@ command line and for Python."""
 
 import io
 import itertools
+import json
+import os
 
 import numpy as np
 import pytest
@@ -18,7 +20,7 @@ from asr.errors import AudioError, ModelError, TextError
 from asr.lm.model import LanguageModel, store_tuned
 from asr.lm.trie import SPECIAL, Level, build
 from asr.model.folder import save_model
-from asr.transcribe import MAX_SEGMENT_S, DecoderOptions, Job, Transcriber, cut_at_silences
+from asr.transcribe import MAX_SEGMENT_S, DecoderOptions, Job, Transcriber, cut_at_silences, find_jobs
 
 RATE = 8000
 
@@ -136,3 +138,67 @@ def test_a_language_model_tuned_for_another_model_is_said(folder, caplog):
     search = asr.load(folder / "model", "cpu", lm=folder / "lm").decoder
     assert "was tuned with the model 'another'" in caplog.text
     assert search.platt_scaling is None
+
+
+def test_a_folder_gives_all_that_would_be_read_by_name_and_tells_of_the_rest(tmp_path, said):
+    samples = noise(0.3)
+    for name in ("b.wav", "memo.3gp", "CALL.WMA", "sub/book.m4b", "voice.amr"):  # told by their names
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes(b"any")
+    for name, form in (("2026.05.01", "WAV"), ("take", "FLAC"), ("clip.bin", "OGG")):  # told by what is in them
+        soundfile.write(tmp_path / name, samples, RATE, format=form)
+    for name in ("a.txt", "sub/b.TXT", "scan.pdf", "LICENSE", ".hidden"):
+        (tmp_path / name).write_text("some text")
+    jobs, errors = find_jobs([str(tmp_path)])
+    names = ["2026.05.01", "CALL.WMA", "b.wav", "clip.bin", "memo.3gp", "sub/book.m4b", "take", "voice.amr"]
+    assert [os.path.relpath(job.name, tmp_path) for job in jobs] == names
+    outputs = ["2026.05.01", "CALL", "b", "clip.bin", "memo", "sub/book", "take", "voice"]
+    assert [job.output.as_posix() for job in jobs] == outputs
+    assert errors == []
+    [line] = said
+    assert line == f"{tmp_path}: 4 files left out, which may not be audio: 2 .txt, 1 without extension, 1 .pdf"
+
+
+def test_what_a_folder_cannot_give_is_an_error_each_and_the_rest_goes_on(tmp_path):
+    soundfile.write(tmp_path / "good.wav", noise(0.3), RATE)
+    (tmp_path / "annex.wav").symlink_to("../objects/missing")
+    (tmp_path / "loop.flac").symlink_to("loop.flac")
+    (tmp_path / "disk").symlink_to("/nowhere/mounted")
+    os.mkfifo(tmp_path / "pipe.wav")
+    jobs, errors = find_jobs([str(tmp_path), str(tmp_path / "good.wav")])
+    assert [os.path.basename(job.name) for job in jobs] == ["good.wav", "good.wav"]
+    said = " | ".join(map(str, errors))
+    assert len(errors) == 4
+    for words in (
+        "a link to ../objects/missing: No such",
+        "loop.flac: a link",
+        "a link to /nowhere",
+        "pipe.wav: is a pipe",
+    ):
+        assert words in said
+
+
+def test_a_folder_with_nothing_but_other_files_says_which(tmp_path):
+    (tmp_path / "a.txt").write_text("text")
+    [error] = find_jobs([str(tmp_path)])[1]
+    assert str(error) == f"{tmp_path}: no audio files in this folder, only 1 .txt"
+
+
+@pytest.mark.skipif(os.name != "posix" or os.geteuid() == 0, reason="root may read everything")
+def test_a_folder_that_may_not_be_read_is_an_error(tmp_path):
+    (tmp_path / "closed").mkdir(mode=0)
+    assert "closed: Permission denied" in str(find_jobs([str(tmp_path)])[1][0])
+
+
+def test_bad_lines_of_a_manifest_are_left_out_by_number(tmp_path):
+    good = {"audio": "a.wav", "duration": 1.0}
+    lines = [good, {"audio": 3, "duration": 1.0}, good | {"start": 1.0}, {"audio": "b.wav"}, good | {"start": -1}]
+    (tmp_path / "list.jsonl").write_text("\n".join(map(json.dumps, lines)) + "\nnot JSON\n")
+    jobs, errors = find_jobs([str(tmp_path / "list.jsonl")])
+    assert [job.start for job in jobs] == [0.0, 1.0]
+    assert [str(error).split(":")[0] for error in errors] == [
+        f"{tmp_path / 'list.jsonl'}, line {n}" for n in (2, 4, 5, 6)
+    ]
+    (tmp_path / "none.jsonl").write_text("this\nis\nno manifest\n")
+    jobs, errors = find_jobs([str(tmp_path / "none.jsonl"), str(tmp_path / "list.jsonl")])
+    assert (len(jobs), len(errors)) == (2, 5)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import sys
+import unicodedata
 from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
@@ -15,12 +16,14 @@ from typer.core import TyperGroup
 
 from asr.errors import AsrError
 from asr.util.files import replace_file
+from asr.util.format import printable
 from asr.util.libraries import library_errors
 
 if TYPE_CHECKING:
     from asr.transcribe import DecoderOptions, Transcriber
 
 INTERRUPTED = 130
+NAME_BYTES = 240  # of 255 that a file's name may have: .part and a number may be added
 Item = TypeVar("Item")
 Result = AsrError | tuple[Path, str]  # of one recording: an error, or output path without suffix and text
 
@@ -154,23 +157,51 @@ def load_transcriber(model: str | None, device: str, options: DecoderOptions | N
 def write_results(results: Iterable[Result], total: int, folder: Path | None, suffix: str) -> None:
     """Write the results of `total` recordings, one file each, into the folder, or to stdout without one.
 
-    A second result of the same name is written as NAME.2. Errors are printed as they come; if there were any, the
-    command exits with status 1 at the end.
+    Errors are printed as they come, those of writing too; if there were any, the command exits with status 1 at the
+    end.
     """
-    taken: Counter[Path] = Counter()
+    given: Counter[str] = Counter()
     failed = 0
     for result in results:
         if isinstance(result, AsrError):
             failed += 1
             say(f"error: {result}")
         elif folder is None:
-            typer.echo(result[1])
+            typer.echo(_utf8(result[1]).decode())
         else:
-            output, text = result
-            taken[output] += 1
-            number = f".{taken[output]}" if taken[output] > 1 else ""
-            replace_file(folder / output.with_name(f"{output.name}{number}{suffix}"), f"{text}\n")
+            path = folder / _unused_name(result[0], suffix, given)
+            try:
+                replace_file(path, _utf8(f"{result[1]}\n"))
+            except OSError as error:
+                failed += 1
+                say(f"error: {printable(path)}: {error.strerror or error}")
     if failed:
         if total > 1:
             say(f"{failed} of {total} failed")
         raise typer.Exit(1)
+
+
+def _utf8(text: str) -> bytes:
+    """What UTF-8 lacks, of file names that are not in it, as an escape."""
+    return text.encode("utf-8", "backslashreplace")
+
+
+def _unused_name(output: Path, suffix: str, given: Counter[str]) -> Path:
+    """The name of a result's file: output's own or, where that was given before, with .2, .3 … behind it; cut to the
+    length that file systems take.
+
+    given: all names, each with the number that was given last. Case does not tell files apart on every disk.
+    """
+    stem = output.name
+    while len(os.fsencode(stem + suffix)) > NAME_BYTES:
+        stem = stem[:-1]
+    own = name = output.with_name(stem)
+
+    def key(path: Path) -> str:
+        return unicodedata.normalize("NFC", str(path)).casefold()
+
+    while key(name) in given:
+        given[key(own)] += 1
+        name = own.with_name(f"{own.name}.{given[key(own)]}")
+    given[key(name)] = 1
+    return name.with_name(name.name + suffix)

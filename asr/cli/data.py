@@ -114,6 +114,9 @@ def check(
     fix: Annotated[
         Path | None, typer.Option(help="Write the lines without errors here, the rest to *.dropped.tsv; exit 0.")
     ] = None,
+    drop_marks: Annotated[
+        bool, typer.Option("--drop-marks", help="With --fix: leave [noise], <laugh>, (inaudible) … out of the texts.")
+    ] = False,
     form: Annotated[Literal["txt", "json"], typer.Option("--format", help="A table, or one JSON object.")] = "txt",
 ) -> None:
     """Check whether manifests can be trained on.
@@ -129,6 +132,8 @@ def check(
         raise typer.BadParameter("give one of --config and --model, not both", param_hint="--model")
     if overrides and config is None:
         raise typer.BadParameter(f"'{overrides[0]}' changes a config: name it with --config", param_hint="KEY=VALUE")
+    if drop_marks and fix is None:
+        raise typer.BadParameter("where to write texts without marks? Name a file with --fix", param_hint="--fix")
     if fix is not None and (fix.is_dir() or os.path.realpath(fix) in map(os.path.realpath, manifests)):
         raise typer.BadParameter(f"{fix} is a folder, or what is checked: name another file", param_hint="--fix")
     from asr.cli.tables import print_report
@@ -148,7 +153,7 @@ def check(
         )
     kept = 0
     if fix is not None:
-        kept = run.fix(manifests, report.dropped, fix)
+        kept = run.fix(manifests, report.dropped, fix, drop_marks)
         say(f"{fix}: {plural(kept, 'utterance')}; {len(report.dropped):,} left out")
     if report.failed and not kept:
         raise typer.Exit(1)

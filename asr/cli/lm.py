@@ -53,6 +53,9 @@ def train(
     min_count: Annotated[int, typer.Option(help="Keep words that occur at least this often.")] = 1,
     heldout: Annotated[Path | None, typer.Option(metavar="TEXT", help="Measure the perplexity on this text.")] = None,
     bits: BitsOption = 8,
+    drop_marks: Annotated[
+        bool, typer.Option("--drop-marks", help="Leave out [noise], <laugh>, (inaudible) and the like.")
+    ] = False,
     force: ForceOption = False,
 ) -> None:
     """Estimate an n-gram model (interpolated modified Kneser-Ney); a text of 50 million words needs 4 GB of memory.
@@ -67,7 +70,7 @@ def train(
     from asr.lm.estimate import train as run
 
     _refuse_to_replace_tuned(output, force)
-    config = LmConfig(order, unit, normalizer, limits, vocabulary, min_count, bits)
+    config = LmConfig(order, unit, normalizer, limits, vocabulary, min_count, bits, drop_marks)
     model, levels = run(texts, config, heldout)
     _write(output, model, levels)
     measured = model.record.get("perplexity")

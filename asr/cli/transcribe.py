@@ -22,6 +22,7 @@ from asr.cli.console import (
     write_results,
 )
 from asr.errors import AsrError, ManifestError, TextError, error_context
+from asr.util.format import printable
 
 if TYPE_CHECKING:
     from asr.decode.align import AlignedWord, Alignment
@@ -73,7 +74,8 @@ def transcribe(
     transcriber = load_transcriber(model, device, options)
     jobs, errors = find_jobs(inputs)
     total = len(jobs) + len(errors)
-    named = total > 1 and form == "txt" and output_dir is None
+    alone = total == 1 == len(inputs) and jobs and jobs[0].name in (inputs[0], "stdin")
+    named = not alone and form == "txt" and output_dir is None
 
     def results() -> Iterator[Result]:
         yield from errors
@@ -84,7 +86,7 @@ def transcribe(
             for note in result.notes:
                 say(f"{job.name}: {note}")
             line = format_transcript(result, job.name, form)
-            yield job.output, f"{job.name}\t{line}" if named else line
+            yield job.output, f"{printable(job.name)}\t{line}" if named else line
 
     write_results(watch(results(), total, "transcribing"), total, output_dir, f".{form}")
 

@@ -108,7 +108,7 @@ class EpochDataset:
         samples = self.utterances.join(number, waveforms, rate, rng)
         samples = change_speed(samples, rate, float(self.speeds[number]))
         samples = augment_waveform(samples, rate, self.augmentations, rng)
-        text = " ".join(filter(None, (normalize(each.text or "", self.normalizer) for each in recorded)))
+        text = " ".join(filter(None, (normalize(each.text or "", self.normalizer, each.lang) for each in recorded)))
         return number, samples, self.tokenizer.encode(text)
 
     def batches(self, groups: Sequence[list[int]], workers: int) -> Iterator[Batch]:

@@ -15,7 +15,7 @@ from asr.config import Config
 from asr.data.manifest import Manifest
 from asr.errors import ManifestError, TrainError
 from asr.lengths import min_frames
-from asr.text import SymbolReport, Tokenizer, normalize, symbols_of
+from asr.text import Oddities, SymbolReport, Tokenizer, normalize, normalizer_for, symbols_of
 
 logger = logging.getLogger(__name__)
 
@@ -25,7 +25,8 @@ class Subset:
     """Rows of a manifest that are used, and what is known of their normalized texts, which stay on disk.
 
     rows: (utterances,) of the manifest; needed: (utterances,) frames that CTC needs; speakers: (utterances,) numbers,
-    equal for the same speaker; symbols: how often each character or word occurs.
+    equal for the same speaker; symbols: how often each character or word occurs; oddities: of the texts as written;
+    normalizers: what they went through, as their languages ask for.
     """
 
     manifest: Manifest
@@ -33,6 +34,8 @@ class Subset:
     symbols: Counter[str]
     needed: np.ndarray
     speakers: np.ndarray
+    oddities: Oddities = field(default_factory=Oddities)
+    normalizers: set[str] = field(default_factory=set)
 
     @property
     def durations(self) -> np.ndarray:
@@ -55,7 +58,7 @@ def read_subset(path: object, config: Config, key: str) -> Subset:
             f"{path}: no such file ({key}); prepare the corpus first (asr data prepare RECIPE, or the recipe's run.sh)"
         )
     rows, speakers, without_text = array("q"), array("i"), array("q")
-    texts = TextCounts(config.text.tokens)
+    texts, oddities, normalizers = TextCounts(config.text.tokens), Oddities(), set[str]()
     numbers: dict[str | None, int] = {}
 
     def visit(row: int, line: dict[str, Any]) -> None:
@@ -67,7 +70,10 @@ def read_subset(path: object, config: Config, key: str) -> Subset:
         if "text" not in line:
             without_text.append(row)
             return
-        texts.add(normalize(line["text"], config.text.normalizer))
+        lang = line.get("lang")
+        normalizers.add(normalizer_for(config.text.normalizer, lang))
+        oddities.add(line["text"], lang)
+        texts.add(normalize(line["text"], config.text.normalizer, lang))
         rows.append(row)
         speakers.append(numbers.setdefault(speaker, len(numbers)))
 
@@ -83,7 +89,8 @@ def read_subset(path: object, config: Config, key: str) -> Subset:
         raise TrainError(f"{manifest.path}: no utterances to use")
     if not texts.symbols:
         raise TrainError(f"{manifest.path}: every text is empty after normalization ({config.text.normalizer})")
-    return Subset(manifest, np.array(rows), texts.symbols, np.array(texts.needed), np.array(speakers))
+    needed = np.array(texts.needed)
+    return Subset(manifest, np.array(rows), texts.symbols, needed, np.array(speakers), oddities, normalizers)
 
 
 @dataclass
@@ -130,10 +137,10 @@ def make_tokenizer(config: Config, train: Subset) -> Tokenizer:
     return Tokenizer.build(config.text.tokens, [*train.symbols, *spaces])
 
 
-def warn_of_symbols(tokenizer: Tokenizer, subset: Subset, name: str) -> None:
-    """Log symbols of the texts that have no token, and numerals."""
+def warn_of_symbols(tokenizer: Tokenizer, subset: Subset, normalizer: str, name: str) -> None:
+    """Log symbols of the texts that have no token, numerals, and what else texts should not hold."""
     report = SymbolReport()
     for symbol, count in subset.symbols.items():
         report.add(tokenizer, symbol, count)
-    for line in report.lines():
+    for line in [*report.lines(), *subset.oddities.lines(normalizer)]:
         logger.warning(f"{name}: {line}")

@@ -144,6 +144,8 @@ def prepare(
     lexicon = _make_lexicon(known if by_word else _no_lm(), settings, extra if by_word else [], tokenizer)
     if lm is not None and by_word:
         _check_spelling(lm, lexicon)
+    elif lm is not None:
+        _check_tokens(lm, tokenizer)
     if settings.closed_vocabulary and len(lexicon.unit) == 1:
         raise ConfigError("a closed vocabulary needs a language model of words (--lm), or hot words")
     unk_score = settings.unk_score if lm is not None else 0.0
@@ -196,6 +198,19 @@ def _check_spelling(lm: LanguageModel, lexicon: Lexicon) -> None:
         lacking = np.setdiff1d(np.arange(END_ID + 1, len(lm.words)), spelled)
         words = [lm.words[i] for i in lacking[np.argsort(-mass[lacking], kind="stable")][:3]]
         raise ModelError(f"the recognizer cannot spell most of the language model's words, such as {listed(words)}")
+
+
+def _check_tokens(lm: LanguageModel, tokenizer: Tokenizer) -> None:
+    """The same where the language model scores tokens: if they have nothing in common, or little but for case."""
+    tokens, units = set(tokenizer.tokens[1:]) - {" "}, set(lm.words[END_ID + 1 :])
+    common, folded = len(tokens & units), {unit.casefold() for unit in units}
+    if common == 0 or 2 * common < sum(token.casefold() in folded for token in tokens):
+        mass = lm.tables.unigrams[END_ID + 1 :, 0]
+        theirs = listed(lm.words[END_ID + 1 + i] for i in np.argsort(-mass, kind="stable")[:3])
+        raise ModelError(
+            f"the language model's {lm.unit}s are such as {theirs}, the recognizer's {listed(sorted(tokens)[:3])}:"
+            f" {common or 'none'} in common; train it on text in the recognizer's spelling"
+        )
 
 
 def _make_lexicon(lm: LanguageModel, settings: BeamSettings, extra: list[str], tokenizer: Tokenizer) -> Lexicon:

@@ -59,7 +59,7 @@ def evaluate(recognizer: Recognizer, examples: Iterable[Example], decoder: Decod
         for (utterance, samples), hypothesis in zip(chunk, hypotheses, strict=True):
             result.audio_s += len(samples) / recognizer.sample_rate
             text = normalize(recognizer.tokenizer.decode(hypothesis.token_ids), normalizer)
-            reference = normalize(utterance.text or "", normalizer)
+            reference = normalize(utterance.text or "", normalizer, utterance.lang)
             result.pairs.append(Pair(utterance.id, reference, text, utterance.speaker, tuple(hypothesis.confidence)))
     return result
 

@@ -36,7 +36,7 @@ class Pair:
 @dataclass(frozen=True)
 class Interval:
     """95 % interval of a rate (fractions), how it was made and what was taken as independent: "speaker", "utterance",
-    or "word" where there is no error."""
+    or "word" where no word is wrong, or all are."""
 
     low: float
     high: float
@@ -140,10 +140,11 @@ def rate_interval(
 ) -> Interval | None:
     """Interval of sum(errors) / sum(words), one entry an utterance. None where there are no words.
 
-    No error at all: the exact binomial bound over words (Clopper and Pearson 1934). Otherwise the units are speakers,
-    where four or more are known, or else utterances. From 20 units on: bootstrap (Efron 1979). Below:
-    the cluster-robust standard error of the ratio with Student's t of units − 1 degrees of freedom. With fewer
-    than 20 units or 10 errors it is at least as wide as the exact binomial interval over words.
+    No error at all, or as many as words in every utterance: the exact binomial bound over words (Clopper and Pearson
+    1934). Otherwise the units are speakers, where four or more are known, or else utterances. From 20 units on:
+    bootstrap (Efron 1979). Below: the cluster-robust standard error of the ratio with Student's t of units − 1 degrees
+    of freedom. With fewer than 20 units, or fewer than 10 words wrong or right, it is at least as wide as the exact
+    interval over words. It ends at 1 unless some unit has more errors than words.
     """
     e: np.ndarray = np.asarray(errors, dtype=np.float64)
     w: np.ndarray = np.asarray(words, dtype=np.float64)
@@ -154,6 +155,8 @@ def rate_interval(
     unit = "speaker" if known else "utterance"
     if e.sum() == 0:
         return Interval(0.0, 1.0 - 0.025 ** (1.0 / w.sum()), "exact binomial (no errors)", "word")
+    if (e == w).all():
+        return Interval(0.025 ** (1.0 / w.sum()), 1.0, "exact binomial (as many errors as words)", "word")
     if known:
         _, group = np.unique(np.asarray(speakers, dtype=str), return_inverse=True)
         e, w = np.bincount(group, e), np.bincount(group, w)
@@ -165,10 +168,15 @@ def rate_interval(
     else:
         low, high = _bootstrap(e, w, seed)
         method = f"bootstrap, {BOOTSTRAP_DRAWS} draws"
-    if e.sum() < FEW_ERRORS or len(e) < MIN_UNITS or low == high:
-        exact_low, exact_high = _exact_binomial(float(e.sum()), float(w.sum()))
-        low, high, method = min(low, exact_low), max(high, exact_high), f"{method}, no narrower than exact binomial"
-    return Interval(low, high, method, unit)
+    if min(e.sum(), abs(w.sum() - e.sum())) < FEW_ERRORS or len(e) < MIN_UNITS or low == high:
+        exact_low, exact_high, exact = _exact(float(e.sum()), float(w.sum()))
+        low, high, method = min(low, exact_low), max(high, exact_high), f"{method}, no narrower than exact {exact}"
+    return Interval(low, min(high, _highest(e, w)), method, unit)
+
+
+def _highest(e: np.ndarray, w: np.ndarray) -> float:
+    """What the rate can be: beyond 1 only where some unit has more errors than words, which takes insertions."""
+    return 1.0 if (e <= w).all() else math.inf
 
 
 def _bootstrap(e: np.ndarray, w: np.ndarray, seed: int) -> tuple[float, float]:
@@ -182,12 +190,15 @@ def _bootstrap(e: np.ndarray, w: np.ndarray, seed: int) -> tuple[float, float]:
     return float(low), float(high)
 
 
-def _exact_binomial(errors: float, words: float) -> tuple[float, float]:
-    from scipy.stats import beta
+def _exact(errors: float, words: float) -> tuple[float, float, str]:
+    """Binomial, over words of which each is right or wrong; where insertions are more than that, of Poisson (Garwood
+    1936)."""
+    from scipy.stats import beta, gamma
 
-    if errors >= words:
-        return 0.0, errors / words
-    return float(beta.ppf(0.025, errors, words - errors + 1)), float(beta.ppf(0.975, errors + 1, words - errors))
+    if errors > words:
+        return float(gamma.ppf(0.025, errors)) / words, float(gamma.ppf(0.975, errors + 1)) / words, "Poisson"
+    high = 1.0 if errors == words else float(beta.ppf(0.975, errors + 1, words - errors))
+    return float(beta.ppf(0.025, errors, words - errors + 1)), high, "binomial"
 
 
 def linearized_ratio(e: np.ndarray, w: np.ndarray) -> tuple[float, float, float]:
@@ -228,7 +239,8 @@ def compare(first: Path, second: Path) -> Comparison:
     """first, second: folders that `asr evaluate --output-dir` wrote.
 
     Paired by speaker, or by utterance with fewer than four speakers: the linearized ratio's t-test on the differences
-    in errors. Raises AsrError for folders without texts, or of other test sets.
+    in errors; by word where these are the same everywhere. The interval ends at ±1 where those of the rates end at 1.
+    Raises AsrError for folders without texts, or of other test sets.
     """
     from scipy.special import stdtr
 
@@ -243,16 +255,30 @@ def compare(first: Path, second: Path) -> Comparison:
         raise AsrError(f"{first}: no words to compare with")
     speakers, group = np.unique([re.split("[-_]", name)[0] for name in ours], return_inverse=True)
     before, after = (errors.sum(0) / words.sum()).tolist()
-    change: np.ndarray = errors[:, 1] - errors[:, 0]
+    old, new = errors.T
     unit = "utterance"
     if MIN_SPEAKERS <= len(speakers) < len(ours):
-        change, words, unit = np.bincount(group, change), np.bincount(group, words), "speaker"
+        old, new, words = (np.bincount(group, counts) for counts in (old, new, words))
+        unit = "speaker"
     low = high = p_value = None
-    if len(change) > 1:
-        rate, deviation, reach = linearized_ratio(change, words)
+    if len(old) > 1:
+        rate, deviation, reach = linearized_ratio(new - old, words)
         low, high = rate - reach, rate + reach
-        p_value = float(2.0 * stdtr(len(change) - 1, -abs(rate) / deviation)) if deviation else float(rate == 0.0)
+        if deviation > 1e-9:  # which is none, but for rounding
+            p_value = float(2.0 * stdtr(len(old) - 1, -abs(rate) / deviation))
+        else:
+            low, high, p_value, unit = *_even_change(float((new - old).sum()), float(words.sum())), "word"
+        low, high = max(low, -_highest(old, words)), min(high, _highest(new, words))
     return Comparison(int(words.sum()), before, after, low, high, p_value, unit)
+
+
+def _even_change(change: float, words: float) -> tuple[float, float, float]:
+    """Low, high and p-value of a change of so many errors that is the same everywhere, so that only the words' number
+    tells of chance: the exact interval and the sign test."""
+    if not change:
+        return 0.0, 0.0, 1.0
+    low, high, _ = _exact(abs(change), words)
+    return *((low, high) if change > 0 else (-high, -low)), min(1.0, 2.0 ** (1.0 - abs(change)))
 
 
 def read_pairs(folder: Path) -> dict[str, Pair]:

@@ -74,7 +74,7 @@ def compute_log_probs(
     normalizer = recognizer.text.normalizer
     examples = readable(manifest, utterances, recognizer.sample_rate, made.failed)
     for chunk in chunks(examples, recognizer.sample_rate):
-        made.references += [normalize(utterance.text or "", normalizer) for utterance, _ in chunk]
+        made.references += [normalize(utterance.text or "", normalizer, utterance.lang) for utterance, _ in chunk]
         made.log_probs += decode_waveforms(recognizer, [samples for _, samples in chunk], log_prob_rows)
     if not any(made.references):
         unread = f"; {len(made.failed)} could not be read, such as {made.failed[0]}" if made.failed else ""

@@ -25,9 +25,9 @@ import numpy as np
 
 from asr.errors import ConfigError, TextError
 from asr.lm.arpa import read_lines
-from asr.lm.model import UNITS, LanguageModel, units_of
-from asr.lm.trie import END, END_ID, SPECIAL, START, START_ID, UNKNOWN_ID, Level, build
-from asr.text import NORMALIZERS, normalize
+from asr.lm.model import UNITS, LanguageModel, join_units, split_sentences
+from asr.lm.trie import END_ID, SPECIAL, START_ID, UNKNOWN_ID, Level, build
+from asr.text import NORMALIZERS, Oddities, without_marks
 from asr.util.files import file_sha256
 from asr.util.format import plural
 
@@ -40,7 +40,8 @@ START_LOG_PROB = -99 * math.log(10)  # ln probability of <s>, by the convention 
 @dataclass(frozen=True)
 class LmConfig:
     """unit: word or character; prune: see `estimate`; vocabulary: that many of the most frequent words;
-    min_count: only words that occur so often; bits: of each packed probability and backoff weight."""
+    min_count: only words that occur so often; bits: of each packed probability and backoff weight; drop_marks: see
+    asr.text.without_marks."""
 
     order: int = 3
     unit: str = "word"
@@ -49,6 +50,7 @@ class LmConfig:
     vocabulary: int | None = None
     min_count: int = 1
     bits: int = 8
+    drop_marks: bool = False
 
     def __post_init__(self) -> None:
         for name, known in (("unit", UNITS), ("normalizer", NORMALIZERS)):
@@ -67,7 +69,7 @@ def train(texts: Sequence[Path], config: LmConfig, heldout: Path | None = None) 
     texts, heldout: files of one sentence a line; the perplexity is measured on the latter.
     Raises TextError, ConfigError.
     """
-    corpus = read_corpus(texts, config.unit, config.normalizer)
+    corpus = read_corpus(texts, config.unit, config.normalizer, config.drop_marks)
     different = len(corpus.words) - len(SPECIAL)
     logger.info(
         f"{plural(corpus.units, config.unit)} in {plural(corpus.sentences, 'sentence')}, {different:,} different"
@@ -118,32 +120,38 @@ class Counts:
         return len(self.words)
 
 
-def read_corpus(paths: Sequence[Path], unit: str, normalizer: str) -> Corpus:
-    """Texts, one sentence a line. Raises TextError naming the file and the line."""
+def read_corpus(paths: Sequence[Path], unit: str, normalizer: str, drop_marks: bool = False) -> Corpus:
+    """Texts, one sentence a line, with or without <s> and </s> around. What they should not hold is logged. Raises
+    TextError naming the file and the line."""
     index = defaultdict[str, int](None, {word: number for number, word in enumerate(SPECIAL)})
     index.default_factory = index.__len__  # a new word gets the next number
     numbers = array("i")
-    sentences, told = 0, 10_000_000
+    sentences, told, oddities = 0, 10_000_000, Oddities()
     for path in paths:
         for row, line in enumerate(read_lines(path), 1):
             try:
-                text = normalize(line.decode(), normalizer)
+                text = line.decode()
             except UnicodeDecodeError as error:
                 raise TextError(f"{path}: line {row} is not UTF-8 ({error.reason}); convert the file first") from None
-            units = units_of(unit, text)
-            if not units:
-                continue
-            if unit == "word" and "s>" in text and (START in units or END in units):
-                raise TextError(f"{path}: line {row} holds {START} or {END}, which mark the borders of sentences")
-            numbers.append(START_ID)
-            numbers.extend(map(index.__getitem__, units))
-            numbers.append(END_ID)
-            sentences += 1
+            for pieces in split_sentences(text):
+                if drop_marks:
+                    pieces = list(map(without_marks, pieces))
+                for piece in pieces:
+                    oddities.add(piece)
+                units = join_units(pieces, unit, normalizer)
+                if not units:
+                    continue
+                numbers.append(START_ID)
+                numbers.extend(map(index.__getitem__, units))
+                numbers.append(END_ID)
+                sentences += 1
             if len(numbers) >= told:
                 logger.info(f"{told // 1_000_000} million {unit}s read")
                 told += 10_000_000
     if not sentences:
         raise TextError(f"{', '.join(map(str, paths))}: no text to learn from")
+    for told_line in oddities.lines(normalizer):
+        logger.warning(told_line)
     return Corpus(np.frombuffer(numbers, np.int32), list(index), sentences)
 
 

@@ -8,10 +8,12 @@ from __future__ import annotations
 import json
 import math
 import os
+import re
 import shutil
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +21,7 @@ import numpy as np
 
 from asr import __version__
 from asr.errors import ModelError
-from asr.lm.trie import EMPTY, END_ID, START_ID, UNKNOWN_ID, Tables, build, score, score_words, shapes
+from asr.lm.trie import EMPTY, END_ID, SPECIAL, START_ID, UNKNOWN_ID, Tables, build, score, score_words, shapes
 from asr.text import normalize
 from asr.util.files import read_record, replace_file
 
@@ -27,12 +29,33 @@ FORMAT_VERSION = 1
 # Weights of a beam search that lm.json may hold, see asr.decode.beam.
 WEIGHTS = ("lm_weight", "word_insertion_bonus", "unk_score")
 UNITS = ("word", "character")
+_BORDER, _UNKNOWN = (re.compile(mark, re.IGNORECASE) for mark in ("</?s>", "<unk>"))
 SPACE = "\u2581"  # a space among characters: in files, spaces separate units
 
 
 def units_of(unit: str, text: str) -> Sequence[str]:
     """What a model counts: the words of a normalized text, or its characters with a visible space."""
     return text.split() if unit == "word" else text.replace(" ", SPACE)
+
+
+def split_sentences(line: str) -> list[list[str]]:
+    """The sentences of a line, one or those that <s> and </s> enclose, each as the texts before, between and after its
+    <unk>."""
+    if "<" not in line:
+        return [[line]]
+    return [_UNKNOWN.split(sentence) for sentence in _BORDER.split(line)]
+
+
+def join_units(texts: Iterable[str], unit: str, normalizer: str) -> list[str]:
+    """The units of a sentence, which may be none, from the texts between its <unk>."""
+    units: list[str] = []
+    space = SPACE if unit == "character" else ""
+    for i, text in enumerate(texts):
+        following = units_of(unit, normalize(text, normalizer))
+        if i:
+            units += filter(None, (space if units else "", SPECIAL[UNKNOWN_ID], space if following else ""))
+        units += following
+    return units
 
 
 @dataclass(frozen=True)
@@ -159,8 +182,9 @@ class LanguageModel:
 
     def perplexity(self, texts: Iterable[str]) -> Perplexity:
         """The perplexity of sentences, after the model's normalizer; empty ones are left out."""
-        sentences = (units_of(self.unit, normalize(text, self.normalizer or "none")) for text in texts)
-        ids = [np.append(self.ids(units), END_ID) for units in sentences if units]
+        sentences = chain.from_iterable(map(split_sentences, texts))
+        each = (join_units(sentence, self.unit, self.normalizer or "none") for sentence in sentences)
+        ids = [np.append(self.ids(units), END_ID) for units in each if units]
         if not ids:
             return Perplexity(math.nan, math.nan, 0, 0, 0)
         log_probs = np.concatenate([score_words(self.tables, self.start_state, each) for each in ids])

@@ -22,7 +22,10 @@ def initial_recognizer(config: Config, tokenizer: Tokenizer, subset: Subset) -> 
     train.freeze names, does not fit.
     """
     torch.manual_seed(config.train.seed)
-    recognizer = Recognizer(config.features, config.text, config.model, tokenizer)
+    text = config.text
+    if len(subset.normalizers) == 1:  # also for what has no `lang`: hot words, texts to be aligned
+        text = text.model_copy(update={"normalizer": next(iter(subset.normalizers))})
+    recognizer = Recognizer(config.features, text, config.model, tokenizer)
     recognizer.name = config.run.name
     if config.train.init is not None:
         copy_weights(recognizer, load_model(find_model(config.train.init)), config.train.init)

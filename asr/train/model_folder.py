@@ -67,7 +67,9 @@ def make_model(
     progress, states = load_checkpoint(checkpoint)
     kept = states if "identity" in states else load_checkpoint(checkpoint.with_name("last.pt"))[1]
     tokenizer = Tokenizer(config.text.tokens, tuple(kept["identity"]["tokens"]))
-    recognizer = Recognizer(config.features, config.text, config.model, tokenizer)
+    normalizer = kept.get("about", {}).get("normalizer", config.text.normalizer)
+    text = config.text.model_copy(update={"normalizer": normalizer})
+    recognizer = Recognizer(config.features, text, config.model, tokenizer)
     try:
         recognizer.load_state_dict(_weights(states))
     except (KeyError, RuntimeError) as error:

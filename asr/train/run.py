@@ -159,7 +159,7 @@ def prepare(config: Config, processes: Processes = ALONE) -> Prepared:
     dev = train if config.train.overfit else read_subset(config.data.dev, config, "data.dev")
     tokenizer = make_tokenizer(config, train)
     for name, subset in (("train", train), ("dev", dev)):
-        warn_of_symbols(tokenizer, subset, name)
+        warn_of_symbols(tokenizer, subset, config.text.normalizer, name)
     recognizer = initial_recognizer(config, tokenizer, train).to(device)
     data = TrainingData(train, tokenizer, config, processes.share, pin=device.type == "cuda")
     if config.train.batch_seconds == AUTO:
@@ -187,6 +187,7 @@ def checkpoints_of(prepared: Prepared) -> CheckpointFolder:
         files["augment.noise"] = config.augment.noise.manifest
     hashes = {name: file_sha256(path) for name, path in files.items()}
     about = {
+        "normalizer": prepared.recognizer.text.normalizer,
         "manifest": train.manifest.path.name,
         "manifest_sha256": hashes["train manifest"],
         "utterances": len(train),

@@ -9,7 +9,7 @@ import os
 import re
 import stat
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -22,17 +22,18 @@ logger = logging.getLogger(__name__)
 BLOCK = 2**20
 
 
-def walk(folder: str | Path, pattern: str = "*") -> Iterator[Path]:
+def walk(folder: str | Path, pattern: str = "*", failed: Callable[[OSError], object] | None = None) -> Iterator[Path]:
     """Every file below a folder whose path ends like `pattern` ("*.wav", "clips/*.*"), as Path.rglob finds them, but
     through links to folders too, each folder once; a real folder before a link to it.
 
-    Names that begin with "._" are left out: macOS stores attributes of other files in them.
+    Names that begin with "._" are left out: macOS stores attributes of other files in them. failed: is told of folders
+    that cannot be read.
     """
     folder = Path(folder)
     seen = set()
     tops = [folder]
     for top in tops:  # grows while it is gone through
-        for place, folders, names in os.walk(top):
+        for place, folders, names in os.walk(top, onerror=failed):
             status = os.stat(place)
             if (status.st_dev, status.st_ino) in seen:
                 folders.clear()

@@ -1,6 +1,8 @@
 """The command line as a user meets it: exit statuses, one clear line for what is wrong."""
 
 import json
+import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -10,6 +12,7 @@ import pytest
 import soundfile
 import typer
 from helpers.command_line import asr, asr_process
+from typer.testing import CliRunner
 
 from asr.audio import write_wav
 from asr.cli.main import app
@@ -98,6 +101,26 @@ def test_one_file_gives_its_text_alone(tmp_path, model):
     assert alone.returncode == stdin.returncode == 0
     assert alone.stdout == stdin.stdout
     assert len(alone.stdout.splitlines()) == 1
+
+
+def test_a_folder_of_one_is_printed_like_a_folder_of_two(tmp_path, model):
+    def printed(*arguments):
+        done = CliRunner().invoke(app, ["transcribe", "--model", str(model), *map(str, arguments)])
+        assert done.exit_code == 0, done.output
+        return done.stdout.splitlines()
+
+    folder = tmp_path / "in"
+    write_wav(folder / "a.wav", speech(), RATE)
+    [line] = printed(folder)
+    assert line.startswith(f"{folder}/a.wav\t")
+    write_manifest(tmp_path / "list.jsonl", [Utterance("u", folder / "a.wav", 0.6)])
+    assert printed(tmp_path / "list.jsonl")[0].startswith("u\t")
+    for name in (b"line\nbreak.wav", b"no\xffutf8.wav"):
+        shutil.copy(folder / "a.wav", folder / os.fsdecode(name))
+    names = [line.split("\t")[0] for line in printed(folder)]
+    assert names == [f"{folder}/{name}" for name in ("a.wav", r"line\nbreak.wav", r"no\udcffutf8.wav")]
+    named = [json.loads(line)["audio"] for line in printed("--format", "json", folder)]
+    assert named == [str(folder / os.fsdecode(name)) for name in (b"a.wav", b"line\nbreak.wav", b"no\xffutf8.wav")]
 
 
 def test_json_has_words_with_times_and_confidences(tmp_path, model):

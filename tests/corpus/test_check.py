@@ -82,6 +82,11 @@ DEFECTS = {
     "NaN or infinite samples": wild,
     "digits in text": lambda c: c.lines[4].update(text="chapter 12"),
     "rare symbol": lambda c: c.lines[4].update(text="the quick brоwn"),  # a Cyrillic о
+    "mark in text": lambda c: c.lines[4].update(text="the [loud noise] quick"),
+    "mark in text, a tag": lambda c: c.lines[4].update(text="<laugh> the quick"),
+    "mark in text, an entity": lambda c: c.lines[4].update(text="the &quick; lazy"),
+    "symbol left out": lambda c: c.lines[4].update(text="the % quick"),
+    "symbol left out, of money": lambda c: c.lines[4].update(text="the quick € dog"),
     "odd duration": lambda c: (c.lines[4].update(duration=8.0, text=" ".join(WORDS)), c.write(4, noise(8, seed=4))),
     "odd pace": lambda c: c.lines[4].update(text="a"),
     "missing speaker": lambda c: c.lines[4].pop("speaker"),
@@ -340,9 +345,39 @@ def test_the_command_with_a_config(corpus, tmp_path):
     assert check_command(manifest, "--config", tmp_path / "c.yaml", "--no-audio", "model.subsampling=1").returncode == 0
 
 
+def test_marks_are_left_out_when_asked_for(corpus, tmp_path):
+    for i, text in enumerate(["[noise] the <laugh> quick", "(inaudible)", "the dog"]):
+        corpus.lines[i]["text"] = text
+    manifest, out = corpus.manifest(), tmp_path / "out.jsonl"
+    assert "--drop-marks" in asr("data", "check", manifest, "--no-audio").stdout
+    assert fix([manifest], {}, out) == 30
+    assert fix([manifest], {}, out, drop_marks=True) == 29
+    assert [utterance.text for utterance in Manifest(out)][:2] == ["the quick", "the dog"]
+    assert "u1\tnothing but marks\t" in out.with_suffix(".dropped.tsv").read_text()
+    assert not check([out], settings(), audio=False).findings
+
+
+@pytest.mark.parametrize(
+    ("lang", "name"),
+    [(None, ["letter of which language?"]), ("", ["letter of which language?"]), ("tr", []), ("az-AZ", [])],
+)
+def test_the_lower_case_of_a_language_is_used_or_asked_for(corpus, lang, name):
+    for line in corpus.lines:
+        line["text"] = f"{line['text'].split()[0]} IRI İyi"
+        if lang is not None:
+            line["lang"] = lang
+    tokens = Tokenizer.build("characters", [*WORDS, "ırı iyi"])
+    report = check([corpus.manifest()], settings(tokens), audio=False)
+    assert list(found(report)) == name
+    if name:
+        [finding] = report.findings
+        assert [example.what for example in finding.examples] == ["İ"]
+
+
 @pytest.mark.parametrize(
     "arguments",
     [
+        ["m.jsonl", "--drop-marks"],
         ["m.jsonl", "model.subsampling=1"],
         ["model.subsampling=1", "--config", "c.yaml"],
         ["m.jsonl", "--config", "c.yaml", "--model", "digits"],

@@ -257,6 +257,25 @@ def test_a_language_model_that_does_not_fit_is_refused():
         prepare(WORDS, "basic", BeamSettings(closed_vocabulary=True), Bigrams(["one"], rng).model)
 
 
+@pytest.mark.parametrize(
+    ("tokenizer", "unit", "others", "same"),
+    [
+        (WORDS, "word", ["ONE", "TWO"], ["one"]),
+        (WORDS, "word", ["One", "Two", "Three", "o'clock"], ["one", "Two", "clock"]),
+        (WORDS, "word", ["eins", "zwei"], ["zwei", "two"]),
+        (LETTERS, "character", ["A", "B", SPACE], ["a", SPACE]),
+        (LETTERS, "character", ["一", "二", SPACE], ["b", "二"]),
+    ],
+)
+def test_a_language_model_that_writes_its_units_in_another_way_is_refused(tokenizer, unit, others, same):
+    rng = np.random.default_rng(8)
+    prepare(tokenizer, "basic", lm=Bigrams(same, rng, unit=unit).model)
+    with pytest.raises(ModelError, match="in common; train it on text in the") as caught:
+        prepare(tokenizer, "basic", lm=Bigrams(others, rng, unit=unit).model)
+    assert repr(others[0]) in str(caught.value)
+    assert repr(tokenizer.tokens[2]) in str(caught.value)
+
+
 @pytest.mark.parametrize("wrong", [{"beam": 0}, {"token_threshold": math.nan}, {"lm_weight": math.inf}])
 def test_settings_out_of_range_are_refused(wrong):
     with pytest.raises(ConfigError, match=next(iter(wrong))):

@@ -1,11 +1,12 @@
 """Error counts and rates against jiwer's and by hand; how often intervals hold the truth; two evaluations compared."""
 
+import math
 import random
 
 import jiwer
 import numpy as np
 import pytest
-from scipy.stats import beta, ttest_rel
+from scipy.stats import beta, binomtest, ttest_rel
 from typer.testing import CliRunner
 
 from asr.cli.main import app
@@ -220,6 +221,32 @@ def test_utterances_without_words_only_add_errors():
     assert interval.low < sum(errors) / sum(words) < interval.high
 
 
+@pytest.mark.parametrize("words", [[7], [3, 4], [6] * 40])
+def test_with_all_words_wrong_the_bound_is_that_of_none_turned_round(words):
+    none, every = (rate_interval(errors, words, [None] * len(words)) for errors in ([0] * len(words), words))
+    assert every.low == pytest.approx(1 - none.high)
+    assert (every.high, every.unit) == (1.0, "word")
+
+
+@pytest.mark.parametrize("right", [1, 5])
+@pytest.mark.parametrize("utterances", [4, 40])
+def test_nearly_all_wrong_ends_at_one_and_is_no_narrower_than_exact(right, utterances):
+    errors = [6] * utterances
+    errors[0] -= right
+    interval = rate_interval(errors, [6] * utterances, [None] * utterances)
+    count, wrong = 6 * utterances, 6 * utterances - right
+    assert 0 < interval.low <= beta.ppf(0.025, wrong, count - wrong + 1)
+    assert beta.ppf(0.975, wrong + 1, count - wrong) <= interval.high <= 1.0
+
+
+@pytest.mark.parametrize(("errors", "words"), [([8, 9, 7], [6, 6, 6]), ([2] * 30, [1] * 30), ([12, 0], [6, 6])])
+def test_insertions_may_take_it_beyond_one_and_it_still_tells_something(errors, words):
+    interval = rate_interval(errors, words, [None] * len(words))
+    rate = sum(errors) / sum(words)
+    assert 0 <= interval.low < rate < interval.high < math.inf
+    assert interval.high > 1.0
+
+
 @pytest.fixture
 def folders(tmp_path):
     """folders([{id: (reference, hypothesis)}, …]) -> evaluations' folders."""
@@ -261,6 +288,24 @@ def test_few_speakers_are_paired_by_utterance(folders):
     found = compare(*folders(spoken([3, 4, 5, 6]), spoken([1, 2, 5, 3])))
     assert found.unit == "utterance"
     assert found.p_value == pytest.approx(ttest_rel([1, 2, 5, 3], [3, 4, 5, 6]).pvalue)
+
+
+def test_the_difference_ends_where_rates_do(folders):
+    sides = folders(spoken([10] * 6), spoken([0, 3, 0, 0, 4, 0]))
+    found, back = compare(*sides), compare(*reversed(sides))
+    assert found.first == 1.0
+    assert -1.0 <= found.low < found.difference < found.high < 0.0
+    assert (back.low, back.high) == pytest.approx((-found.high, -found.low))
+
+
+@pytest.mark.parametrize("wrong", [(10, 0), (7, 4), (0, 1)])
+def test_the_same_difference_in_every_utterance_is_not_certain(folders, wrong):
+    found = compare(*folders(*(spoken([count] * 3) for count in wrong)))
+    change = (wrong[1] - wrong[0]) / 10
+    assert found.difference == pytest.approx(change)
+    assert -1.0 <= found.low <= found.difference <= found.high <= 1.0
+    assert found.high - found.low > 0.1
+    assert found.p_value == pytest.approx(binomtest(round(30 * abs(change)), round(30 * abs(change))).pvalue)
 
 
 def test_the_same_twice_is_no_difference(folders):

@@ -22,7 +22,7 @@ from asr.lm.estimate import (
     train,
 )
 from asr.lm.model import SPACE, LanguageModel
-from asr.lm.trie import build
+from asr.lm.trie import SPECIAL, build
 
 
 class Reference:
@@ -202,7 +202,6 @@ def test_packed_texts_are_read_and_recorded(tmp_path):
     ("name", "content", "said"),
     [
         ("a.txt", b"good\nb\xe4d\n", "line 2 is not UTF-8"),
-        ("a.txt", b"one\ntwo <s> three\n", "line 2 holds <s>"),
         ("a.txt", b" \n...\n", "no text to learn from"),
         ("a.gz", gzip.compress(b"a b c\n" * 9999)[:60], "a.gz: "),
         ("a.xz", lzma.compress(b"a b c\n" * 9999)[:80], "a.xz: "),
@@ -214,8 +213,42 @@ def test_texts_that_cannot_be_used_are_named(tmp_path, name, content, said):
     path = tmp_path / name
     path.mkdir() if content is None else path.write_bytes(content)
     with pytest.raises(TextError, match=said.replace(".", r"\.")) as caught:
-        read_corpus([path], "word", "none" if b"<s>" in (content or b"") else "basic")
+        read_corpus([path], "word", "basic")
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("normalizer", ["none", "basic"])
+@pytest.mark.parametrize(
+    ("unit", "line", "sentences"),
+    [
+        ("word", "<s> one two </s>", [["one", "two"]]),
+        ("word", "<s> one </s><s>two</s> <S> </S>", [["one"], ["two"]]),
+        ("word", "<unk> one <UNK> two <unk>", [["<unk>", "one", "<unk>", "two", "<unk>"]]),
+        ("character", "<s> a <unk> bc </s>", [["a", SPACE, "<unk>", SPACE, "b", "c"]]),
+    ],
+)
+def test_special_words_in_a_text_are_no_words(tmp_path, said, normalizer, unit, line, sentences):
+    (tmp_path / "a.txt").write_text(line + "\n")
+    corpus = read_corpus([tmp_path / "a.txt"], unit, normalizer)
+    expected = [unit for sentence in sentences for unit in ("<s>", *sentence, "</s>")]
+    assert [corpus.words[number] for number in corpus.numbers] == expected
+    assert corpus.sentences == len(sentences)
+    assert said == []
+    model, _ = train([tmp_path / "a.txt"], LmConfig(unit=unit, normalizer=normalizer))
+    found = model.perplexity([line])
+    assert (found.sentences, found.unknown) == (len(sentences), line.lower().count("<unk>"))
+
+
+def test_marks_in_a_text_are_told_and_can_be_left_out(tmp_path, said):
+    (tmp_path / "a.txt").write_text("<s> one [noise] two </s>\n<laugh> five % <unk>\n(inaudible)\n[noise] one\n")
+    assert {"noise", "laugh", "inaudible"} < set(read_corpus([tmp_path / "a.txt"], "word", "basic").words)
+    assert said[0].startswith("warning: mark in text: '[noise]' × 2, '<laugh>' × 1, '(inaudible)' × 1: ")
+    assert "--drop-marks" in said[0]
+    assert said[1].startswith("warning: symbol left out: '%' × 1: ")
+    corpus = read_corpus([tmp_path / "a.txt"], "word", "basic", drop_marks=True)
+    assert corpus.words == [*SPECIAL, "one", "two", "five"]
+    assert corpus.sentences == 3
+    assert len(said) == 3
 
 
 @pytest.mark.parametrize("wrong", [{"order": 0}, {"order": 99}, {"unit": "letter"}, {"normalizer": "x"}, {"bits": 1}])

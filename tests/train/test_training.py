@@ -13,11 +13,14 @@ import torch
 from helpers.training import RANDOM, assert_equal, epochs, settings, weights, write_corpus
 
 from asr.config import dump_yaml
+from asr.data.manifest import Manifest
 from asr.errors import AudioError, TrainError
+from asr.evaluate.run import evaluate_manifest
 from asr.model.folder import load_model
 from asr.train.checkpoint import load_checkpoint
 from asr.train.dry_run import dry_run
 from asr.train.loop import Outcome
+from asr.train.model_folder import make_model
 from asr.train.optimizer import learning_rate
 from asr.train.run import train
 from asr.util.files import folder_lock
@@ -270,6 +273,33 @@ def test_unknown_symbols_of_the_development_part_are_reported(corpus, tmp_path, 
     report = " ".join(line for line in said if line.startswith("warning: dev"))
     assert "'hélas' ×" in report
     assert "'7' ×" in report
+
+
+def test_texts_are_lower_case_in_their_language_and_marks_are_told(corpus, tmp_path, said):
+    """low, high, mid are written DIŞ, IRMAK, İZMİR; one model is for Turkish alone, one also for another language."""
+    turkish = {"low": "DIŞ", "high": "IRMAK", "mid": "[um] İZMİR"}
+    for part in ("train", "dev"):
+        lines = [json.loads(line) for line in corpus[part].read_text().splitlines()]
+        for line in lines:
+            line["text"] = " ".join(turkish[word] for word in line["text"].split())
+            line["lang"] = "tr"
+        corpus[part].with_name(f"tr_{part}.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+        lines[0] |= {"lang": "en", "text": "I"}
+        corpus[part].with_name(f"mixed_{part}.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    for name, normalizer, tokens in (
+        ("tr", "basic-tr", ["dış", "izmir", "um", "ırmak"]),
+        ("mixed", "basic", ["dış", "i", "izmir", "um", "ırmak"]),
+    ):
+        paths = {part: corpus[part].with_name(f"{name}_{part}.jsonl") for part in ("train", "dev")}
+        train(settings(corpus | paths, tmp_path / name, "train.epochs=1"))
+        made = make_model(tmp_path / name / "checkpoints/last.pt", tmp_path / f"{name}_again")
+        for recognizer in (load_model(tmp_path / name / "model"), made, load_model(tmp_path / f"{name}_again")):
+            assert recognizer.text.normalizer == normalizer
+            assert list(recognizer.tokenizer.tokens[1:]) == tokens
+        references = evaluate_manifest(made, Manifest(paths["dev"])).pairs
+        assert {word for pair in references for word in pair.reference.split()} <= set(tokens)
+    assert any(line.startswith("warning: train: mark in text: '[um]' × ") for line in said)
+    assert any(line.startswith("warning: dev: mark in text: '[um]' × ") for line in said)
 
 
 def test_held_out_speaker_is_in_neither_part(corpus, tmp_path, said):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from asr.corpus.check.comparisons import Corpus, compare
@@ -12,6 +13,7 @@ from asr.corpus.check.findings import ERROR, ERRORS, WARNINGS, Example, Finding,
 from asr.corpus.check.lines import CheckSettings, LineInfo, line_problems, read_line_infos, with_audio
 from asr.data.manifest import Utterance, read_lines, write_manifest
 from asr.errors import ManifestError
+from asr.text import without_marks
 from asr.util.files import atomic_write
 from asr.util.format import some
 
@@ -59,7 +61,7 @@ def check(
 
     files = audio or bool(against)
     others, corpus = Corpus(well_formed(), files), Corpus(judged(), files)
-    compare(corpus, others, text.tokens, findings)
+    compare(corpus, others, settings, findings)
     found = [finding for finding in findings.values() if finding.count]
     dropped: dict[int, str] = {}
     for finding in found:
@@ -83,8 +85,9 @@ def _name_examples(findings: list[Finding], manifests: Sequence[Path]) -> None:
             break
 
 
-def fix(manifests: Sequence[Path], dropped: dict[int, str], out: Path) -> int:
+def fix(manifests: Sequence[Path], dropped: dict[int, str], out: Path, drop_marks: bool = False) -> int:
     """Write the manifests' utterances without the dropped rows to `out`, those with their reasons to OUT.dropped.tsv.
+    drop_marks: see asr.text.without_marks; an utterance of nothing else is dropped.
 
     Returns how many were kept. Audio stays where it is: paths are rewritten for out's folder.
     """
@@ -99,6 +102,11 @@ def fix(manifests: Sequence[Path], dropped: dict[int, str], out: Path) -> int:
             for info in read_line_infos(manifests, "none"):
                 if info.row in dropped:
                     tell(info.id, dropped[info.row], info.line.place)
+                elif info.utterance is not None and drop_marks and info.utterance.text:
+                    if text := without_marks(info.utterance.text):
+                        yield replace(info.utterance, text=text)
+                    else:
+                        tell(info.id, "nothing but marks", info.line.place)
                 elif info.utterance is not None:
                     yield info.utterance
 

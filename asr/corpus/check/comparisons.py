@@ -12,8 +12,9 @@ from pathlib import Path
 import numpy as np
 
 from asr.corpus.check.findings import MAX_EXAMPLES, Finding
-from asr.corpus.check.lines import LineInfo
+from asr.corpus.check.lines import CheckSettings, LineInfo
 from asr.data.manifest import Utterance
+from asr.text import Oddities
 
 NONE = -1  # stands for no value: no hash of Python's is -1
 LEFT_OVER_S = 0.25  # seconds, the shortest words: what a whole file may hold beyond its line's duration
@@ -52,6 +53,7 @@ class Corpus:
 
     def __init__(self, infos: Iterable[LineInfo], files: bool) -> None:
         self.symbols: Counter[str] = Counter()
+        self.oddities = Oddities()
         self.speakers: Counter[str] = Counter()
         self.rates: Counter[int] = Counter()
         self.layouts: Counter[str] = Counter()
@@ -63,6 +65,7 @@ class Corpus:
         """The COLUMNS of a line, which is counted."""
         text, audio, left_s = info.text, info.audio, 0.0
         self.symbols.update(text or "")
+        self.oddities.add(utterance.text or "", utterance.lang)
         if utterance.speaker is not None:
             self.speakers[utterance.speaker] += 1
         if audio is not None and audio.sample_rate:
@@ -90,9 +93,9 @@ class Corpus:
         return texts if 2 * len(np.unique(known)) >= len(known) else np.full(len(texts), NONE)
 
 
-def compare(corpus: Corpus, others: Corpus, kind: str, findings: dict[str, Finding]) -> None:
+def compare(corpus: Corpus, others: Corpus, settings: CheckSettings, findings: dict[str, Finding]) -> None:
     """Add to the findings, by name, what is wrong with the utterances taken together, and what they share with others
-    that should share nothing. kind: of tokens."""
+    that should share nothing."""
     lines, known, sentences = corpus.lines, others.lines, corpus.sentences()
     shared = {
         "audio": _known_to(known["sound"], lines["sound"]) | _overlapping(lines, known),
@@ -112,7 +115,8 @@ def compare(corpus: Corpus, others: Corpus, kind: str, findings: dict[str, Findi
     counts = {
         "speaker shared with --against": [pair for pair in corpus.speakers.most_common() if pair[0] in others.speakers],
         "digits in text": [pair for pair in corpus.symbols.most_common() if re.match(r"\d", pair[0])],
-        "rare symbol": _rare_symbols(corpus.symbols, kind),
+        "rare symbol": _rare_symbols(corpus.symbols, settings.config.text.tokens),
+        **{name: found.most_common() for name, found in corpus.oddities.found(settings.config.text.normalizer).items()},
         "sample rates differ": rates if len(rates) > 1 else [],
         "several channels": corpus.layouts.most_common() if set(corpus.layouts) - {"mono"} else [],
     }

@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from asr.errors import AudioFault
+from asr.text import ODDITIES
 
 ERROR, WARNING = "error", "warning"
 MAX_EXAMPLES = 5  # shown of each finding; twice as many symbols and the like
@@ -42,6 +43,7 @@ WARNINGS = {
     "sentence shared with --against": "the model may have memorized it",
     "digits in text": "spell numbers out as they are spoken",
     "rare symbol": "correct or replace it: a model cannot learn it",
+    **{name: remedy for name, (_, remedy) in ODDITIES.items()},
     "odd duration": "split it, or correct the line",
     "odd pace": "listen: does it say its text?",
     "sentence repeated": "keep fewer of them",
@@ -55,6 +57,7 @@ UNITS = {
     "speaker shared with --against": "speaker",
     "digits in text": "digit",
     "rare symbol": "symbol",
+    **{name: unit for name, (unit, _) in ODDITIES.items()},
     "sample rates differ": "rate",
     "several channels": "layout",
 }

@@ -135,7 +135,8 @@ def read_line_infos(manifests: Sequence[Path], normalizer: str) -> Iterator[Line
         else:
             info.utterance = Utterance.from_record(record, folders[line.path])
             info.named = "id" in record
-            info.text = normalize(record["text"], normalizer) if "text" in record else None
+            lang = info.utterance.lang
+            info.text = normalize(record["text"], normalizer, lang) if "text" in record else None
         yield info
 
 
