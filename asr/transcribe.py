@@ -17,7 +17,7 @@ import numpy as np
 from torch import Tensor
 
 from asr.audio import Audio, Source, as_audio, find_audio, read_audio
-from asr.data.manifest import Manifest, Utterance
+from asr.data.manifest import Manifest, Utterance, is_manifest
 from asr.decode.align import Alignment, Word, align, timed_words
 from asr.decode.decoder import GREEDY, Decoder, Hypothesis, decode_waveforms, greedy, with_confidence
 from asr.decode.lexicon import HOT_WORD_WEIGHT
@@ -107,7 +107,7 @@ def find_jobs(inputs: Iterable[str]) -> tuple[list[Job], list[AsrError]]:
             if os.path.isdir(name):
                 found = find_audio(Path(name))
                 jobs.extend(Job(str(path), path, path.relative_to(name).with_suffix("")) for path in found)
-            elif name.endswith(".jsonl"):
+            elif is_manifest(name):
                 jobs.extend(map(Job.of, Manifest(name)))
             else:
                 jobs.append(Job.of(name))
