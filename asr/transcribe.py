@@ -19,7 +19,7 @@ import numpy as np
 from torch import Tensor
 
 from asr.audio import AUDIO_SUFFIXES, Audio, Source, as_audio, is_audio, read_audio
-from asr.data.manifest import Manifest, Utterance, read_lines
+from asr.data.manifest import Manifest, Utterance, is_manifest, read_lines
 from asr.decode.align import Alignment, Word, align, timed_words
 from asr.decode.decoder import GREEDY, Decoder, Hypothesis, decode_waveforms, greedy, with_confidence
 from asr.decode.lexicon import HOT_WORD_WEIGHT
@@ -111,7 +111,7 @@ def find_jobs(inputs: Iterable[str]) -> tuple[list[Job], list[AsrError]]:
             if os.path.isdir(name):
                 found = _find_audio(Path(name), errors)
                 jobs.extend(Job(str(path), path, _without_ending(path.relative_to(name))) for path in found)
-            elif name.endswith(".jsonl"):
+            elif is_manifest(name):
                 jobs.extend(map(Job.of, _read_manifest(name, errors)))
             else:
                 jobs.append(Job.of(name))

@@ -226,7 +226,7 @@ def import_corpus(
     audio_folder: Annotated[Path | None, typer.Option(help="Of a table: where the audio is.")] = None,
     force: Annotated[bool, typer.Option("--force", help="Overwrite the manifest.")] = False,
 ) -> None:
-    """Write a manifest of your audio and texts: .txt files beside audio, tables, Kaldi, lhotse, NeMo."""
+    """Write a manifest of your audio and texts: .txt files beside audio, tables, Kaldi, lhotse, NeMo, WeNet."""
     from asr.corpus.layouts import LAYOUTS, detect_layout
     from asr.corpus.layouts.common import require_unique_ids
     from asr.corpus.stats import collect
@@ -244,7 +244,7 @@ def import_corpus(
     say(f"reading {source} as {'a manifest' if found == 'nemo' else found}")
     failures = Failures()
     reader = LAYOUTS[found][0](source, failed=failures.add, **options)
-    write_manifest(output, require_unique_ids(watch(reader, None, "importing")))
+    write_manifest(output, require_unique_ids(watch(reader, None, "importing"), failures.add))
     stats = collect([output])
     utterances, texts, speakers = len(stats.durations), len(stats.lengths), len(stats.speaker_s)
     length = as_time(stats.durations.sum())

@@ -122,20 +122,21 @@ def align(
     Times are seconds from the beginning of the recording, or of the part of it that a manifest names. A word's score
     is the mean probability of its tokens, from 0 to 1.
     """
-    is_manifest = recording.endswith(".jsonl")
-    if is_manifest and text is not None:
+    from asr.data.manifest import Manifest, is_manifest
+
+    listed = is_manifest(recording)
+    if listed and text is not None:
         raise typer.BadParameter("a manifest brings its own texts", param_hint="TEXT")
-    if not is_manifest and text is None:
+    if not listed and text is None:
         raise typer.BadParameter(
             "what is said in the recording, or a file that holds it, is missing", param_hint="TEXT"
         )
-    if is_manifest and output_dir is None and form in ("textgrid", "srt"):
+    if listed and output_dir is None and form in ("textgrid", "srt"):
         raise typer.BadParameter(f"{form} is one recording a file: name a folder", param_hint="--output-dir")
-    from asr.data.manifest import Manifest
     from asr.transcribe import Job
     from asr.writers import SUFFIXES, format_alignment
 
-    if is_manifest:
+    if listed:
         utterances = Manifest(recording)
         if len(utterances) == 0:
             raise ManifestError(f"{recording}: no utterances")
@@ -157,7 +158,7 @@ def align(
             words += len(alignment.words)
             doubtful += [(word.score, job.name, word) for word in alignment.words if word.score < DOUBTFUL]
             # CTM files name recordings as transcripts do: without folder and ending.
-            name = Path(job.name).stem if form == "ctm" and not is_manifest else job.name
+            name = Path(job.name).stem if form == "ctm" and not listed else job.name
             yield job.output, format_alignment(alignment, name.encode(errors="replace").decode(), form)
         report(doubtful, words)
 

@@ -19,6 +19,7 @@ from asr.errors import ManifestError
 from asr.util.files import atomic_write, require_file
 
 UNKNOWN = math.nan  # a duration that has to be read from the audio
+MAX_SECONDS = 1e9  # thirty years: what is beyond is NaN, infinity or a mistake
 Record = dict[str, Any]  # a line's keys and values
 
 
@@ -91,6 +92,18 @@ class ManifestLine(NamedTuple):
             raise ManifestError(f"{self.place}: {error}") from None
 
 
+def is_manifest(path: str) -> bool:
+    """Whether a file is a manifest, or the like of other toolkits: by its name, or as it begins as JSON does."""
+    if path.lower().removesuffix(".gz").endswith((".jsonl", ".ndjson", ".json")):
+        return True
+    try:
+        require_file(path, ManifestError)
+        with open(path, "rb") as file:
+            return file.read(64).removeprefix(b"\xef\xbb\xbf").lstrip()[:2] in (b'{"', b"[{")
+    except (OSError, ValueError, ManifestError):  # ValueError: no path can be like this
+        return False
+
+
 def read_lines(path: str | Path) -> Iterator[ManifestLine]:
     """Every line that is not blank, not parsed yet. Raises ManifestError for a file that cannot be read."""
     path, offset = Path(path), 0
@@ -98,6 +111,8 @@ def read_lines(path: str | Path) -> Iterator[ManifestLine]:
     try:
         with path.open("rb") as file:
             for number, content in enumerate(file, 1):
+                if content.startswith(b"\x1f\x8b") and number == 1:
+                    raise ManifestError(f"{path}: is gzipped; {CONVERT}")
                 if not content.isspace():
                     yield ManifestLine(path, number, offset, content)
                 offset += len(content)
@@ -190,7 +205,7 @@ def _is_number(value: Any) -> bool:
 
 
 def _is_seconds(value: Any) -> bool:
-    return _is_number(value) and 0 <= value <= 1e9  # thirty years: beyond is NaN, infinity or a mistake
+    return _is_number(value) and 0 <= value <= MAX_SECONDS
 
 
 def _is_name(value: Any) -> bool:
@@ -208,6 +223,7 @@ RULES: dict[str, tuple[Callable[[Any], bool], str]] = {
     "channel": (lambda v: isinstance(v, int) and not isinstance(v, bool) and v >= 0, "a channel number from 0"),
     "lang": (lambda v: isinstance(v, str), "a string"),
 }
+CONVERT = "'asr data import FILE --output NEW.jsonl' makes a manifest of what other toolkits write"
 NEMO_KEYS = {"audio": "audio_filepath", "start": "offset"}  # ours -> NeMo's
 
 
@@ -216,15 +232,16 @@ def parse_record(content: bytes) -> Record:
     try:
         record = json.loads(content.rstrip())
     except json.JSONDecodeError as error:
-        raise ManifestError(f"not JSON ({error.msg.lower()}, column {error.colno})") from None
+        whole = f"; {CONVERT}" if content.strip() == b"[" else ""  # of a file that is one array
+        raise ManifestError(f"not JSON ({error.msg.lower()}, column {error.colno}){whole}") from None
     except (ValueError, RecursionError) as error:
         raise ManifestError(f"not JSON ({error})") from None
     if not isinstance(record, dict):
-        raise ManifestError("not a JSON object")
+        raise ManifestError(f"not a JSON object; {CONVERT}")
     record = with_own_keys(record)
     for key in ("audio", "duration"):
         if key not in record:
-            raise ManifestError(f"no '{key}'")
+            raise ManifestError(f"no '{key}'; {CONVERT}")
     check_record(record)
     return record
 

@@ -58,8 +58,8 @@ def test_a_manifest_goes_on_after_a_bad_utterance(tmp_path):
         Utterance("part", HEART, 1.0, "four one five nine two six five " * 4),
         Utterance("spelled", HEART, 3.4, "4 one 5"),
     ]
-    write_manifest(tmp_path / "m.jsonl", [*bad, *good])
-    done = align("--format", "textgrid", "--output-dir", tmp_path / "out", tmp_path / "m.jsonl")
+    write_manifest(tmp_path / "m.json", [*bad, *good])
+    done = align("--format", "textgrid", "--output-dir", tmp_path / "out", tmp_path / "m.json")
     assert (done.returncode, done.stdout) == (1, "")
     expected = ["silent: no text", "gone.wav: No such file", "part: the text is too long", "spelled: the model has no"]
     for line, words in zip(errors(done), expected, strict=True):

@@ -139,8 +139,8 @@ def test_json_has_words_with_times_and_confidences(tmp_path, model):
 def test_manifest_and_output_dir(tmp_path, model):
     write_wav(tmp_path / "long.wav", speech(3), RATE)
     utterances = [Utterance(f"u{i}", tmp_path / "long.wav", 0.5, start=i * 0.5) for i in range(4)]
-    write_manifest(tmp_path / "list.jsonl", utterances)
-    done = asr("transcribe", "--model", model, "--output-dir", tmp_path / "out", tmp_path / "list.jsonl")
+    write_manifest(tmp_path / "list.json", utterances)
+    done = asr("transcribe", "--model", model, "--output-dir", tmp_path / "out", tmp_path / "list.json")
     assert (done.returncode, done.stdout) == (0, "")
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [f"u{i}.txt" for i in range(4)]
 

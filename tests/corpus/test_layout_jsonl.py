@@ -5,7 +5,7 @@ import json
 
 import pytest
 
-from asr.corpus.layouts import read_lhotse, read_nemo
+from asr.corpus.layouts import detect_layout, read_lhotse, read_nemo
 from asr.data.manifest import Utterance
 from asr.errors import ManifestError
 
@@ -98,3 +98,71 @@ def test_nemo(tmp_path, record, write):
     ]
     with pytest.raises(ManifestError, match="line 1: not JSON"):
         list(read_nemo(write("x.jsonl", "hello\n")))
+
+
+def cut(name: str, start: float, duration: float, *supervisions: dict, **other) -> dict:
+    recording = lhotse_recording("r", "audio/r.wav")
+    line = {"id": name, "start": start, "duration": duration, "channel": 0, "supervisions": list(supervisions)}
+    return line | {"recording": recording, "type": "MonoCut"} | other
+
+
+@pytest.mark.parametrize("name", ["cuts.jsonl.gz", "train_cuts.jsonl", "of/icefall/cuts_dev.jsonl.gz"])
+def test_lhotse_cuts(tmp_path, record, write, name):
+    audio = record("audio/r.wav", 4)
+    supervised = {"recording_id": "r", "channel": 0, "language": "en", "speaker": "anna"}
+    content = lines(
+        cut("c1", 0.5, 3, {"id": "s1", "start": 0, "duration": 1, "text": "x"} | supervised,
+            {"id": "s2", "start": 1.25, "duration": 1, "text": "y"} | supervised),
+        cut("c2", 3, 1),
+        cut("c3", 0, 1, type="MixedCut", tracks=[]),
+        cut("c4", 0, 1, recording=None, features={"type": "fbank"}),
+        cut("c5", 0, 1, recording=lhotse_recording("r", "audio/r.wav", transforms=[{"name": "Speed"}])),
+        cut("c6", 0, 1, {"id": "s6", "start": -0.5, "duration": 1} | supervised),
+    )  # fmt: skip
+    path = write(name, gzip.compress(content.encode()) if name.endswith(".gz") else content)
+    assert detect_layout(path) == detect_layout(path.parent) == ("lhotse", path)
+    failed = []
+    assert list(read_lhotse(path, failed=failed.append)) == [
+        Utterance("s1", audio, 1.0, "x", "anna", 0.5, lang="en"),
+        Utterance("s2", audio, 1.0, "y", "anna", 1.75, lang="en"),
+        Utterance("c2", audio, 1.0, start=3.0),
+    ]
+    for error, problem in zip(failed, ["is a MixedCut", "no recording", "transforms", "start is -0.5"], strict=True):
+        assert problem in str(error)
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("data.list", lines({"key": "u", "wav": "a.wav", "txt": "x"})),
+        ("data.jsonl", lines({"key": "u", "wav": "a.wav", "txt": "x", "start": 0, "end": 0.5})),
+        ("train.json", json.dumps([{"id": "u", "audio_filepath": "a.wav", "text": "x"}], indent=1)),
+        ("list.txt", lines({"utt": "u", "file": "a", "transcript": "x", "duration": "0.5"})),
+        ("texts.jsonl", lines({"utt_id": "u", "audio": "a.wav", "text_filepath": "said.txt"})),
+    ],
+)
+def test_lists_of_other_toolkits(tmp_path, record, write, name, content):
+    audio = record("a.wav")
+    write("said.txt", "x\n")
+    path = write(name, content)
+    assert detect_layout(path) == detect_layout(tmp_path) == ("nemo", path)
+    assert list(read_nemo(path)) == [Utterance("u", audio, 0.5, "x")]
+
+
+def test_bad_lines_are_left_out(tmp_path, record, write):
+    record("a.wav")
+    failed = []
+    good = json.dumps({"audio": "a.wav", "text": "x"})
+    path = write("m.jsonl", f'{good}\n{{"audio"\n[1]\n{good}\n'.encode() + b'{"audio": "\xff"}\n')
+    assert len(list(read_nemo(path, failed=failed.append))) == 2
+    assert [str(error).split(": ")[0][-6:] for error in failed] == ["line 2", "line 3", "line 5"]
+    write(
+        "x_recordings.jsonl", lines(lhotse_recording("a", "a.wav"), lhotse_recording("b", "a.wav", sources=[])) + "?\n"
+    )
+    parts = [{"id": name, "recording_id": name, "start": 0, "duration": 0.5, "channel": 0} for name in "ab"]
+    failed.clear()
+    supervisions = write("x_supervisions.jsonl", lines(*parts))
+    assert [u.id for u in read_lhotse(supervisions, failed=failed.append)] == ["a"]
+    assert [("line 3: not JSON" in str(e), "line 2: recording b is not of one" in str(e)) for e in failed] == [
+        (True, False), (False, True)
+    ]  # fmt: skip

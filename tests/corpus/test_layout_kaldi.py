@@ -1,5 +1,7 @@
 """Kaldi's data folders."""
 
+import re
+
 import pytest
 
 from asr.corpus.layouts import read_kaldi
@@ -42,6 +44,8 @@ def test_kaldi_with_nothing_but_wav_scp(tmp_path, record, write):
         ({"wav.scp": "a a.wav\na a.wav\n"}, "wav.scp, line 2: 'a' was there before"),
         ({"wav.scp": "a b.wav\n"}, r"utterance a: 'b\.wav': no such audio file in .* and \d+ more"),
         ({"segments": "u a 1\n"}, "segments, line 1: not UTTERANCE RECORDING START END"),
+        ({"segments": "u a 0 1 C\n"}, "segments, line 1: the channel is 'C', not A, B or a number from 0"),
+        ({"segments": "u a 0 0.5 1\n"}, "utterance u has channel 1, but the file has 1, numbered from 0"),
         ({"segments": "u a 1 nan\n"}, "segments, line 1: end is 'nan', not seconds"),
         ({"segments": "u a 1 1\n"}, "segments, line 1: ends at 1 s, which is not after its start at 1 s"),
         ({"segments": "u b 0 1\n"}, "utterance u: .*recording 'b' of u is not in wav.scp"),
@@ -57,3 +61,55 @@ def test_kaldi_errors(tmp_path, record, write, files, problem):
     with pytest.raises(AsrError, match=problem) as caught:
         list(read_kaldi(tmp_path))
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("files", "kept", "problems"),
+    [
+        (
+            {"wav.scp": "a a.wav\nb cat a.wav |\nc a.wav\n"},
+            ["a", "c"],
+            ["utterance b: .*wav.scp, line 2: 'cat a.wav |' is"],
+        ),
+        ({"segments": "a a 0 1\nb a 0\nc a 1 2\n"}, ["a", "c"], ["utterance b: .*segments, line 2: not UTTERANCE"]),
+        (
+            {"segments": "a a 0 1\nb x 0 1\nc a 2 1\n"},
+            ["a"],
+            ["utterance b: .* not in wav.scp", "utterance c: .*line 3"],
+        ),
+        ({"wav.scp": "a a.wav\nb a.wav\nb a.wav\nc a.wav\n"}, ["a", "c"], ["utterance b: .*line 3: 'b' was there"]),
+        ({"text": b"a x\nb \xff\nc x\n"}, ["a", "c"], ["text, line 2: not UTF-8"]),
+        ({"reco2file_and_channel": "a a A\nb b Z\n"}, ["a", "c"], ["utterance b: .*line 2: the channel is 'Z'"]),
+    ],
+)
+def test_a_bad_line_leaves_out_what_needs_it(tmp_path, record, write, files, kept, problems):
+    record("a.wav", 3)
+    for name, content in ({"wav.scp": "a a.wav\nb a.wav\nc a.wav\n"} | files).items():
+        write(name, content)
+    failed = []
+    assert [u.id for u in read_kaldi(tmp_path, failed=failed.append)] == kept
+    assert len(failed) == len(problems)
+    for error, problem in zip(failed, problems, strict=True):
+        assert re.search(problem.replace("|", r"\|"), str(error))
+
+
+def test_channels_of_segments(tmp_path, record, write):
+    record("a.wav", 3, channels=2)
+    write("wav.scp", "a a.wav\n")
+    write("segments", "u1 a 0 1 A\nu2 a 0 1 b\nu3 a 0 1 0\nu4 a 1 -1 1\nu5 a 1 2\n")
+    assert [u.channel for u in read_kaldi(tmp_path)] == [0, 1, 0, 1, None]
+
+
+def test_segments_past_the_end(tmp_path, record, write, caplog):
+    """As Kaldi's extract-segments does: up to half a second is cut, what is beyond is left out."""
+    record("a.wav", 3)
+    write("wav.scp", "a a.wav\n")
+    write("segments", "u1 a 0 3.005\nu2 a 1 3.42\nu3 a 2.5 3.1\nu4 a 1 3.6\nu5 a 3.2 3.4\n")
+    failed = []
+    found = list(read_kaldi(tmp_path, failed=failed.append))
+    assert [(u.id, u.duration) for u in found] == [("u1", 3.005), ("u2", 2.0), ("u3", 0.5)]
+    assert caplog.messages == ["cut to the end of the recording: 2 utterances ended up to 0.42 s later, u2 the most"]
+    assert [str(error).partition(": ")[2] for error in failed] == [
+        "utterance u4 ends at 3.6 s, but the file at 3.000 s",
+        "utterance u5 starts at 3.2 s, but the file ends at 3.000 s",
+    ]

@@ -65,7 +65,14 @@ def test_csv_with_quotes_columns_by_name_and_parts_of_files(tmp_path, record, wr
         ("audio,text\na.wav,x\n", {"text": 3}, "no column 3 for text; columns are numbered from 1 to 2"),
         ("audio,text\na.wav,x\n", {"delimiter": "ab"}, "'ab' cannot divide columns"),
         ("audio,text\na.wav,x\nb.wav,x,y\n", {}, "line 3: 3 columns where the first line has 2"),
-        ('audio,text\na.wav,"x\ny\n', {}, r"line 3: unexpected end of data; .*--no-quotes"),
+        ('audio,text\na.wav,"x\ny\n', {}, r"line 3: 1 columns where the first line has 2; .*--no-quotes"),
+        ("audio,text\na.wav,a.wav\n", {}, r"line 2: the text is 'a\.wav', the name of a file which is no plain text"),
+        (
+            "audio,text\na.wav,txt/a.txt\n",
+            {},
+            r"line 2: the text is 'txt/a\.txt', the name of a file that is not there",
+        ),
+        ("audio,text,end\na.wav,x,1.1\n", {}, r"a\.wav: utterance a ends at 1\.1 s, but the file at 0\.500 s"),
         ("audio,text\n\na.wav,x\nb.wav,x\n", {}, r"line 4: 'b\.wav': no such audio file"),
         ("audio,text,start\na.wav,x,soon\n", {}, "line 2: start is 'soon', not seconds"),
         ("audio,text,start,end\na.wav,x,2,1\n", {}, "line 2: ends at 1 s, which is not after its start at 2 s"),
@@ -79,3 +86,69 @@ def test_table_errors(record, write, content, options, problem):
     with pytest.raises(AsrError, match=problem) as caught:
         list(read_table(table, **options))
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        "wav/a.wav,txt/a.txt\nwav/b.wav,txt/b.txt\n",
+        "file\ttranscript_path\na.wav\ttxt/a.txt\nb.wav\ttxt/b.txt\n",
+        "a|../txt/a.txt\nb|{folder}/txt/b.txt\n",
+        "a.wav;texts of mine/a.lab\nb.wav;txt/b.TXT\n",
+    ],
+)
+def test_texts_that_name_their_files(tmp_path, record, write, content):
+    record("wav/a.wav")
+    record("wav/b.wav")
+    write("texts of mine/a.lab", "GOOD DAY\n")
+    write("txt/a.txt", "\ufeffGOOD\r\nDAY\r\n")
+    write("txt/b.txt", "bye")
+    write("txt/b.TXT", "bye")
+    table = write("t.csv", content.format(folder=tmp_path))
+    assert [u.text for u in read_table(table)] == ["GOOD DAY", "bye"]
+
+
+def test_texts_that_only_look_like_files(record, write):
+    record("a.wav")
+    texts = ["open readme.txt", "and/or", "a.m.", "see a.wav now"]
+    table = write("t.tsv", "audio\ttext\tid\n" + "".join(f"a.wav\t{text}\t{i}\n" for i, text in enumerate(texts)))
+    assert [u.text for u in read_table(table)] == texts
+
+
+@pytest.mark.parametrize(
+    ("rows", "texts", "note"),
+    [
+        (
+            ['a.wav,"one', "b.wav,two", 'c.wav,three"', "d.wav,4"],
+            ['"one', "two", 'three"', "4"],
+            "1 row, such as line 2",
+        ),
+        (['a.wav,"one', 'b.wav,"two, 2"', "c.wav,3"], ['"one', "two, 2", "3"], "1 row, such as line 2: quotes that"),
+        (["a.wav,one", 'b.wav,"two'], ["one", '"two'], "1 row, such as line 3: quotes that enclose no cell"),
+        (['a.wav,"one" two', 'b.wav,"""two"""'], ['"one" two', '"two"'], "1 row, such as line 2: quotes that"),
+        (['a,"one', "b,two", 'c,three"'], ['"one', "two", 'three"'], "1 row, such as line 2: quotes that"),
+        (
+            ['a.wav,"one, 1', "", 'and, more"', "b.wav,2"],
+            ["one, 1\n\nand, more", "2"],
+            "1 row, such as line 2: cells over",
+        ),
+    ],
+)
+def test_a_missing_quote_swallows_no_row(record, write, caplog, rows, texts, note):
+    for name in "abcd":
+        record(f"{name}.wav")
+    assert [u.text for u in read_table(write("t.csv", "\n".join(["audio,text", *rows]) + "\n"))] == texts
+    assert note in caplog.messages[-1]
+    if "," not in rows[0].partition(",")[2] and rows[0].startswith("a.wav"):  # without header
+        assert [u.text for u in read_table(write("n.csv", "\n".join(rows) + "\n"))] == texts
+
+
+def test_a_bad_row_ends_nothing(record, write):
+    """Not even where it is the first, by which the audio's folder is found."""
+    for name in "bde":
+        record(f"clips/{name}.wav")
+    failed = []
+    rows = [b"none.wav,x,1", b"b.wav,x,1", b"c,d.wav", b"d.wav,\xff,1", b"e.wav,x,1", b"b.wav,x,9e99"]
+    table = write("t.csv", b"\n".join([b"audio,text,duration", *(row.replace(b",1", b",0.5") for row in rows)]))
+    assert [u.audio.name for u in read_table(table, failed=failed.append)] == ["b.wav", "e.wav"]
+    assert sorted(str(error).split(", ")[1][:6] for error in failed) == ["line 2", "line 4", "line 5", "line 7"]

@@ -28,16 +28,18 @@ def test_folder_of_speakers(tmp_path, record, write, caplog):
     write("corpus/anna/1.txt", "\ufeff  Guten  Tag,\r\nHerr Müller \r\n")
     write("corpus/bob/deep/1.TXT", "")
     write("corpus/README.txt", "about")
-    assert list(read_folder(tmp_path)) == [
+    failed = []
+    assert list(read_folder(tmp_path, failed=failed.append)) == [
         Utterance("corpus-anna-1", tmp_path / "corpus/anna/1.flac", 0.25, "Guten Tag, Herr Müller", "anna"),
         Utterance("corpus-bob-deep-1", tmp_path / "corpus/bob/deep/1.wav", 0.5, "", "bob"),
     ]
     assert caplog.messages == [
         f"audio without a text beside it: 1, such as {tmp_path}/corpus/bob/2.ogg",
         f"text without audio beside it: 1, such as {tmp_path}/corpus/README.txt",
-        f"left out, as the same name is there with another extension: 1, such as {tmp_path}/corpus/bob/2.wav",
         f"speakers are the 2 sub-folders of {tmp_path}/corpus, such as anna",
     ]
+    twice = f"{tmp_path}/corpus/bob/2.wav: left out, as 2.ogg is there too; rename or delete one of them"
+    assert list(map(str, failed)) == [twice]
 
 
 def test_one_folder_that_holds_all_audio_is_no_speaker(tmp_path, record, write):
@@ -169,8 +171,11 @@ def test_repeated_ids_and_nothing_at_all_are_refused():
         Utterance("b", Path("b.wav"), 1.0),
         Utterance("a", Path("y/a.wav"), 1),
     ]
-    with pytest.raises(ManifestError, match=r"given to more than one utterance: 'a' \(y/a\.wav\)"):
+    with pytest.raises(ManifestError, match=r"y/a\.wav: the id 'a' is that of an utterance before it"):
         list(require_unique_ids(twice))
+    failed = []
+    assert list(require_unique_ids(twice, failed.append)) == twice[:2]
+    assert len(failed) == 1
     assert list(require_unique_ids(twice[:2])) == twice[:2]
     with pytest.raises(ManifestError, match="no utterance"):
         list(require_unique_ids([]))
@@ -299,3 +304,20 @@ def test_import_command(tmp_path, record, write):
     )
     assert output.read_bytes() == before
     assert asr("data", "import", tmp_path, "--output", tmp_path / "x.jsonl", "--layout", "kaldy").returncode == 2
+
+
+def test_two_files_of_one_stem_and_a_length_nobody_knows(tmp_path, record):
+    """The rest is written, and every line can be read again."""
+    for name in ("a.flac", "a.wav", "b.flac"):
+        record(f"corpus/{name}", 0.25)
+    flac = bytearray((tmp_path / "corpus/b.flac").read_bytes())
+    flac[21] &= 0xF0
+    flac[22:26] = bytes(4)  # the number of samples, 0 for unknown: a flac written to a pipe
+    (tmp_path / "corpus/b.flac").write_bytes(flac)
+    output = tmp_path / "m.jsonl"
+    done = asr("data", "import", tmp_path / "corpus", "--layout", "audio", "--output", output)
+    assert done.returncode == 1
+    assert "corpus/a.wav: the id 'a' is that of an utterance before it" in done.stderr
+    durations = {u.audio.name: u.duration for u in Manifest(output)}
+    assert durations.pop("a.flac") == 0.25
+    assert durations == {"b.flac": 0.25} or (durations == {} and "b.flac: its header claims" in done.stderr)

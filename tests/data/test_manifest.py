@@ -1,5 +1,6 @@
 """Manifests: what is written reads back, foreign keys are understood or kept, errors name the line of the file."""
 
+import gzip
 import json
 import os
 from pathlib import Path
@@ -9,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from asr.data.manifest import Manifest, Utterance, read_lines, write_manifest
+from asr.data.manifest import Manifest, Utterance, is_manifest, read_lines, write_manifest
 from asr.errors import ManifestError
 
 
@@ -120,8 +121,8 @@ def test_blank_lines_windows_line_ends_byte_order_mark_no_final_newline(write):
         ("{", r"not JSON \(expecting property name enclosed in double quotes, column 2\)"),
         ("hello", r"not JSON \(expecting value, column 1\)"),
         ("[" * 100_000, "not JSON"),
-        ("[1]", "not a JSON object"),
-        ("{}", "no 'audio'"),
+        ("[1]", "not a JSON object; 'asr data import FILE"),
+        ("{}", "no 'audio'; 'asr data import FILE --output NEW.jsonl' makes a manifest"),
         ('{"audio": null, "duration": 1}', "no 'audio'"),
         ('{"audio": "a"}', "no 'duration'"),
         ('{"audio": "", "duration": 1}', "audio is '', not the path of an audio file"),
@@ -164,7 +165,7 @@ def test_read_lines_goes_on_after_a_bad_line(write):
     for line, problem in ((three, "line 3: no 'duration'"), (four, "line 4: not JSON (expecting value, column 1)")):
         with pytest.raises(ManifestError) as caught:
             line.parse()
-        assert str(caught.value) == f"{path}, {problem}"
+        assert str(caught.value).startswith(f"{path}, {problem}")
     with pytest.raises(ManifestError, match="No such file"):
         next(read_lines(path.with_name("none.jsonl")))
 
@@ -186,6 +187,36 @@ def test_files_that_are_no_manifest(tmp_path):
     for path, problem in [("none.jsonl", "No such file"), (".", "Is a directory"), ("a\0b", "null")]:
         with pytest.raises(ManifestError, match=problem):
             Manifest(tmp_path / path)
+
+
+def test_what_is_a_manifest(tmp_path, write):
+    path = tmp_path / "data.list"
+    for content, listed in [
+        (b'{"audio": "a", "duration": 1}\n', True),
+        (b'\xef\xbb\xbf\n {"wav": "a"}', True),
+        (b'[{"audio": "a"}]', True),
+        (b"RIFF....WAVE", False),
+        (b"shard-1.tar\n", False),
+        (b"", False),
+    ]:
+        path.write_bytes(content)
+        assert is_manifest(str(path)) == listed
+    names = {"a.jsonl": True, "A.JSON": True, "cuts.jsonl.gz": True, "a.wav": False, "a\0": False, str(tmp_path): False}
+    assert {name: is_manifest(name) for name in names} == names
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        gzip.compress(b"{}"),
+        b'{"key": "a", "wav": "a.wav", "txt": "x"}\n',
+        b'{"id": "c", "type": "MonoCut", "start": 0, "duration": 1, "recording": {}}\n',
+        b'[\n{"audio": "a.wav"}\n]\n',
+    ],
+)
+def test_lists_of_other_toolkits_name_the_command_that_reads_them(write, content):
+    with pytest.raises(ManifestError, match=r"m\.jsonl.*'asr data import FILE --output NEW\.jsonl'"):
+        Manifest(write(content))
 
 
 def test_a_manifest_changed_while_in_use_is_noticed(write):

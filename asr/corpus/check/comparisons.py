@@ -5,8 +5,10 @@ from __future__ import annotations
 import os
 import re
 import unicodedata
-from collections import Counter
+from array import array
+from collections import Counter, defaultdict
 from collections.abc import Iterable
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -30,12 +32,15 @@ PACE_DEVIATIONS = (8.0, 4.5)
 MIN_VALUES = 20  # values, below which there is no median to speak of
 # Of logarithms: read speech of one kind differs by less, and its stray values are no mistakes.
 MIN_DEVIATION = 0.25
-# A symbol is rare when it makes up less than this share of the characters and occurs less often than this.
+# A symbol is rare when it occurs once, or makes up less than this share of the characters and occurs less often than
+# this.
 RARE_FRACTION, RARE_TIMES = 1e-4, 100
 # With more symbols than this (Chinese, Korean) most are rare, and that is fine.
 ALPHABET = 300
 # A script that holds less than this share of the letters is not the corpus's own.
 SCRIPT_FRACTION = 5e-3
+# Nor is one of fewer letters than this share, where it is in so few utterances or in less than that share of them.
+MINOR_FRACTION, MINOR_UTTERANCES, MINOR_UTTERANCE_FRACTION = 0.25, 2, 0.01
 # Times that a sentence may occur in a corpus whose sentences mostly differ: several people read the same list.
 MAX_REPEATS = 20
 
@@ -57,6 +62,8 @@ class Corpus:
         self.speakers: Counter[str] = Counter()
         self.rates: Counter[int] = Counter()
         self.layouts: Counter[str] = Counter()
+        # Of every script, the rows of the utterances that have it, and the first words: row and word.
+        self.scripts: dict[str, tuple[array[int], list[tuple[int, str]]]] = defaultdict(lambda: (array("q"), []))
         self.lines = np.fromiter(
             (self._columns(info, info.utterance, files) for info in infos if info.utterance is not None), COLUMNS
         )
@@ -66,6 +73,7 @@ class Corpus:
         text, audio, left_s = info.text, info.audio, 0.0
         self.symbols.update(text or "")
         self.oddities.add(utterance.text or "", utterance.lang)
+        self._add_scripts(info.row, text or "")
         if utterance.speaker is not None:
             self.speakers[utterance.speaker] += 1
         if audio is not None and audio.sample_rate:
@@ -85,6 +93,27 @@ class Corpus:
             len(text) / max(utterance.duration, 1e-3) if text else np.nan,
             left_s,
         )
+
+    def _add_scripts(self, row: int, text: str) -> None:
+        for script in {_script(symbol) for symbol in set(text)} - {""}:
+            rows, words = self.scripts[script]
+            rows.append(row)
+            if len(words) < MAX_EXAMPLES:
+                words.append((row, next(word for word in text.split() if script in map(_script, word))))
+
+    def foreign_scripts(self) -> set[str]:
+        """Those that are not the corpus's own: next to nothing is written in them."""
+        letters: Counter[str] = Counter()
+        for symbol, count in self.symbols.items():
+            letters[_script(symbol)] += count
+        all_letters = letters.total() - letters.pop("", 0)
+        few = max(MINOR_UTTERANCES, MINOR_UTTERANCE_FRACTION * len(self.lines))
+        return {
+            script
+            for script, count in letters.items()
+            if count < SCRIPT_FRACTION * all_letters
+            or (count < MINOR_FRACTION * all_letters and len(self.scripts[script][0]) <= few)
+        }
 
     def sentences(self) -> np.ndarray:
         """The texts, unless they repeat on purpose, as in a corpus of commands: at least half of them must differ."""
@@ -111,11 +140,17 @@ def compare(corpus: Corpus, others: Corpus, settings: CheckSettings, findings: d
     _add_odd(findings["odd duration"], lines, "duration", "s", DURATION_S, DURATION_DEVIATIONS)
     _add_odd(findings["odd pace"], lines, "pace", "characters/s", CHARACTERS_PER_S, PACE_DEVIATIONS)
     _add_cut_short(findings["audio longer than its line says"], lines)
+    foreign = corpus.foreign_scripts()
+    for script in sorted(foreign):
+        rows, words = corpus.scripts[script]
+        findings["word in another script"].rows.extend(rows)
+        for row, word in words:
+            findings["word in another script"].show(row, f"{word}: {script.lower()}", 0)
     rates = [(f"{rate} Hz", count) for rate, count in corpus.rates.most_common()]
     counts = {
         "speaker shared with --against": [pair for pair in corpus.speakers.most_common() if pair[0] in others.speakers],
         "digits in text": [pair for pair in corpus.symbols.most_common() if re.match(r"\d", pair[0])],
-        "rare symbol": _rare_symbols(corpus.symbols, settings.config.text.tokens),
+        "rare symbol": _rare_symbols(corpus.symbols, settings.config.text.tokens, foreign),
         **{name: found.most_common() for name, found in corpus.oddities.found(settings.config.text.normalizer).items()},
         "sample rates differ": rates if len(rates) > 1 else [],
         "several channels": corpus.layouts.most_common() if set(corpus.layouts) - {"mono"} else [],
@@ -194,24 +229,22 @@ def _overlapping(lines: np.ndarray, others: np.ndarray) -> np.ndarray:
     return found
 
 
-def _rare_symbols(counts: Counter[str], kind: str) -> list[tuple[str, int]]:
-    """Characters too rare to be learned, or letters of another script."""
-    letters: Counter[str] = Counter()
-    for symbol, count in counts.items():
-        letters[_script(symbol)] += count
-    all_letters = letters.total() - letters[""]
-    own = {name for name, count in letters.items() if count >= SCRIPT_FRACTION * all_letters} | {""}
-    learned = kind == "characters" and len(counts) <= ALPHABET
-    enough = min(RARE_FRACTION * counts.total(), RARE_TIMES) if learned else 0
+def _rare_symbols(counts: Counter[str], kind: str, foreign: set[str]) -> list[tuple[str, int]]:
+    """Characters too rare to be learned, without letters of foreign scripts."""
+    if kind != "characters" or len(counts) > ALPHABET:
+        return []
+    enough = max(2.0, min(RARE_FRACTION * counts.total(), RARE_TIMES))
     found = {
         f"{symbol!r} {unicodedata.name(symbol, '')}": count
         for symbol, count in counts.items()
-        if not symbol.isdigit() and (count < enough or _script(symbol) not in own)
+        if count < enough and not symbol.isdigit() and _script(symbol) not in foreign
     }
     return Counter(found).most_common()[::-1]
 
 
+@cache
 def _script(symbol: str) -> str:
-    """LATIN, CYRILLIC, CJK …: the first word of a letter's name in Unicode; "" for what is no letter."""
+    """LATIN, CYRILLIC, CJK …: the first word of a letter's name in Unicode; "" for what is no letter. Japanese writes
+    in three scripts at once: they are one."""
     first = re.split(r"[ -]", unicodedata.name(symbol, "UNNAMED"))[0] if symbol.isalpha() else ""
-    return "CJK" if first == "IDEOGRAPHIC" else first
+    return "CJK" if first in ("IDEOGRAPHIC", "HIRAGANA", "KATAKANA") else first

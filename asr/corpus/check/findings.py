@@ -17,7 +17,6 @@ MAX_EXAMPLES = 5  # shown of each finding; twice as many symbols and the like
 ERRORS = {
     "malformed line": "correct the line, or write the manifest again",
     "missing text": "add the text; training needs it",
-    "empty text": "it is empty after text.normalizer={normalizer}",
     "too few frames for CTC": "lower model.subsampling; or text and audio do not belong together",
     "unknown symbol": "spell it with the model's tokens",
     AudioFault.MISSING.value: "audio is relative to the manifest's folder; get the files again",
@@ -31,6 +30,7 @@ ERRORS = {
 }
 # What deserves a look.
 WARNINGS = {
+    "empty text": "empty after text.normalizer={normalizer}: training learns silence from it; is nothing said?",
     "too few frames at the fastest speed": (
         "training skips them when they are sped up that much; a lower augment.speed keeps them"
     ),
@@ -42,6 +42,7 @@ WARNINGS = {
     "speaker shared with --against": "keep speakers apart: the test should be about new voices",
     "sentence shared with --against": "the model may have memorized it",
     "digits in text": "spell numbers out as they are spoken",
+    "word in another script": "retype it: letters that look alike are different symbols; or leave it out",
     "rare symbol": "correct or replace it: a model cannot learn it",
     **{name: remedy for name, (_, remedy) in ODDITIES.items()},
     "odd duration": "split it, or correct the line",

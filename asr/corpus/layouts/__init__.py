@@ -10,8 +10,9 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from asr.audio import AUDIO_SUFFIXES
+from asr.corpus.layouts.common import NAMES
 from asr.corpus.layouts.plain import read_audio_alone, read_folder, read_librispeech, read_table
-from asr.corpus.layouts.toolkits import lhotse_pairs, read_kaldi, read_lhotse, read_nemo
+from asr.corpus.layouts.toolkits import first_object, is_cut, lhotse_pairs, read_kaldi, read_lhotse, read_nemo
 from asr.data.manifest import Utterance
 from asr.errors import ManifestError
 from asr.util.files import walk
@@ -22,15 +23,15 @@ Reader = Callable[..., Iterator[Utterance]]  # reader(path, failed=…)
 # Name -> reader and what marks the layout.
 LAYOUTS: dict[str, tuple[Reader, str]] = {
     "kaldi": (read_kaldi, "wav.scp"),
-    "lhotse": (read_lhotse, "recordings.jsonl.gz with supervisions.jsonl.gz"),
+    "lhotse": (read_lhotse, "recordings.jsonl.gz with supervisions.jsonl.gz, or cuts.jsonl.gz"),
     "librispeech": (read_librispeech, "*.trans.txt"),
     "table": (read_table, "a .csv or .tsv file"),
-    "nemo": (read_nemo, "a .jsonl file"),
+    "nemo": (read_nemo, "a .jsonl, .json or .list file of JSON Lines"),
     "folder": (read_folder, "audio with .txt files beside it"),
     "audio": (read_audio_alone, "audio alone, with --layout audio"),
 }
 TABLES = (".csv", ".tsv", ".psv")
-LINES = (".jsonl", ".ndjson", ".json")
+LINES = (".jsonl", ".ndjson")
 
 
 def detect_layout(path: Path, layout: str | None = None) -> tuple[str, Path]:
@@ -60,7 +61,7 @@ def detect_layout(path: Path, layout: str | None = None) -> tuple[str, Path]:
 
 def _in_folder(folder: Path, layout: str | None) -> list[tuple[str, Path]]:
     """Layouts the folder may have. JSON Lines, which may be made from the rest, and text beside audio count where
-    nothing else describes the audio. Audio alone has to be asked for, so that texts do not go missing in silence."""
+    nothing else describes the audio, or they are asked for. Audio alone has to be: no text goes missing in silence."""
     files = sorted(path for path in folder.iterdir() if path.is_file() and path.name[0] != ".")
     pairs = lhotse_pairs(folder)
     of_lhotse = {path for pair in pairs for path in pair}
@@ -68,19 +69,30 @@ def _in_folder(folder: Path, layout: str | None) -> list[tuple[str, Path]]:
     found += [("lhotse", recordings) for recordings, _ in pairs]
     found += [("librispeech", folder)] if next(walk(folder, "*.trans.txt"), None) else []
     found += [("table", path) for path in files if path.suffix.lower() in TABLES]
-    if not found or layout in ("nemo", "folder"):
-        found += [("nemo", path) for path in files if path.suffix.lower() in LINES[:2] and path not in of_lhotse]
+    if not any(layout in (None, name) for name, _ in found):
+        found += [(kind, path) for path in files if path not in of_lhotse and (kind := _of_lines(path))]
         found += [("folder", folder)] if _has_sidecar(folder) else []
     return [*found, ("audio", folder)] if layout == "audio" else found
 
 
 def _of_file(path: Path) -> str:
     name = path.name.lower().removesuffix(".gz")
-    if name.endswith(LINES):
-        return "lhotse" if "recordings" in name or "supervisions" in name else "nemo"
     if name.endswith(TABLES):
         return "table"
+    if name.endswith(LINES) and ("recordings" in name or "supervisions" in name):
+        return "lhotse"
+    if layout := _of_lines(path) or ("nemo" if name.endswith((".json", ".list")) else None):
+        return layout
     raise ManifestError(f"{path}: which layout is this? Give --layout, one of {', '.join(LAYOUTS)}")
+
+
+def _of_lines(path: Path) -> str | None:
+    """lhotse or nemo, by what a file of JSON Lines begins with; None for another file."""
+    name = path.name.lower().removesuffix(".gz")
+    first = first_object(path) if name.endswith((*LINES, ".json", ".list", ".txt")) else None
+    if is_cut(first):
+        return "lhotse"
+    return "nemo" if name.endswith(LINES) or any(key in NAMES["audio"] for key in first or ()) else None
 
 
 def _has_sidecar(folder: Path) -> bool:

@@ -1,25 +1,29 @@
-"""What the layouts share: lines of text files, audio wherever it lies, lengths from headers, ids from paths."""
+"""What the layouts share: lines of text files, names of columns, audio wherever it lies, lengths from headers, ids from
+paths."""
 
 from __future__ import annotations
 
 import gzip
+import logging
 import math
 import os
 import unicodedata
 import zlib
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
-from functools import cache
+from functools import cache, lru_cache
 from itertools import chain, islice, product
 from pathlib import Path
 from typing import NoReturn, TypeVar
 
-from asr.audio import AUDIO_SUFFIXES, audio_info
-from asr.data.manifest import Record, Utterance, check_record, default_id, with_own_keys
+from asr.audio import AUDIO_SUFFIXES, AudioInfo, audio_info
+from asr.data.manifest import MAX_SECONDS, Record, Utterance, check_record, default_id, with_own_keys
 from asr.errors import AsrError, AudioError, AudioFault, ManifestError, error_context
 from asr.util.files import require_file
-from asr.util.format import some
+from asr.util.format import plural, some
 from asr.util.runtime import map_ahead
+
+logger = logging.getLogger(__name__)
 
 Row = TypeVar("Row")
 Item = TypeVar("Item")
@@ -28,6 +32,30 @@ Failed = Callable[[AsrError], None]  # takes what is wrong with an utterance tha
 
 THREADS = min(4, os.cpu_count() or 1)
 CHUNK = 64  # headers that a thread reads in one go: handing work over takes time too
+ROUNDING_S = 0.01  # seconds by which an utterance may end after its recording: durations are rounded
+OVERSHOOT_S = 0.5  # seconds: up to here it is cut to the recording's end, as Kaldi's extract-segments does
+
+# What columns and keys are called in corpora at large, the likeliest first; compared in lower case, with _ for spaces.
+NAMES = {
+    "audio": (
+        *("audio", "audio_filepath", "audio_path", "audio_file", "path", "file", "file_name", "filename", "file_path"),
+        *("filepath", "wav", "wav_filename", "wav_path", "wav_file", "clip", "recording"),
+    ),
+    "text": (
+        *("text", "sentence", "transcript", "transcription", "normalized_text", "normalised_text", "words", "wrd"),
+        *("utterance_text", "raw_text", "raw_transcription", "txt", "text_path", "text_file", "text_filepath"),
+        *("transcript_path", "transcript_file", "txt_path", "txt_file"),
+    ),
+    "speaker": ("speaker", "speaker_id", "client_id", "spk", "spk_id", "spkid", "speaker_name", "user_id", "reader"),
+    "id": ("id", "utt_id", "utterance_id", "uttid", "utt", "segment_id", "key"),
+    "start": ("start", "start_s", "start_time", "begin", "begin_time", "offset"),
+    "end": ("end", "end_s", "end_time", "stop"),
+    "duration": ("duration", "duration_s"),
+    "lang": ("lang", "language", "locale"),
+}
+# Extensions of files that hold what is said and nothing else, and of others that stand where a text should.
+TEXT_SUFFIXES = frozenset({".txt", ".text", ".lab", ".trn"})
+OTHER_SUFFIXES = AUDIO_SUFFIXES | {".json", ".srt", ".vtt", ".textgrid", ".ctm", ".stm", ".wrd", ".phn", ".eaf"}
 
 
 def refuse(error: AsrError) -> NoReturn:
@@ -35,21 +63,31 @@ def refuse(error: AsrError) -> NoReturn:
     raise error
 
 
-def text_lines(path: Path, blank: bool = False) -> Iterator[tuple[int, str]]:
+def text_lines(path: Path, blank: bool = False, failed: Failed = refuse) -> Iterator[tuple[int, str]]:
     """Number from 1 and content of every line; of blank ones only where they are asked for. The file may be gzipped
-    (.gz). UTF-8, with or without a byte order mark, any line ends. Raises ManifestError naming the line."""
-    number = 0
+    (.gz). UTF-8, with or without a byte order mark, any line ends.
+
+    A line that is not UTF-8 is left out. Raises ManifestError where it is the first: then the whole file is not; and
+    for a file that cannot be read."""
     require_file(path, ManifestError)
     try:
         with gzip.open(path, "rb") if path.suffix == ".gz" else path.open("rb") as file:
             for number, content in enumerate(file, 1):
-                line = content.decode("utf-8-sig" if number == 1 else "utf-8").rstrip("\r\n")
+                try:
+                    line = content.decode("utf-8-sig" if number == 1 else "utf-8").rstrip("\r\n")
+                except UnicodeDecodeError as error:
+                    problem = f"{path}, line {number}: not UTF-8 ({error.reason}); convert the file to it"
+                    (refuse if number == 1 else failed)(ManifestError(problem))
+                    continue
                 if blank or line.strip():
                     yield number, line
-    except UnicodeDecodeError as error:
-        raise ManifestError(f"{path}, line {number}: not UTF-8 ({error.reason}); convert the file to it") from None
     except (OSError, ValueError, EOFError, zlib.error) as error:  # ValueError: no path can be like this
         raise ManifestError(f"{path}: {getattr(error, 'strerror', None) or error}") from None
+
+
+def file_text(path: Path) -> str:
+    """All that a text file says, on one line. Raises ManifestError."""
+    return " ".join(" ".join(line.split()) for _, line in text_lines(path))
 
 
 class AudioFinder:
@@ -63,6 +101,7 @@ class AudioFinder:
     def __init__(self, *folders: Path) -> None:
         self._folders = list(folders)
         self._listing = cache(_audio_by_stem)
+        self._text_files = False
 
     def __call__(self, name: str) -> Path:
         """The path of an existing file. Raises AudioError saying where it was looked for."""
@@ -74,6 +113,28 @@ class AudioFinder:
                 return Path(found)
         places = "" if os.path.isabs(name) else f" in {some(self._folders, 3)}"
         raise AudioError(f"{name!r}: no such audio file{places}, with this extension or another", AudioFault.MISSING)
+
+    def text(self, said: str) -> str:
+        """What is said; where the name of a text file stands instead, below one of the folders, what is in that.
+
+        Raises ManifestError for the name of another file, or of one that is not there.
+        """
+        suffix = os.path.splitext(said)[1].lower()
+        is_name = suffix in TEXT_SUFFIXES or suffix in OTHER_SUFFIXES
+        one_word = len(said.split()) == 1
+        if not is_name and not (one_word and "/" in said):
+            return said
+        paths = (os.path.join(folder, said) for folder in self._folders)
+        path = next(filter(os.path.isfile, paths), None)
+        if path is None and not (is_name and one_word):  # "open readme.txt" and "and/or" are what people say
+            return said
+        if path is None or suffix in OTHER_SUFFIXES:
+            what = "that is not there" if path is None else "which is no plain text"
+            raise ManifestError(f"the text is {said!r}, the name of a file {what}; put what is said in its place")
+        if not self._text_files:
+            logger.info(f"texts are in files, such as {path}")
+        self._text_files = True
+        return file_text(Path(path))
 
     def _in(self, path: str) -> str | None:
         folder, name = os.path.split(path)
@@ -110,7 +171,7 @@ def seconds(value: object, what: str) -> float:
         number = float(value)  # type: ignore[arg-type]
     except (TypeError, ValueError, OverflowError):
         number = math.nan
-    if not 0 <= number <= 1e9 or isinstance(value, bool):
+    if not 0 <= number <= MAX_SECONDS or isinstance(value, bool):
         raise ManifestError(f"{what} is {value!r}, not seconds")
     return number
 
@@ -118,10 +179,13 @@ def seconds(value: object, what: str) -> float:
 def make_utterance(record: Record, find: AudioFinder, root: Path) -> Utterance:
     """The utterance of a record as a corpus has it: keys as in a manifest, numbers perhaps as text, None for nothing.
 
-    Without id it gets one of its audio's path below root; without duration that is UNKNOWN. Raises ManifestError for a
-    value of the wrong kind, AudioError for audio that is not there.
+    "end", seconds, counts where there is no duration. A text that names a text file is what that holds. Without id it
+    gets one of its audio's path below root; without duration and end its duration is UNKNOWN. Raises ManifestError for
+    a value of the wrong kind, AudioError for audio that is not there.
     """
     record = with_own_keys(record)
+    if "duration" not in record and record.get("end") is not None:
+        record["start"], record["duration"] = span(record.get("start", 0.0), record.pop("end"))
     for key in ("start", "duration"):
         if key in record:
             record[key] = seconds(record[key], key)
@@ -132,6 +196,8 @@ def make_utterance(record: Record, find: AudioFinder, root: Path) -> Utterance:
         raise ManifestError("no audio")
     check_record(record)
     audio = find(record["audio"])
+    if "text" in record:
+        record["text"] = find.text(record["text"])
     record["id"] = record.get("id") or path_id(audio, root, record.get("start", 0.0))
     return Utterance.from_record(record | {"audio": audio}, Path())
 
@@ -168,8 +234,9 @@ def map_headers(read: Callable[[Item], Result], items: Iterable[Item], failed: F
 def build_utterances(
     rows: Iterable[tuple[str, Row]], make: Callable[[Row], Utterance], failed: Failed
 ) -> Iterator[Utterance]:
-    """An utterance of every row, which comes with its place for errors. Those of UNKNOWN duration get the one that the
-    header of their audio tells."""
+    """An utterance of every row, which comes with its place for errors. The header of its audio is read: one of UNKNOWN
+    duration goes on to the end, one that ends a little later is cut there, which is logged."""
+    header = lru_cache(maxsize=1000)(audio_info)  # one recording may hold many utterances
 
     def made() -> Iterator[Utterance]:
         for place, row in rows:
@@ -181,35 +248,50 @@ def build_utterances(
             else:
                 yield utterance
 
-    return (utterance for _, utterance in map_headers(_with_duration, made(), failed))
-
-
-def _with_duration(utterance: Utterance) -> Utterance:
-    """The utterance; where its duration is UNKNOWN, it ends where its file does. Raises AudioError."""
-    if not math.isnan(utterance.duration):
-        return utterance
-    end = audio_info(utterance.audio).duration
-    if utterance.start >= end:
-        raise AudioError(
-            f"{utterance.audio}: utterance {utterance.id} starts at {utterance.start:g} s, but the file ends at"
-            f" {end:.3f} s",
-            AudioFault.TOO_SHORT,
+    count, most_s, example = 0, 0.0, ""
+    for before, utterance in map_headers(lambda each: _within_audio(each, header(each.audio)), made(), failed):
+        if utterance.duration < before.duration:
+            count, over_s = count + 1, before.duration - utterance.duration
+            most_s, example = max((most_s, example), (over_s, utterance.id))
+        yield utterance
+    if count:
+        logger.info(
+            f"cut to the end of the recording: {plural(count, 'utterance')} ended up to {most_s:.2f} s later, {example}"
+            " the most"
         )
-    return replace(utterance, duration=round(end - utterance.start, 6))
 
 
-def require_unique_ids(utterances: Iterable[Utterance]) -> Iterator[Utterance]:
-    """The utterances as they come. Raises ManifestError at the end when there were none, or when ids repeat: results
-    are compared, exported and aligned by id, so a number appended in silence would hide a mistake in the corpus."""
+def _within_audio(utterance: Utterance, info: AudioInfo) -> Utterance:
+    """The utterance, ending where its file does if it had no end, or a slightly later one. Raises AudioError for one
+    that starts or ends behind the file's end, has a channel that the file lacks, or whose length nobody knows."""
+    place, length_s = f"{utterance.audio}: utterance {utterance.id}", info.duration
+    if not length_s <= MAX_SECONDS:
+        raise AudioError(f"{utterance.audio}: its header claims {length_s:.3g} s; convert it to flac or wav")
+    if utterance.start >= length_s:
+        raise AudioError(
+            f"{place} starts at {utterance.start:g} s, but the file ends at {length_s:.3f} s", AudioFault.TOO_SHORT
+        )
+    if utterance.channel is not None and utterance.channel >= info.channels:
+        raise AudioError(f"{place} has channel {utterance.channel}, but the file has {info.channels}, numbered from 0")
+    end_s = utterance.start + utterance.duration
+    if end_s > length_s + OVERSHOOT_S:
+        raise AudioError(f"{place} ends at {end_s:g} s, but the file at {length_s:.3f} s", AudioFault.TOO_SHORT)
+    if math.isnan(end_s) or end_s > length_s + ROUNDING_S:
+        return replace(utterance, duration=round(length_s - utterance.start, 6))
+    return utterance
+
+
+def require_unique_ids(utterances: Iterable[Utterance], failed: Failed = refuse) -> Iterator[Utterance]:
+    """The utterances as they come, without those whose id another had before: results are compared, exported and
+    aligned by id, so a number appended in silence would hide a mistake in the corpus. Raises ManifestError at the end
+    when there were none."""
     seen: set[str] = set()
-    repeated: dict[str, Path] = {}
     for utterance in utterances:
         if utterance.id in seen:
-            repeated.setdefault(utterance.id, utterance.audio)
+            problem = f"{utterance.audio}: the id '{utterance.id}' is that of an utterance before it; give it its own"
+            failed(ManifestError(problem))
+            continue
         seen.add(utterance.id)
         yield utterance
     if not seen:
         raise ManifestError("no utterance could be read; nothing is written")
-    if repeated:
-        examples = some((f"'{name}' ({audio})" for name, audio in repeated.items()), 3)
-        raise ManifestError(f"ids given to more than one utterance: {examples}; nothing is written")
