@@ -5,8 +5,8 @@
 DATA/digits is the corpus of recipes/digits (`asr data prepare recipes/digits --data DATA`). `asr train` runs on the CPU
 and gets a signal after a random time, the first second included, until each kind was sent so often, or the time is up.
 Counted are crashes, trainings that saved, and those that had nothing to save yet: before the first step SIGINT ends a
-training with status 130 and SIGTERM with 143, later both with 130. The final weights must be those of an undisturbed training, bit for bit.
-KEY=VALUE changes the config. Exit status 1 when anything differs.
+training with status 130 and SIGTERM with 143, later both with 130. The final weights must be
+those of an undisturbed training, bit for bit. KEY=VALUE changes the config. Exit status 1 when anything differs.
 """
 
 from __future__ import annotations

@@ -124,9 +124,5 @@ def make_augmentations(config: Config) -> list[Augmentation]:
     """Raises ManifestError where the manifest of recorded noise has no recordings."""
     manifest, recorded = config.augment.noise.manifest, None
     if manifest is not None:
-        if not config.augment.noise.prob:
-            logger.warning(
-                "augment.noise.manifest is not used: augment.noise.prob, how many utterances get noise, is 0"
-            )
         recorded = RecordedNoise(WaveformCache(Manifest(manifest), config.features.sample_rate, config.data.cache_mb))
     return augmentations(config.augment, recorded)

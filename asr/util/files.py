@@ -12,6 +12,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from secrets import token_hex
 from typing import Any, BinaryIO
 
 from asr import __version__
@@ -47,9 +48,9 @@ def walk(folder: str | Path, pattern: str = "*") -> Iterator[Path]:
 
 @contextmanager
 def atomic_write(path: Path) -> Iterator[BinaryIO]:
-    """A file to write to, called `path.part` until the block ends, and nothing is left of it where the block fails.
-    The folders above it are made."""
-    part = path.with_name(path.name + ".part")
+    """A file to write to, which has a name of its own until the block ends, as others may write the same file; nothing
+    is left of it where the block fails. The folders above it are made."""
+    part = path.with_name(f"{path.stem[:20]}.{token_hex(4)}.part")
     path.parent.mkdir(parents=True, exist_ok=True)
     try:
         with part.open("wb") as file:

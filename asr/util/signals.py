@@ -100,13 +100,15 @@ def end_at_once(number: int, frame: FrameType | None = None) -> None:
 
 
 def interrupt(number: int, frame: FrameType | None) -> None:
-    """Raise KeyboardInterrupt(number); but while a library is loaded, which may make another error of that, or none,
-    end the process."""
+    """Raise KeyboardInterrupt(number), once; but while a library is loaded, which may make another error of that, or
+    none, end the process."""
     above = frame
     while above is not None:
         if above.f_code.co_filename == "<frozen importlib._bootstrap>":
             end_at_once(number)
         above = above.f_back
+    for each in STOPPING:  # nothing disturbs what is tidied up; a second SIGINT is seen by `_watch`
+        signal.signal(each, lambda *_: None)
     raise KeyboardInterrupt(number)
 
 

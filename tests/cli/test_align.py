@@ -39,7 +39,7 @@ def test_a_text_and_a_file_of_it_and_stdin_give_the_same(tmp_path):
     result = json.loads(plain.out)
     assert result["words"] == json.loads(stdin.out)["words"]
     assert result["audio"] == str(HEART)
-    assert [word["word"] for word in result["words"]] == SAID.split()
+    assert [word["text"] for word in result["words"]] == SAID.split()
     assert plain.err.startswith("model digits: ")
     assert "may not have been said" not in plain.err
 
