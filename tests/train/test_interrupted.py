@@ -16,6 +16,7 @@ from helpers.training import RANDOM, assert_equal, epochs, settings, weights, wr
 from asr.__main__ import main
 from asr.train.loop import Outcome
 from asr.train.run import train
+from asr.util.signals import described
 
 pytestmark = pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="reads /proc")
 
@@ -50,8 +51,28 @@ def test_while_libraries_load_a_signal_ends_any_command_with_one_word(tmp_path, 
     time.sleep(random.Random(f"{command} {number}").uniform(0.0, 0.3))
     process.send_signal(number)
     _, said = process.communicate(timeout=100)
-    assert (process.returncode, said) == (128 + number, {2: "interrupted\n", 15: "terminated\n"}[number])
+    assert (process.returncode, said) == (128 + number, f"{described(number)}\n")
     assert not list(tmp_path.rglob("*"))
+
+
+@pytest.mark.parametrize("number", BOTH)
+def test_what_a_command_has_written_when_a_signal_comes_is_whole(tmp_path, number):
+    line = {"audio": str(SAMPLES / "rms_8k.wav"), "duration": 1.0}
+    manifest, out = tmp_path / "many.jsonl", tmp_path / "out"
+    manifest.write_text("".join(json.dumps(line | {"id": f"{i}"}) + "\n" for i in range(5000)))
+    command = [sys.executable, "-m", "asr", "transcribe", str(manifest), "--output-dir", str(out), "--format", "json"]
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+    while not (out.is_dir() and any(out.glob("*.json"))):
+        assert process.poll() is None
+        time.sleep(0.01)
+    time.sleep(random.Random(number).uniform(0.0, 0.5))
+    process.send_signal(number)
+    _, said = process.communicate(timeout=100)
+    assert (process.returncode, said.splitlines()[-1]) == (128 + number, described(number))
+    written = list(out.iterdir())
+    assert 0 < len(written) < 5000
+    assert {json.loads(path.read_text())["text"] for path in written} == {"zero six"}
+    assert {path.suffix for path in written} == {".json"}
 
 
 def run_command(arguments, said):
