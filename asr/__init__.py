@@ -15,13 +15,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from importlib import import_module
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from asr.errors import AsrError
-from asr.util.libraries import library_errors
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from asr.decode.align import AlignedToken, AlignedWord, Alignment, Word
     from asr.transcribe import Segment, Transcriber, Transcript
 
@@ -55,6 +55,8 @@ __all__ = [
 def __getattr__(name: str) -> Any:
     if name not in _LAZY:
         raise AttributeError(f"module 'asr' has no attribute {name!r}")
+    from asr.util.libraries import library_errors
+
     with library_errors():
         return getattr(import_module(_LAZY[name]), name)
 
@@ -90,6 +92,8 @@ def load(
     Raises ModelError when there is no such model or its folder is damaged, ConfigError and TextError for settings and
     hot words that do not fit it, LibraryError when torch or another library is missing or does not load.
     """
+    from asr.util.libraries import library_errors
+
     with library_errors():
         from asr.transcribe import DecoderOptions, Transcriber
 
@@ -111,10 +115,12 @@ def train_model(config: str | Path, *overrides: str) -> Path:
     Raises ConfigError for a wrong setting, ManifestError, AudioError and TextError for data that cannot be used,
     TrainError for a training that cannot start or continue.
     """
+    from asr.util.libraries import library_errors
+
     with library_errors():
         from asr.config import load_config
         from asr.train.run import train
 
-        settings = load_config(Path(config), overrides)
+        settings = load_config(config, overrides)
         train(settings)
         return settings.run

@@ -101,13 +101,18 @@ def read_audio(
 
 
 def as_audio(samples: np.ndarray, sample_rate: int, target_rate: int | None = None, name: str = "array") -> Audio:
-    """A waveform already in memory, checked like a file: (samples,) or (samples, channels), integer or float.
+    """A waveform already in memory, checked like a file, integer or float: (samples,), or with channels, where the
+    longer side counts the samples.
 
     Integers are scaled by their type's range. Raises AudioError as `read_audio` does.
     """
     samples = np.asarray(samples)
+    if samples.ndim == 2 and (0 < samples.shape[0] < samples.shape[1] or samples.shape[1] == 0):
+        samples = samples.T
     if samples.ndim not in (1, 2) or (samples.ndim == 2 and not 1 <= samples.shape[1] <= 64):
-        raise AudioError(f"{name}: shape {samples.shape} is neither (samples,) nor (samples, channels)")
+        raise AudioError(
+            f"{name}: shape {samples.shape} is neither (samples,) nor (samples, channels) nor (channels, samples)"
+        )
     _check_rate(sample_rate, name)
     if np.issubdtype(samples.dtype, np.integer):
         limits = np.iinfo(samples.dtype)

@@ -226,6 +226,16 @@ def fields(section: type[Section] = Config, prefix: str = "") -> Iterator[tuple[
 
 
 SETTINGS = dict(fields())
+# A setting, the value that turns others off, and how the names of these begin.
+SWITCHES: tuple[tuple[str, Any, str], ...] = (
+    ("compose.max_recordings", 1, "compose."),
+    ("compose.trim_prob", 0, "compose.trim_"),
+    ("compose.noise_prob", 0, "compose.noise_"),
+    ("augment.noise.prob", 0, "augment.noise."),
+    ("augment.time_mask.count", 0, "augment.time_mask."),
+    ("augment.frequency_mask.count", 0, "augment.frequency_mask."),
+    ("features.kind", "logmel", "features.n_mfcc"),
+)
 TEXTS = {key for key, field in SETTINGS.items() if field.annotation in (str, str | None, Path, Path | None)}
 RESUMABLE = {key for key, field in SETTINGS.items() if cast(dict[str, Any], field.json_schema_extra)["resumable"]}
 
@@ -278,6 +288,15 @@ def flatten(config: Config) -> dict[str, Any]:
     """{"train.lr": 0.001, …}: every setting under its dotted key, as plain YAML values (tuples become lists)."""
     plain = config.model_dump(mode="json")
     return {key: reduce(getitem, key.split("."), plain) for key in SETTINGS}
+
+
+def unused(config: Config) -> Iterator[str]:
+    """What was set and does nothing, because another setting turns it off."""
+    values, defaults = flatten(config), flatten(Config())
+    for switch, off, prefix in SWITCHES:
+        changed = [key for key in values if key.startswith(prefix) and values[key] != defaults[key]]
+        if values[switch] == off and changed:
+            yield f"{', '.join(changed)}: not used, as {switch} is {off}"
 
 
 def differing(old: Config, new: Config) -> list[str]:

@@ -13,7 +13,7 @@ from functools import cached_property
 from hashlib import sha256
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast, overload
 
 import numpy as np
 from torch import Tensor
@@ -23,6 +23,7 @@ from asr.data.manifest import Manifest, Utterance, is_manifest, read_lines
 from asr.decode.align import Alignment, Word, align, timed_words
 from asr.decode.decoder import GREEDY, Decoder, Hypothesis, decode_waveforms, greedy, with_confidence
 from asr.decode.lexicon import HOT_WORD_WEIGHT
+from asr.decode.results import as_dict, srt
 from asr.errors import AsrError, AudioError, AudioFault, ManifestError, ModelError
 from asr.evaluate.run import evaluate_manifest, make_record, write_evaluation
 from asr.evaluate.score import diagnose
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 AudioInput = Source | np.ndarray | Tensor | list[float]
+AudioInputs = list[str] | list[Path] | list[bytes] | list[np.ndarray] | list[Tensor]
 
 MAX_SEGMENT_S = 30.0  # longer audio is cut at its quietest moments
 MIN_CUT_S = 15.0
@@ -67,6 +69,14 @@ class Transcript:
     @property
     def words(self) -> list[Word]:
         return [word for segment in self.segments for word in segment.words]
+
+    def to_dict(self) -> dict[str, Any]:
+        """What JSON output holds, but for the recording's name."""
+        return as_dict(self)
+
+    def to_srt(self) -> str:
+        """Subtitles."""
+        return srt(self.words)
 
 
 @dataclass(frozen=True)
@@ -201,6 +211,9 @@ class DecoderOptions:
         from asr.decode.beam import prepare
 
         settings, lm = self._settings(), self._lm
+        given = [name for name in ("lm_weight", "unk_score") if getattr(self, name) is not None]
+        if lm is None and given:
+            logger.warning(f"{', '.join(given)}: not used without a language model (lm)")
         if lm is not None and lm.tuned.get("model", recognizer.name) != recognizer.name:
             logger.warning(f"{self.lm} was tuned with the model '{lm.tuned['model']}': asr lm tune fits it to this one")
             lm.tuned.pop("platt_scaling", None)
@@ -273,20 +286,31 @@ class Transcriber:
     def sample_rate(self) -> int:
         return self.recognizer.sample_rate
 
-    def transcribe(self, audio: AudioInput, sample_rate: int | None = None) -> Transcript:
-        """audio: a path, a file's bytes, a binary stream, or an array (samples,) or (samples, channels) with its rate.
+    @overload
+    def transcribe(self, audio: AudioInputs, sample_rate: int | None = None) -> list[Transcript]: ...
+    @overload
+    def transcribe(self, audio: AudioInput, sample_rate: int | None = None) -> Transcript: ...
+    def transcribe(
+        self, audio: AudioInput | AudioInputs, sample_rate: int | None = None
+    ) -> Transcript | list[Transcript]:
+        """audio: a path, a file's bytes, a binary stream, or an array or tensor with its rate: (samples,), or with
+        channels, of which the mean is taken: (samples, channels) or, as torchaudio has it, (channels, samples).
 
         >>> import asr
         >>> model = asr.load("digits")
         >>> model.transcribe("data/samples/heart_16k.flac").text
         'four one five nine two six five'
 
-        Raises AudioError for audio that cannot be read.
+        A list of them is computed as a batch and gives a list. Raises AudioError for audio that cannot be read;
+        `transcribe_all` goes on with the rest.
         """
-        result = next(iter(self.transcribe_all([self._job(audio, sample_rate)])))[1]
-        if isinstance(result, AsrError):
-            raise result
-        return result
+        several = isinstance(audio, list) and not (audio and isinstance(audio[0], (int, float, np.number)))
+        results = []
+        for _, result in self.transcribe_all(cast(Iterable[AudioInput], audio if several else [audio]), sample_rate):
+            if isinstance(result, AsrError):
+                raise result
+            results.append(result)
+        return results if several else results[0]
 
     def align(
         self, audio: AudioInput, text: str, sample_rate: int | None = None, skip_unknown: bool = False
@@ -338,9 +362,12 @@ class Transcriber:
             write_evaluation(Path(output_dir), evaluation, record)
         return record
 
-    def _job(self, audio: AudioInput, sample_rate: int | None) -> Job:
+    def _job(self, audio: Job | AudioInput, sample_rate: int | None) -> Job:
+        if isinstance(audio, Job):
+            return audio
         if isinstance(audio, Tensor):
-            audio = audio.detach().cpu().numpy()
+            audio = audio.detach().cpu()
+            audio = (audio.float() if audio.is_floating_point() else audio).numpy()  # numpy has no bfloat16
         elif isinstance(audio, list):
             audio = np.asarray(audio)
         if isinstance(audio, np.ndarray):
@@ -349,13 +376,26 @@ class Transcriber:
             return Job("array", as_audio(audio, sample_rate, self.sample_rate))
         return Job(str(audio) if isinstance(audio, (str, Path)) else "audio data", audio)
 
-    def transcribe_all(self, jobs: Iterable[Job]) -> Iterator[tuple[Job, Transcript | AsrError]]:
-        """Transcribe many recordings, batched, results in the order of the jobs. A bad one gives its error and the rest
-        goes on."""
+    def transcribe_all(
+        self, recordings: Iterable[Job | AudioInput], sample_rate: int | None = None
+    ) -> Iterator[tuple[Job, Transcript | AsrError]]:
+        """Transcribe many recordings, batched, results in their order, each with its name. A bad one gives its error
+        and the rest goes on. recordings: as for `transcribe`, mixed as you like.
+
+        >>> import asr
+        >>> for job, result in asr.load("digits").transcribe_all(["data/samples/rms_8k.wav", "missing.wav"]):
+        ...     print(job.name, "failed" if isinstance(result, asr.AsrError) else result.text)
+        data/samples/rms_8k.wav zero eight zero zero three two one
+        missing.wav failed
+        """
+        if isinstance(recordings, (str, Path, bytes)):  # whose parts are no recordings
+            recordings = [recordings]
         read: list[tuple[Job, Audio | AsrError]] = []
         seconds = 0.0
-        for job in jobs:
+        for recording in recordings:
+            job = recording if isinstance(recording, Job) else Job("array", b"")
             try:
+                job = self._job(recording, sample_rate)
                 audio = job.read(self.sample_rate)
                 seconds += audio.duration
                 read.append((job, audio))

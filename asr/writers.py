@@ -6,24 +6,18 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping, Sequence
 
-from asr.decode.align import AlignedToken, Alignment, TimedText, Word
-from asr.transcribe import Segment, Transcript
+from asr.decode.align import AlignedToken, Alignment
+from asr.decode.results import TimedText
+from asr.transcribe import Transcript
 
 SUFFIXES = {"json": ".json", "ctm": ".ctm", "textgrid": ".TextGrid", "srt": ".srt"}
-
-MAX_LINE = 42  # characters of a subtitle
-MAX_PAUSE_S = 0.7  # a longer pause begins a new subtitle
 
 
 def format_transcript(transcript: Transcript, name: str, form: str) -> str:
     """A line: the text ("txt") or an object ("json"). name: what the recording is called."""
     if form == "txt":
         return transcript.text
-    segments = [
-        _times(each) | {"text": each.text, "words": [_word(word) for word in each.words]}
-        for each in transcript.segments
-    ]
-    return _json(name, transcript, text=transcript.text, segments=segments)
+    return _json(name, transcript)
 
 
 def format_alignment(alignment: Alignment, name: str, form: str) -> str:
@@ -34,33 +28,12 @@ def format_alignment(alignment: Alignment, name: str, form: str) -> str:
         tokens = [token for word in alignment.words for token in word.tokens]
         return textgrid({"words": alignment.words, "tokens": tokens}, alignment.duration)
     if form == "srt":
-        return srt(alignment.words)
-    words = [
-        {
-            "word": word.text,
-            **_scored(word),
-            "tokens": [{"token": token.text, **_scored(token)} for token in word.tokens],
-        }
-        for word in alignment.words
-    ]
-    return _json(name, alignment, words=words, skipped=alignment.skipped)
+        return alignment.to_srt()
+    return _json(name, alignment)
 
 
-def _json(name: str, result: Transcript | Alignment, **rest: object) -> str:
-    head = {"audio": name, "duration": round(result.duration, 3), "model": result.model}
-    return json.dumps(head | rest, ensure_ascii=False)
-
-
-def _times(part: TimedText | Segment) -> dict[str, object]:
-    return {"start": round(part.start, 3), "end": round(part.end, 3)}
-
-
-def _word(word: Word) -> dict[str, object]:
-    return {"word": word.text, **_times(word), "confidence": round(word.confidence, 4)}
-
-
-def _scored(part: AlignedToken) -> dict[str, object]:
-    return {**_times(part), "score": round(part.score, 4)}
+def _json(name: str, result: Transcript | Alignment) -> str:
+    return json.dumps({"audio": name} | result.to_dict(), ensure_ascii=False)
 
 
 def ctm(words: Sequence[AlignedToken], name: str, channel: str = "1") -> str:
@@ -108,33 +81,3 @@ def _seconds(value: float) -> str:
 
 def _quoted(text: str) -> str:
     return '"' + text.replace('"', '""') + '"'
-
-
-def srt(words: Sequence[TimedText]) -> str:
-    """SubRip subtitles of one line each: a new one begins after a pause, after a sentence, and when a line is full."""
-    cues = []
-    for number, line in enumerate(_lines(words), 1):
-        times = f"{_clock(line[0].start)} --> {_clock(line[-1].end)}"
-        cues.append(f"{number}\n{times}\n{' '.join(word.text for word in line)}\n")
-    return "\n".join(cues)
-
-
-def _lines(words: Sequence[TimedText]) -> Iterator[list[TimedText]]:
-    line: list[TimedText] = []
-    for word in words:
-        if line and (
-            word.start - line[-1].end > MAX_PAUSE_S
-            or line[-1].text.rstrip("\"')»”’").endswith((".", "!", "?", "…", "。", "！", "？"))
-            or sum(len(other.text) + 1 for other in line) + len(word.text) > MAX_LINE
-        ):
-            yield line
-            line = []
-        line.append(word)
-    if line:
-        yield line
-
-
-def _clock(seconds: float) -> str:
-    milliseconds = round(1000 * seconds)
-    minutes, rest = divmod(milliseconds, 60_000)
-    return f"{minutes // 60:02}:{minutes % 60:02}:{rest // 1000:02},{rest % 1000:03}"

@@ -36,8 +36,10 @@ METHODS = {
     " -> Alignment",
     "evaluate": "(self, manifest: str | Path, output_dir: str | Path | None = None,"
     " progress: Callable[[Iterable[Utterance], int], Iterable[Utterance]] | None = None) -> dict[str, Any]",
-    "transcribe": "(self, audio: AudioInput, sample_rate: int | None = None) -> Transcript",
-    "transcribe_all": "(self, jobs: Iterable[Job]) -> Iterator[tuple[Job, Transcript | AsrError]]",
+    "transcribe": "(self, audio: AudioInput | AudioInputs, sample_rate: int | None = None)"
+    " -> Transcript | list[Transcript]",
+    "transcribe_all": "(self, recordings: Iterable[Job | AudioInput], sample_rate: int | None = None)"
+    " -> Iterator[tuple[Job, Transcript | AsrError]]",
 }
 
 
@@ -55,6 +57,9 @@ def test_the_public_names_and_signatures_are_those_of_the_snapshot():
     assert public == set(METHODS)
     for name, expected in METHODS.items():
         assert signature(getattr(asr.Transcriber, name)) == expected, name
+    for result in (asr.Alignment, asr.Transcript):
+        assert signature(result.to_dict) == "(self) -> dict[str, Any]"
+        assert signature(result.to_srt) == "(self) -> str"
     with pytest.raises(AttributeError, match="no attribute 'nothing'"):
         asr.nothing  # noqa: B018
 
@@ -92,7 +97,7 @@ def test_every_function_of_the_api_has_an_example():
         "asr",
         "asr.load",
         "asr.train_model",
-        *(f"asr.transcribe.Transcriber.{name}" for name in ("align", "evaluate", "transcribe")),
+        *(f"asr.transcribe.Transcriber.{name}" for name in ("align", "evaluate", "transcribe", "transcribe_all")),
     }
 
 

@@ -144,8 +144,8 @@ def test_arrays_are_checked_like_files(tone):
     for x, rate, problem in [
         (np.zeros(0, np.float32), 16_000, "holds no samples"),
         (np.zeros((0, 2), np.float32), 16_000, "holds no samples"),
-        (np.zeros((4, 0), np.float32), 16_000, "neither"),
-        (np.zeros((2, 16_000), np.float32), 16_000, "neither"),
+        (np.zeros((4, 0), np.float32), 16_000, "holds no samples"),
+        (np.zeros((100, 16_000), np.float32), 16_000, "neither"),
         (np.zeros((2, 2, 2), np.float32), 16_000, "neither"),
         (np.array([0.0, np.nan]), 16_000, "sample 1 .* NaN"),
         (np.array([1e300]), 16_000, "are in ±1"),

@@ -17,6 +17,7 @@ from asr.config import (
     lenient,
     load_config,
     parse_config,
+    unused,
 )
 from asr.errors import ConfigError
 
@@ -206,3 +207,27 @@ def test_a_stored_section_may_hold_unknown_keys_but_no_wrong_values():
 def test_a_config_cannot_be_changed_after_it_was_read():
     with pytest.raises(ValueError, match="frozen"):
         Config().train.lr = 1.0
+
+
+@pytest.mark.parametrize(
+    ("given", "says"),
+    [
+        (["compose.noise_prob=0.5"], ["compose.noise_prob: not used, as compose.max_recordings is 1"]),
+        (["compose.noise_prob=0.5", "compose.max_recordings=2"], []),
+        (
+            ["compose.trim_db=[-40,-10]", "compose.max_recordings=2"],
+            ["compose.trim_db: not used, as compose.trim_prob is 0"],
+        ),
+        (["augment.noise.snr_db=[0,5]"], ["augment.noise.snr_db: not used, as augment.noise.prob is 0"]),
+        (["augment.noise.manifest=noise.jsonl", "augment.noise.prob=0.1"], []),
+        (
+            ["augment.time_mask.max_frames=9"],
+            ["augment.time_mask.max_frames: not used, as augment.time_mask.count is 0"],
+        ),
+        (["features.n_mfcc=13"], ["features.n_mfcc: not used, as features.kind is logmel"]),
+        ([], []),
+    ],
+)
+def test_settings_without_effect_are_told(tmp_path, given, says):
+    (tmp_path / "a.yaml").write_text("{}")
+    assert list(unused(load_config(tmp_path / "a.yaml", given))) == says

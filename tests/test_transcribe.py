@@ -82,6 +82,65 @@ def test_every_kind_of_source_gives_the_same(transcriber, tmp_path):
     assert len(texts) == 1
 
 
+@pytest.mark.parametrize("shape", [(1, -1), (-1, 1), (-1,)])
+@pytest.mark.parametrize("kind", [np.float32, np.float64, np.int16, torch.float32, torch.bfloat16, torch.int16])
+def test_one_channel_may_lie_either_way(transcriber, shape, kind):
+    samples = (noise(1.0) * 2000).astype(np.int16)
+    given = torch.from_numpy(samples) if isinstance(kind, torch.dtype) else samples
+    if kind not in (np.int16, torch.int16):
+        given = given / 2**15
+    given = given.to(kind) if isinstance(kind, torch.dtype) else given.astype(kind)
+    expected = given.float().numpy() if kind is torch.bfloat16 else samples / 2**15
+    result = transcriber.transcribe(given.reshape(shape), sample_rate=RATE)
+    assert result == transcriber.transcribe(expected, sample_rate=RATE)
+    assert result.notes == ()
+
+
+@pytest.mark.parametrize("channels", [2, 6])
+def test_channels_are_mixed_as_those_of_files(transcriber, tmp_path, channels):
+    samples = np.stack([noise(1.0, seed) for seed in range(channels)])  # as torchaudio loads them
+    soundfile.write(tmp_path / "a.wav", samples.T, RATE, subtype="FLOAT")
+    expected = transcriber.transcribe(tmp_path / "a.wav")
+    assert expected.notes == (f"{channels} channels averaged to one",)
+    for given in (samples, samples.T, torch.from_numpy(samples).requires_grad_()):
+        assert transcriber.transcribe(given, sample_rate=RATE) == expected
+
+
+@pytest.mark.parametrize("shape", [(2, 1, 8000), (100, 200), (1, 0), (0, 1), (0,), (2, 0)])
+def test_other_shapes_are_refused(transcriber, shape):
+    with pytest.raises(AudioError, match=r"array: (shape .* is neither|holds no samples)"):
+        transcriber.transcribe(np.zeros(shape, np.float32), sample_rate=RATE)
+
+
+def test_a_list_is_a_batch_and_a_list_of_numbers_is_not(transcriber, tmp_path):
+    waveforms = [noise(0.5 + 0.2 * seed, seed) for seed in range(3)]
+    paths = [tmp_path / f"{number}.wav" for number in range(3)]
+    for path, samples in zip(paths, waveforms, strict=True):
+        soundfile.write(path, samples, RATE, subtype="FLOAT")
+    expected = [transcriber.transcribe(path) for path in paths]
+    texts = [result.text for result in expected]
+    assert [result.text for result in transcriber.transcribe(paths)] == texts
+    assert [result.text for result in transcriber.transcribe([str(path) for path in paths])] == texts
+    assert [result.text for result in transcriber.transcribe([path.read_bytes() for path in paths])] == texts
+    tensors = [torch.from_numpy(samples)[None] for samples in waveforms]
+    assert [result.text for result in transcriber.transcribe(tensors, sample_rate=RATE)] == texts
+    assert transcriber.transcribe(paths[:1]) == expected[:1]
+    assert transcriber.transcribe([]) == []
+    assert transcriber.transcribe(waveforms[0].tolist(), sample_rate=RATE).text == texts[0]
+    with pytest.raises(AudioError, match=r"missing\.wav"):
+        transcriber.transcribe([paths[0], tmp_path / "missing.wav"])
+
+
+def test_transcribe_all_takes_paths_and_goes_on_after_a_bad_one(transcriber, tmp_path):
+    soundfile.write(tmp_path / "a.wav", noise(0.5), RATE)
+    good = str(tmp_path / "a.wav")
+    found = list(transcriber.transcribe_all([good, "missing.wav", tmp_path / "a.wav", noise(0.5)]))
+    assert [job.name for job, _ in found] == [good, "missing.wav", good, "array"]
+    assert [isinstance(result, asr.AsrError) for _, result in found] == [False, True, False, True]
+    assert "sample_rate=" in str(found[3][1])
+    assert [result.text for _, result in transcriber.transcribe_all(good)] == [found[0][1].text]
+
+
 def test_an_array_needs_its_rate(transcriber):
     with pytest.raises(AudioError, match="sample_rate="):
         transcriber.transcribe(noise(1))
@@ -202,3 +261,16 @@ def test_bad_lines_of_a_manifest_are_left_out_by_number(tmp_path):
     (tmp_path / "none.jsonl").write_text("this\nis\nno manifest\n")
     jobs, errors = find_jobs([str(tmp_path / "none.jsonl"), str(tmp_path / "list.jsonl")])
     assert (len(jobs), len(errors)) == (2, 5)
+
+
+@pytest.mark.parametrize(
+    ("given", "says"),
+    [
+        ({"lm_weight": 0.5}, "lm_weight: not used without a language model (lm)"),
+        ({"unk_score": -1.0, "lm_weight": 0.5, "beam": 4}, "lm_weight, unk_score: not used"),
+        ({"beam": 4, "word_insertion_bonus": 1.0}, ""),
+    ],
+)
+def test_weights_without_a_language_model_are_told(untrained, caplog, given, says):
+    DecoderOptions(**given).decoder(untrained)
+    assert says in caplog.text if says else not caplog.text

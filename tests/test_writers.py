@@ -7,8 +7,10 @@ import re
 import pytest
 
 from asr.decode.align import AlignedToken as Token
-from asr.decode.align import AlignedWord, Alignment
-from asr.writers import SUFFIXES, ctm, format_alignment, srt, textgrid
+from asr.decode.align import AlignedWord, Alignment, Word
+from asr.decode.results import srt
+from asr.transcribe import Segment, Transcript
+from asr.writers import SUFFIXES, ctm, format_alignment, format_transcript, textgrid
 
 WORDS = [
     Token('"Four",', 0.28, 0.6404, 0.99996),
@@ -107,8 +109,40 @@ def test_json():
     record = json.loads(format_alignment(aligned(WORDS), "tape", "json"))
     assert (record["audio"], record["duration"], record["model"]) == ("tape", 3.0, "digits")
     assert record["skipped"] == ["hm"]
-    token = {"token": '"Four",', "start": 0.28, "end": 0.64, "score": 1.0}
-    assert record["words"][0] == {"word": '"Four",', "start": 0.28, "end": 0.64, "score": 1.0, "tokens": [token]}
+    token = {"text": '"Four",', "start": 0.28, "end": 0.64, "score": 1.0}
+    assert record["words"][0] == {"text": '"Four",', "start": 0.28, "end": 0.64, "score": 1.0, "tokens": [token]}
+
+
+def test_names_are_the_same_in_python_and_json():
+    """Whatever JSON holds can be asked of the result by the same names, but for the digits."""
+    words = [Word("one", 0.12345, 0.5, 0.98765), Word("two.", 0.6, 1.0, 0.5)]
+    transcript = Transcript("one two.", [Segment(0.0, 1.5, "one two.", words)], 1.5, "digits", ("a note",))
+    for result, text in (
+        (transcript, format_transcript(transcript, "a.wav", "json")),
+        (aligned(WORDS), format_alignment(aligned(WORDS), "a.wav", "json")),
+    ):
+        record = json.loads(text)
+        assert record.pop("audio") == "a.wav"
+        assert record == json.loads(json.dumps(result.to_dict()))
+        same(record, result)
+    assert transcript.to_dict()["segments"][0]["words"][0] == {
+        "text": "one", "start": 0.123, "end": 0.5, "confidence": 0.9877
+    }  # fmt: skip
+    assert read_srt(transcript.to_srt()) == [(0.123, 1.0, "one two.")]
+    assert aligned(WORDS).to_srt() == format_alignment(aligned(WORDS), "x", "srt")
+
+
+def same(record, result):
+    for name, value in record.items():
+        held = getattr(result, name)
+        if isinstance(value, list):
+            for part, whole in zip(value, held, strict=True):
+                if isinstance(part, dict):
+                    same(part, whole)
+                else:
+                    assert part == whole
+        else:
+            assert value == (pytest.approx(held, abs=6e-4) if isinstance(held, float) else held)
 
 
 def test_every_format_is_one_that_can_be_written():

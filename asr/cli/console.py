@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import signal
 import sys
 import unicodedata
 from collections import Counter
@@ -18,6 +19,7 @@ from asr.errors import AsrError
 from asr.util.files import replace_file
 from asr.util.format import printable
 from asr.util.libraries import library_errors
+from asr.util.signals import described, handling, interrupt
 
 if TYPE_CHECKING:
     from asr.transcribe import DecoderOptions, Transcriber
@@ -103,11 +105,12 @@ class Commands(TyperGroup):
 
     def invoke(self, ctx: Any) -> Any:
         try:
-            with library_errors():
+            with handling(interrupt), library_errors():
                 return super().invoke(ctx)
-        except KeyboardInterrupt:
-            say("interrupted")
-            raise typer.Exit(INTERRUPTED) from None
+        except KeyboardInterrupt as stopped:
+            number = stopped.args[0] if stopped.args else signal.SIGINT
+            say(described(number))
+            raise typer.Exit(128 + number) from None
         except BrokenPipeError:  # the reader of our output left: `asr … | head`
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             raise typer.Exit(1) from None

@@ -1,6 +1,6 @@
 """The command line: parse, call, print. Results go to stdout, everything else to stderr.
 
-Exit status: 0 done, 1 failed (one clear line), 2 wrong usage, 130 interrupted.
+Exit status: 0 done, 1 failed (one clear line), 2 wrong usage, 130 interrupted, 143 terminated.
 """
 
 from __future__ import annotations

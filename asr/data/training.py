@@ -126,7 +126,5 @@ def make_augmentations(config: Config) -> list[Augmentation]:
     """The augmentations of waveforms. Raises ManifestError for a noise manifest without recordings."""
     manifest, recorded = config.augment.noise.manifest, None
     if manifest is not None:
-        if not config.augment.noise.prob:
-            logger.warning("augment.noise.manifest is not used: no utterance gets noise while augment.noise.prob is 0")
         recorded = RecordedNoise(WaveformCache(Manifest(manifest), config.features.sample_rate, config.data.cache_mb))
     return augmentations(config.augment, recorded)

@@ -6,11 +6,12 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from math import isqrt
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from asr.decode.decoder import Hypothesis, decode_waveforms, log_prob_rows, word_spans
+from asr.decode.results import TimedText, as_dict, srt
 from asr.errors import TextError
 from asr.lengths import min_frames
 from asr.model.recognizer import Recognizer
@@ -27,15 +28,6 @@ TAIL_S = 1.0  # a word ends at most this much after its last frame
 
 # Control characters that are no white space, and halves of surrogate pairs: no output format has a place for them.
 _UNWRITABLE = re.compile(r"[\x00-\x08\x0e-\x1b\x7f-\x84\x86-\x9f\ud800-\udfff]")
-
-
-@dataclass(frozen=True)
-class TimedText:
-    """A piece of text; start and end in seconds from the beginning of the recording."""
-
-    text: str
-    start: float
-    end: float
 
 
 @dataclass(frozen=True)
@@ -70,6 +62,14 @@ class Alignment:
     duration: float
     model: str
     skipped: tuple[str, ...] = ()
+
+    def to_dict(self) -> dict[str, Any]:
+        """What JSON output holds, but for the recording's name."""
+        return as_dict(self)
+
+    def to_srt(self) -> str:
+        """Subtitles."""
+        return srt(self.words)
 
 
 class TokenSpans(NamedTuple):

@@ -11,7 +11,6 @@ import logging
 import math
 import os
 from collections.abc import Mapping
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -28,6 +27,7 @@ from asr.lm.model import SPACE, LanguageModel
 from asr.lm.trie import END_ID, SPECIAL, UNKNOWN_ID, Level, build
 from asr.text import Tokenizer, listed, normalize
 from asr.util.jit import is_compiled
+from asr.util.runtime import map_ahead
 
 logger = logging.getLogger(__name__)
 
@@ -97,8 +97,8 @@ class BeamSearch:
 
     def __call__(self, log_probs: Tensor, lengths: Tensor, /) -> list[Hypothesis]:
         """log_probs: (B, T, V), lengths: (B,) -> hypotheses, as `greedy` gives them."""
-        with ThreadPoolExecutor(os.cpu_count()) as pool:
-            return list(pool.map(self._decode, log_prob_rows(log_probs, lengths)))
+        rows = log_prob_rows(log_probs, lengths)
+        return list(map_ahead(self._decode, rows, os.cpu_count() or 1, len(rows)))
 
     def _decode(self, log_probs: np.ndarray) -> Hypothesis:
         """The best tokens, with the frames of the best path through them."""

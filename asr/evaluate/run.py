@@ -144,13 +144,12 @@ def make_record(
 def write_evaluation(folder: Path, evaluation: Evaluation, record: dict[str, Any]) -> None:
     """Write `wer.json`, `ref.trn`, `hyp.trn` and, where there are words, `confidence.svg` below `folder`; wer.json
     comes last: if it exists, the others are complete."""
-    folder.mkdir(parents=True, exist_ok=True)
     references = [f"{pair.reference} ({_trn_id(pair)})\n" for pair in evaluation.pairs]
     hypotheses = [f"{pair.hypothesis} ({_trn_id(pair)})\n" for pair in evaluation.pairs]
-    (folder / "ref.trn").write_text("".join(references), encoding="utf-8")
-    (folder / "hyp.trn").write_text("".join(hypotheses), encoding="utf-8")
+    replace_file(folder / "ref.trn", "".join(references))
+    replace_file(folder / "hyp.trn", "".join(hypotheses))
     if record["confidence"]:
-        (folder / "confidence.svg").write_text(diagram(record["confidence"]), encoding="utf-8")
+        replace_file(folder / "confidence.svg", diagram(record["confidence"]))
     replace_file(folder / "wer.json", json.dumps(record, indent=2, ensure_ascii=False) + "\n")
 
 

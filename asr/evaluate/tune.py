@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from itertools import product
 from pathlib import Path
@@ -28,6 +27,7 @@ from asr.lm.model import LanguageModel, store_tuned
 from asr.model.recognizer import Recognizer
 from asr.text import normalize
 from asr.util.files import file_sha256
+from asr.util.runtime import map_ahead
 
 
 class Weights(NamedTuple):
@@ -93,9 +93,9 @@ def tune(
 
     def measure(weights: Weights) -> Trial:
         search = prepare(tokenizer, normalizer, replace(settings, **weights._asdict()), lm)
-        with ThreadPoolExecutor(os.cpu_count()) as pool:
-            best = pool.map(lambda log_probs: search.n_best(log_probs)[0].token_ids, development.log_probs)
-            texts = [normalize(tokenizer.decode(tokens), normalizer) for tokens in best]
+        workers, rows = os.cpu_count() or 1, development.log_probs
+        best = map_ahead(lambda log_probs: search.n_best(log_probs)[0].token_ids, rows, workers, len(rows))
+        texts = [normalize(tokenizer.decode(tokens), normalizer) for tokens in best]
         scores = score([Pair("", *texts) for texts in zip(development.references, texts, strict=True)])
         assert scores.wer is not None  # `compute_log_probs` requires words
         assert scores.cer is not None

@@ -11,6 +11,7 @@ import os
 import re
 import shutil
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import chain
@@ -137,9 +138,15 @@ class LanguageModel:
             (part / "ngrams.safetensors").write_bytes(save(arrays))
             (part / "words.txt").write_bytes("\n".join(self.words).encode())
             (part / "lm.json").write_text(_json(about), encoding="utf-8")
-            if folder.exists():
-                folder.rename(old)
-            part.rename(folder)
+            while part.exists():
+                with suppress(FileNotFoundError):
+                    folder.rename(old)
+                try:
+                    part.rename(folder)
+                except OSError:
+                    if not folder.exists():
+                        raise
+                    shutil.rmtree(old, ignore_errors=True)  # another process was quicker: its model is replaced
         finally:
             for leftover in (part, old):
                 shutil.rmtree(leftover, ignore_errors=True)

@@ -14,6 +14,7 @@ from asr.lengths import STRIDES, output_frames, strided
 from asr.model.ctc import CTCHead
 from asr.model.recurrent import RecurrentLayer
 from asr.text import Tokenizer
+from asr.util.signals import shield_from_signals
 
 if TYPE_CHECKING:
     from asr.augment import SpecAugment
@@ -85,6 +86,7 @@ class Recognizer(nn.Module):
 
     def __init__(self, features: FeatureConfig, text: TextConfig, model: ModelConfig, tokenizer: Tokenizer) -> None:
         super().__init__()
+        shield_from_signals()
         self.config = model
         self.text = text
         self.tokenizer = tokenizer
@@ -130,6 +132,7 @@ class Recognizer(nn.Module):
 
         Frames of log_probs past an utterance's length are arbitrary.
         """
+        shield_from_signals()  # once more: there may be more threads by now
         with torch.no_grad():
             if spec_augment is None:
                 features, feature_lengths = self.features(waveforms, lengths)  # (B, F, C), (B,)

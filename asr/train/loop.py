@@ -20,7 +20,7 @@ from asr.train.metrics import EpochMetrics, describe, diagnosis
 from asr.train.optimizer import compute_gradient
 from asr.train.state import Data, TrainingState, Validate
 from asr.util.format import some
-from asr.util.runtime import StopSignals
+from asr.util.signals import StopSignals
 
 logger = logging.getLogger(__name__)
 

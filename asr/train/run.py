@@ -11,7 +11,7 @@ from pathlib import Path
 import torch
 
 from asr.augment import SpecAugment
-from asr.config import AUTO, AugmentConfig, ComposeConfig, Config, differing, dump_yaml
+from asr.config import AUTO, AugmentConfig, ComposeConfig, Config, differing, dump_yaml, unused
 from asr.data.batches import Batch
 from asr.data.subset import Subset, make_tokenizer, read_subset, warn_of_symbols
 from asr.data.training import TrainingData
@@ -72,6 +72,8 @@ def train_one(config: Config, processes: Processes) -> Outcome:
     with folder_lock(run, busy) if processes.first else nullcontext():
         if processes.first:
             as_begun(config)  # once more: another training may have begun and stopped meanwhile
+            for unfinished in run.rglob("*.part"):  # of a start that was killed
+                unfinished.unlink()
             if not (run / "config.yaml").exists():
                 replace_file(run / "config.yaml", dump_yaml(config))
         log = RunLog(run if processes.first else None, config.train.epochs)
@@ -152,6 +154,8 @@ class Prepared:
 def prepare(config: Config, processes: Processes = ALONE) -> Prepared:
     """Read the data, report what will not train, and make the recognizer with its initial weights."""
     device = resolve_device(config.device)
+    for advice in unused(config):
+        logger.warning(advice)
     set_precision(config.train.precision)
     if config.train.threads:
         torch.set_num_threads(config.train.threads)

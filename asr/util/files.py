@@ -12,6 +12,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from secrets import token_hex
 from typing import Any, BinaryIO
 
 from asr import __version__
@@ -48,11 +49,12 @@ def walk(folder: str | Path, pattern: str = "*", failed: Callable[[OSError], obj
 
 @contextmanager
 def atomic_write(path: Path) -> Iterator[BinaryIO]:
-    """Open a file that is called `path.part` until the block ends. If the block fails, nothing is left of it.
+    """Open a file that has a name of its own until the block ends: another process may write the same file. If the
+    block fails, nothing is left of it.
 
     Missing parent folders are made.
     """
-    part = path.with_name(path.name + ".part")
+    part = path.with_name(f"{path.stem[:20]}.{token_hex(4)}.part")
     path.parent.mkdir(parents=True, exist_ok=True)
     try:
         with part.open("wb") as file:

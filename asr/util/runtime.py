@@ -1,18 +1,16 @@
-"""What a program runs on and how it is stopped: devices, their precision, threads, signals."""
+"""What a program runs on: devices, their precision, threads."""
 
 from __future__ import annotations
 
-import signal
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from types import FrameType
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from asr.errors import ConfigError
 
 if TYPE_CHECKING:
-    import torch  # loaded where it is used: threads and signals do without
+    import torch  # loaded where it is used: threads do without
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -53,7 +51,10 @@ def set_precision(precision: str) -> None:
 
 
 def map_ahead(function: Callable[[Item], Result], items: Iterable[Item], workers: int, ahead: int) -> Iterator[Result]:
-    """function(item) for every item, in order. So many results at most are computed before they are asked for."""
+    """function(item) for every item, in order. So many results at most are computed before they are asked for.
+
+    Whoever stops asking does not wait for what is still computed: it may be a read that never ends.
+    """
     pool = ThreadPoolExecutor(workers, thread_name_prefix="data")
     try:
         coming: deque[Future[Result]] = deque()
@@ -64,29 +65,4 @@ def map_ahead(function: Callable[[Item], Result], items: Iterable[Item], workers
         while coming:
             yield coming.popleft().result()
     finally:
-        pool.shutdown(cancel_futures=True)
-
-
-class StopSignals:
-    """Turns the first SIGINT or SIGTERM into a request (`asked`) to save and stop; a second SIGINT stops at once."""
-
-    def __init__(self) -> None:
-        self.asked = False
-        self._before: dict[int, Any] = {}
-
-    def __enter__(self) -> StopSignals:
-        try:
-            for number in (signal.SIGINT, signal.SIGTERM):
-                self._before[number] = signal.signal(number, self._ask)
-        except ValueError:  # not the main thread: whoever runs us there handles signals
-            pass
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        for number, handler in self._before.items():
-            signal.signal(number, handler)
-
-    def _ask(self, number: int, frame: FrameType | None) -> None:
-        if self.asked and number == signal.SIGINT:
-            raise KeyboardInterrupt
-        self.asked = True
+        pool.shutdown(wait=False, cancel_futures=True)

@@ -33,7 +33,7 @@ def test_a_text_and_a_file_of_it_and_stdin_give_the_same(tmp_path):
     result = json.loads(plain.stdout)
     assert result["words"] == json.loads(stdin.stdout)["words"]
     assert result["audio"] == str(HEART)
-    assert [word["word"] for word in result["words"]] == SAID.split()
+    assert [word["text"] for word in result["words"]] == SAID.split()
     assert plain.stderr.startswith("model digits: ")
     assert "may not have been said" not in plain.stderr
 

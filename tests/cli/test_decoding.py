@@ -47,7 +47,7 @@ def test_transcribe_hears_a_hot_word_with_times(folder):
     result = run(*command, "--beam", 8, "--hotword", "bab:50")
     assert result.exit_code == 0, result.output
     words = json.loads(result.stdout)["segments"][0]["words"]
-    assert "bab" in [word["word"] for word in words]
+    assert "bab" in [word["text"] for word in words]
     assert all(0 <= word["start"] < word["end"] <= 1 for word in words)
 
 

@@ -130,7 +130,7 @@ def test_json_has_words_with_times_and_confidences(tmp_path, model):
     assert result["audio"] == str(tmp_path / "a.flac")
     assert result["duration"] == pytest.approx(2.0, abs=0.001)
     words = [word for segment in result["segments"] for word in segment["words"]]
-    assert " ".join(word["word"] for word in words) == result["text"]
+    assert " ".join(word["text"] for word in words) == result["text"]
     for word in words:
         assert 0 <= word["start"] < word["end"] <= 2.0
         assert 0 <= word["confidence"] <= 1

@@ -170,8 +170,8 @@ def test_the_command_stores_the_best_and_decoding_uses_it(folder):
     assert (used["lm_weight"], used["word_insertion_bonus"]) == (tuned["lm_weight"], 7)
 
 
-def test_what_was_found_is_told_where_it_cannot_be_stored(folder):
-    (folder / "lm/lm.json.part").mkdir()
+def test_what_was_found_is_told_where_it_cannot_be_stored(folder, monkeypatch):
+    monkeypatch.setattr("asr.util.files.token_hex", lambda _: "no/such/folder")
     before = (folder / "lm/lm.json").read_text()
     result = run("lm", "tune", folder / "lm", folder / "dev.jsonl", "--model", folder / "model", "--beam", 2)
     assert result.exit_code == 1
@@ -183,7 +183,7 @@ def test_what_was_found_is_told_where_it_cannot_be_stored(folder):
 def test_what_another_process_is_writing_makes_no_other_language_model(folder):
     command = ["evaluate", folder / "dev.jsonl", "--model", folder / "model", "--lm", folder / "lm", "--beam", 2]
     assert run(*command, "--output-dir", folder / "eval").exit_code == 0
-    (folder / "lm/lm.json.part").write_text("{")
+    (folder / "lm/lm.0f.part").write_text("{")
     assert "already evaluated" in run(*command, "--output-dir", folder / "eval").stderr
 
 
