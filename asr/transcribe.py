@@ -70,7 +70,8 @@ class Transcript:
 class Job:
     """One recording to be transcribed: a file (or a part of it), bytes, or audio in memory.
 
-    output: where its result is written, relative to the output folder and without an ending.
+    output: where its result is written, relative to the output folder and without an ending; raw_rate: the file has no
+    header, see `asr.audio.read_audio`.
     """
 
     name: str
@@ -79,26 +80,35 @@ class Job:
     start: float = 0.0
     duration: float | None = None
     channel: int | None = None
+    raw_rate: int | None = None
 
     @classmethod
-    def of(cls, source: str | Utterance) -> Job:
+    def of(cls, source: str | Utterance, raw_rate: int | None = None) -> Job:
         """A manifest's utterance, a file, or stdin ("-")."""
         if source == "-":
-            return cls("stdin", sys.stdin.buffer.read(), Path("stdin"))
+            return cls("stdin", sys.stdin.buffer, Path("stdin"), raw_rate=raw_rate)
         if isinstance(source, str):
-            return cls(source, source, safe_name(Path(source).stem))
+            return cls(source, source, safe_name(Path(source).stem), raw_rate=raw_rate)
         return cls(source.id, source.audio, safe_name(source.id), source.start, source.duration, source.channel)
 
     def read(self, sample_rate: int) -> Audio:
         if isinstance(self.source, Audio):
             return self.source
-        return read_audio(self.source, sample_rate, start=self.start, duration=self.duration, channel=self.channel)
+        return read_audio(
+            self.source,
+            sample_rate,
+            start=self.start,
+            duration=self.duration,
+            channel=self.channel,
+            raw_rate=self.raw_rate,
+            name=None if isinstance(self.source, (str, Path)) else self.name,
+        )
 
 
-def find_jobs(inputs: Iterable[str]) -> tuple[list[Job], list[AsrError]]:
+def find_jobs(inputs: Iterable[str], raw_rate: int | None = None) -> tuple[list[Job], list[AsrError]]:
     """What is meant by names of files, folders and manifests, in order; and what is wrong with those that name nothing.
 
-    "-" is stdin.
+    "-" is stdin. raw_rate: files have no headers, see `asr.audio.read_audio`.
     """
     jobs: list[Job] = []
     errors: list[AsrError] = []
@@ -110,7 +120,7 @@ def find_jobs(inputs: Iterable[str]) -> tuple[list[Job], list[AsrError]]:
             elif name.endswith(".jsonl"):
                 jobs.extend(map(Job.of, Manifest(name)))
             else:
-                jobs.append(Job.of(name))
+                jobs.append(Job.of(name, raw_rate))
         except AsrError as error:
             errors.append(error)
     if not jobs and not errors:

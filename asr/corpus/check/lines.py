@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from asr.audio import AudioInfo, audio_info, read_audio
+from asr.audiofile import TOLERANCE_S
 from asr.config import Config, FeatureConfig, ModelConfig
 from asr.data.manifest import ManifestLine, Utterance, read_lines
 from asr.errors import AudioError, AudioFault, ManifestError
@@ -18,10 +19,6 @@ from asr.lengths import min_frames, output_frames
 from asr.text import Tokenizer, normalize
 from asr.util.runtime import map_ahead
 
-# Seconds. What an audio file may lack of start + duration: more is refused when it is read for training.
-TOLERANCE_S = 0.01
-# Seconds. By how much the header of an mp3 overestimates: a frame or two that only prime the decoder (0.04 seen).
-MP3_TOLERANCE_S = 0.1
 # Seconds of an utterance that are decoded. A longer one is too long to train on anyway.
 MAX_READ_S = 600.0
 # Of full scale, ±1: decoders of mp3 and opus round the flat tops of clipped audio a little.
@@ -141,7 +138,7 @@ def audio_stats(utterance: Utterance) -> AudioStats:
     except AudioError as error:
         return AudioStats(error.fault, str(error).removeprefix(f"{path}: "))
     lacking = duration - audio.duration
-    if lacking > MP3_TOLERANCE_S:  # only the header of an mp3 could promise what is not there
+    if lacking > TOLERANCE_S:
         return AudioStats(AudioFault.TOO_SHORT, f"ends at {start + audio.duration:.3f} s, {lacking:.3f} s too early")
     return _measure(audio.samples, info, max(lacking, 0.0))
 

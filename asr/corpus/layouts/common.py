@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import logging
 import math
 import os
 import unicodedata
@@ -10,20 +11,25 @@ import zlib
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from functools import lru_cache
 from itertools import islice, product
 from pathlib import Path
 from typing import NoReturn, TypeVar
 
 from asr.audio import AUDIO_SUFFIXES, audio_info
+from asr.audiofile import TOLERANCE_S
 from asr.data.manifest import Record, Utterance, check_record, default_id, with_own_keys
 from asr.errors import AsrError, AudioError, AudioFault, ManifestError, error_context
 from asr.util.files import require_file
 from asr.util.format import some
 
+logger = logging.getLogger(__name__)
+
 Failed = Callable[[AsrError], None]  # takes what is wrong with an utterance that is left out
 
 THREADS = min(4, os.cpu_count() or 1)  # reading headers means waiting for disks
 CHUNK = 256
+OVERSHOOT_S = 0.5  # by so much Kaldi lets a segment end after its recording, and cuts it
 
 
 def refuse(error: AsrError) -> NoReturn:
@@ -151,8 +157,8 @@ Row = TypeVar("Row")
 def build_utterances(
     rows: Iterable[tuple[str, Row]], make: Callable[[Row], Utterance], failed: Failed
 ) -> Iterator[Utterance]:
-    """An utterance of every row, which comes with its place for errors. Those of UNKNOWN duration get the one that the
-    header of their audio tells."""
+    """An utterance of every row, which comes with its place for errors. Those of UNKNOWN duration end where their audio
+    does, and so do those that end a little later."""
 
     def parsed() -> Iterator[Utterance]:
         for place, row in rows:
@@ -167,9 +173,7 @@ def build_utterances(
     remaining = parsed()
     with ThreadPoolExecutor(THREADS) as pool:
         while chunk := list(islice(remaining, CHUNK)):
-            measured = pool.map(_measured, [utterance for utterance in chunk if math.isnan(utterance.duration)])
-            for utterance in chunk:
-                found = next(measured) if math.isnan(utterance.duration) else utterance
+            for found in pool.map(_measured, chunk):
                 if isinstance(found, AsrError):
                     failed(found)
                 else:
@@ -177,18 +181,29 @@ def build_utterances(
 
 
 def _measured(utterance: Utterance) -> Utterance | AsrError:
-    """The utterance that ends where its file does."""
+    """The utterance, which ends where its file does at the latest."""
     try:
-        end = audio_info(utterance.audio).duration
+        end = _file_s(utterance.audio)
     except AudioError as error:
         return error
-    if utterance.start >= end:
+    over = utterance.start + utterance.duration - end
+    if utterance.start >= end or over > OVERSHOOT_S:
+        what = f"starts at {utterance.start:g} s" if utterance.start >= end else f"ends {over:.2f} s later"
         return AudioError(
-            f"{utterance.audio}: utterance {utterance.id} starts at {utterance.start:g} s, but the file ends at"
-            f" {end:.3f} s",
+            f"{utterance.audio}: utterance {utterance.id} {what}, but the file ends at {end:.3f} s",
             AudioFault.TOO_SHORT,
         )
+    if over > TOLERANCE_S:
+        logger.warning(f"{utterance.audio}: utterance {utterance.id} ends {over:.2f} s after its file; cut to its end")
+    elif not math.isnan(utterance.duration):
+        return utterance
     return replace(utterance, duration=round(end - utterance.start, 6))
+
+
+@lru_cache(CHUNK)
+def _file_s(path: Path) -> float:
+    """Seconds of a file, which may hold many utterances."""
+    return audio_info(path).duration
 
 
 def require_unique_ids(utterances: Iterable[Utterance]) -> Iterator[Utterance]:
