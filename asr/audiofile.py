@@ -99,7 +99,7 @@ def _header_is_true(file: soundfile.SoundFile, handle: FileIO) -> bool:
         file.seek(file.frames - 1)
         if not len(file.read(1)):
             return False
-    return unread_bytes(file.format, handle) <= JUNK_BYTES
+    return unread_bytes(file.format, handle, True) <= JUNK_BYTES
 
 
 def _end_of_mp3(handle: FileIO) -> int | None:
@@ -172,7 +172,7 @@ def decode(
             if file.frames < ENDLESS_FRAMES:
                 claimed_s = file.frames / file.samplerate
                 part, to_end = _read_part(file, start, duration, channel)
-                unread = unread_bytes(file.format, handle) if to_end else 0
+                unread = unread_bytes(file.format, handle, start > 0) if to_end else 0
                 if unread > JUNK_BYTES:
                     problem = f"by its header it ends at {claimed_s:.3f} s, but {unread} bytes lie behind"
                 elif part.info.duration < claimed_s and not mp3:
@@ -196,7 +196,7 @@ def decode(
         if (no_better and not finds_frames) or (part.info.duration < claimed_s - SAME_S and not mp3):
             raise AudioError(f"{name}: {problem}; get the file again")
         part.notes.extend([f"{problem}: ffmpeg reads {ffmpeg_s:.3f} s"] if claimed_s else complaints)
-    if part.info.duration < claimed_s - TOLERANCE_S and mp3:
+    if part.info.duration < claimed_s - SAME_S and mp3:
         part.notes.append(f"it should last {claimed_s:.3f} s, but ends at {part.info.duration:.3f} s; is it cut short?")
     end_s = start + (duration or 0.0)
     if end_s > part.info.duration + TOLERANCE_S:
@@ -251,18 +251,19 @@ def _read_part(
     return Decoded(samples, _info(file, first + count if to_end else frames), notes), to_end
 
 
-def unread_bytes(form: str, handle: FileIO) -> int:
+def unread_bytes(form: str, handle: FileIO, sought: bool) -> int:
     """Bytes at the end of a file that may be audio, and that its decoder, which is done, has not read. Tags, chunks and
     zeros are none.
 
-    form: as libsndfile calls it; handle: the file, where the decoder left it.
+    form: as libsndfile calls it; handle: the file, where the decoder left it; sought: it jumped there.
     """
     position, size = handle.tell(), handle.seek(0, os.SEEK_END)
     if form in CHUNKS:
         position = max(position, _end_of_chunks(handle, size, *CHUNKS[form]))
-    elif form in STREAMS:  # the decoder may have read some way into the next stream
+    elif form in STREAMS:  # a decoder reads some kB into the next one, and may jump into any
+        begin = 1 if sought else max(1, position - 2**14)
         with mmap.mmap(handle.fileno(), 0, access=mmap.ACCESS_READ) as content:
-            if another := STREAMS[form].search(content, 1):
+            if another := STREAMS[form].search(content, begin):
                 position = another.start()
     if not JUNK_BYTES < size - position < 2**24:  # none, or more than any tag
         return max(0, size - position)
@@ -313,16 +314,18 @@ def local_file(source: Source, name: str) -> Iterator[Path]:
             stream.close()
             yield path
             return
-    with tempfile.TemporaryDirectory(prefix="asr-") as folder:
-        path = Path(folder, "audio")
-        with path.open("wb") as file:
+    descriptor, copy = tempfile.mkstemp(prefix="asr-")
+    try:
+        with os.fdopen(descriptor, "wb") as file:
             if isinstance(stream, (bytes, bytearray, memoryview)):
                 file.write(stream)
             else:
                 shutil.copyfileobj(stream, file, 2**20)
-        if path.stat().st_size == 0:
+        if os.path.getsize(copy) == 0:
             raise AudioError(f"{name}: is empty (0 bytes)")
-        yield path
+        yield Path(copy)
+    finally:
+        os.unlink(copy)
 
 
 @contextmanager
@@ -383,11 +386,9 @@ def _wav_options(path: Path) -> list[str]:
     """Where a wav holds more than its header says, ffmpeg is told to read on."""
     with path.open("rb", buffering=0) as handle:
         start, size = handle.read(12), handle.seek(0, os.SEEK_END)
-        if start[:4] != b"RIFF" or start[8:] != b"WAVE":
-            return []
-        if size - _end_of_chunks(handle, size, *CHUNKS["WAV"]) <= JUNK_BYTES:
-            return []
-    return ["-ignore_length", "1"]
+        wav = start[:4] == b"RIFF" and start[8:] == b"WAVE"
+        more = wav and size - _end_of_chunks(handle, size, *CHUNKS["WAV"]) > JUNK_BYTES
+    return ["-ignore_length", "1"] if more or start[:4] == b"RF64" else []
 
 
 def _reason(error: soundfile.LibsndfileError) -> str:
