@@ -1,6 +1,7 @@
 """The command line as a user meets it: real processes, exit statuses, one clear line for what is wrong."""
 
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -104,6 +105,24 @@ def test_one_file_gives_its_text_alone(tmp_path, model):
     assert alone.returncode == stdin.returncode == 0
     assert alone.out == stdin.out
     assert len(alone.out.splitlines()) == 1
+
+
+def test_stdin_is_read_like_a_file(tmp_path, model):
+    """What only ffmpeg reads, a header that claims nothing, raw samples; and errors that name stdin."""
+    write_wav(tmp_path / "a.wav", speech(), RATE)
+    (tmp_path / "a.raw").write_bytes((speech() * 32767).astype("<i2").tobytes())
+    raw = asr("transcribe", "--model", model, "--raw", RATE, tmp_path / "a.raw")
+    piped = asr("transcribe", "--model", model, "--raw", RATE, "-", stdin=(tmp_path / "a.raw").read_bytes())
+    assert (raw.returncode, piped.returncode, raw.out) == (0, 0, piped.out), raw.err + piped.err
+    no_rate = asr("transcribe", "--model", model, "-", stdin=(tmp_path / "a.raw").read_bytes())
+    assert no_rate.returncode == 1
+    assert "error: stdin: not readable audio" in no_rate.err
+    assert "raw 16-bit samples need --raw" in no_rate.err
+    if shutil.which("ffmpeg"):
+        subprocess.run(["ffmpeg", "-v", "error", "-i", tmp_path / "a.wav", tmp_path / "a.m4a"], check=True)
+        named = asr("transcribe", "--model", model, tmp_path / "a.m4a")
+        stdin = asr("transcribe", "--model", model, "-", stdin=(tmp_path / "a.m4a").read_bytes())
+        assert (named.returncode, stdin.returncode, named.out) == (0, 0, stdin.out), named.err + stdin.err
 
 
 def test_json_has_words_with_times_and_confidences(tmp_path, model):

@@ -188,9 +188,10 @@ def _measured(utterance: Utterance) -> Utterance | AsrError:
         return error
     over = utterance.start + utterance.duration - end
     if utterance.start >= end or over > OVERSHOOT_S:
-        what = f"starts at {utterance.start:g} s" if utterance.start >= end else f"ends {over:.2f} s later"
+        what = "starts" if utterance.start >= end else "ends"
+        at = utterance.start if utterance.start >= end else utterance.start + utterance.duration
         return AudioError(
-            f"{utterance.audio}: utterance {utterance.id} {what}, but the file ends at {end:.3f} s",
+            f"{utterance.audio}: utterance {utterance.id} {what} at {at:g} s, but the file ends at {end:.3f} s",
             AudioFault.TOO_SHORT,
         )
     if over > TOLERANCE_S:
