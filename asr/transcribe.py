@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
-import stat
 import sys
-from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
@@ -18,19 +16,18 @@ from typing import TYPE_CHECKING, Any, cast, overload
 import numpy as np
 from torch import Tensor
 
-from asr.audio import AUDIO_SUFFIXES, Audio, Source, as_audio, is_audio, read_audio
+from asr.audio import AUDIO_SUFFIXES, Audio, Source, as_audio, find_audio, read_audio
 from asr.data.manifest import Manifest, Utterance, is_manifest, read_lines
 from asr.decode.align import Alignment, Word, align, timed_words
 from asr.decode.decoder import GREEDY, Decoder, Hypothesis, decode_waveforms, greedy, with_confidence
 from asr.decode.lexicon import HOT_WORD_WEIGHT
 from asr.decode.results import as_dict, srt
-from asr.errors import AsrError, AudioError, AudioFault, ManifestError, ModelError
+from asr.errors import AsrError, AudioError, ManifestError, ModelError
 from asr.evaluate.run import evaluate_manifest, make_record, write_evaluation
 from asr.evaluate.score import diagnose
 from asr.model.folder import find_model, load_model
 from asr.model.recognizer import Recognizer
-from asr.util.files import file_sha256, safe_name, walk
-from asr.util.format import plural, printable, some
+from asr.util.files import file_sha256, safe_name
 
 if TYPE_CHECKING:
     from asr.decode.beam import BeamSettings
@@ -83,7 +80,8 @@ class Transcript:
 class Job:
     """One recording to be transcribed: a file (or a part of it), bytes, or audio in memory.
 
-    output: where its result is written, relative to the output folder and without an ending.
+    output: where its result is written, relative to the output folder and without an ending; raw_rate: the file has no
+    header, see `asr.audio.read_audio`.
     """
 
     name: str
@@ -92,75 +90,53 @@ class Job:
     start: float = 0.0
     duration: float | None = None
     channel: int | None = None
+    raw_rate: int | None = None
 
     @classmethod
-    def of(cls, source: str | Utterance) -> Job:
+    def of(cls, source: str | Utterance, raw_rate: int | None = None) -> Job:
         """A manifest's utterance, a file, or stdin ("-")."""
         if source == "-":
-            return cls("stdin", sys.stdin.buffer.read(), Path("stdin"))
+            return cls("stdin", sys.stdin.buffer, Path("stdin"), raw_rate=raw_rate)
         if isinstance(source, str):
-            return cls(source, source, safe_name(Path(source).stem))
+            return cls(source, source, safe_name(Path(source).stem), raw_rate=raw_rate)
         return cls(source.id, source.audio, safe_name(source.id), source.start, source.duration, source.channel)
 
     def read(self, sample_rate: int) -> Audio:
         if isinstance(self.source, Audio):
             return self.source
-        return read_audio(self.source, sample_rate, start=self.start, duration=self.duration, channel=self.channel)
+        return read_audio(
+            self.source,
+            sample_rate,
+            start=self.start,
+            duration=self.duration,
+            channel=self.channel,
+            raw_rate=self.raw_rate,
+            name=None if isinstance(self.source, (str, Path)) else self.name,
+        )
 
 
-def find_jobs(inputs: Iterable[str]) -> tuple[list[Job], list[AsrError]]:
+def find_jobs(inputs: Iterable[str], raw_rate: int | None = None) -> tuple[list[Job], list[AsrError]]:
     """What is meant by names of files, folders and manifests, in order; and what is wrong with those that name nothing,
     with files of a folder and with lines of a manifest.
 
-    "-" is stdin.
+    "-" is stdin. raw_rate: files have no headers, see `asr.audio.read_audio`.
     """
     jobs: list[Job] = []
     errors: list[AsrError] = []
     for name in inputs:
         try:
             if os.path.isdir(name):
-                found = _find_audio(Path(name), errors)
+                found = find_audio(Path(name), errors.append)
                 jobs.extend(Job(str(path), path, _without_ending(path.relative_to(name))) for path in found)
             elif is_manifest(name):
                 jobs.extend(map(Job.of, _read_manifest(name, errors)))
             else:
-                jobs.append(Job.of(name))
+                jobs.append(Job.of(name, raw_rate))
         except AsrError as error:
             errors.append(error)
     if not jobs and not errors:
         errors.append(AudioError(f"{' '.join(inputs)}: nothing to transcribe"))
     return jobs, errors
-
-
-def _find_audio(folder: Path, errors: list[AsrError]) -> list[Path]:
-    """The audio below a folder, sorted by name. What cannot be read goes to errors; of the rest it is said how many
-    files of which kind are left out. Raises AudioError where there is nothing else."""
-    found, before = [], len(errors)
-    others: Counter[str] = Counter()
-
-    def failed(error: OSError) -> None:
-        errors.append(AudioError(f"{printable(error.filename)}: {error.strerror}"))
-
-    for path in sorted(walk(folder, failed=failed)):
-        hidden = path.name.startswith(".") and path.suffix.lower() not in AUDIO_SUFFIXES
-        try:
-            if hidden:
-                continue
-            if not stat.S_ISREG(path.stat().st_mode):
-                errors.append(AudioError(f"{printable(path)}: is a pipe or a device, not a file; left out"))
-            elif is_audio(path):
-                found.append(path)
-            else:
-                others[path.suffix.lower() or "without extension"] += 1
-        except OSError as error:
-            link = f"a link to {os.readlink(path)}: " if path.is_symlink() else ""
-            errors.append(AudioError(f"{printable(path)}: {printable(link)}{error.strerror}", AudioFault.MISSING))
-    left_out = some((f"{count:,} {printable(kind)}" for kind, count in others.most_common()), 10)
-    if not found and len(errors) == before:
-        raise AudioError(f"{folder}: no audio files in this folder" + (f", only {left_out}" if left_out else ""))
-    if left_out:
-        logger.info(f"{folder}: {plural(others.total(), 'file')} left out, which may not be audio: {left_out}")
-    return found
 
 
 def _without_ending(path: Path) -> Path:

@@ -59,7 +59,7 @@ def test_files_cut_short_are_refused(name, form, tone, write_audio):
     content = path.read_bytes()
     for share in (0.02, 0.5, 0.95):
         path.write_bytes(content[: int(len(content) * share)])
-        with pytest.raises(AudioError, match=r"cut short|not readable|holds no samples|damaged"):
+        with pytest.raises(AudioError, match=r"cut short|not readable|holds no samples|damaged|bytes lie behind"):
             read_audio(path)
 
 
@@ -105,7 +105,7 @@ def test_parts_that_are_not_there(tone, write_audio):
         (float("nan"), None, AudioFault.UNREADABLE, "not nan"),
         (0.0, float("inf"), AudioFault.UNREADABLE, "not inf"),
         (1e300, None, AudioFault.UNREADABLE, "from 0 on"),
-        (0.5, 0.6, AudioFault.TOO_SHORT, "asked for 0.500 to 1.100 s, but it ends at 1.000 s"),
+        (0.5, 0.8, AudioFault.TOO_SHORT, "asked for 0.500 to 1.300 s, but it ends at 1.000 s"),
         (2.0, None, AudioFault.TOO_SHORT, "but it ends at 1.000 s"),
         (2.0, 0.5, AudioFault.TOO_SHORT, "asked for 2.000 to 2.500 s"),
         (1.005, None, AudioFault.EMPTY, "holds no samples"),
@@ -121,8 +121,10 @@ FORMATS = [
 
 
 @pytest.mark.parametrize(("form", "subtype"), FORMATS, ids=lambda v: str(v))
-def test_random_damage_gives_audio_or_audio_error(form, subtype, write_audio, capfd):
-    """Bytes changed, removed and cut off, mostly in the header; no other exception, no traceback from a callback."""
+def test_random_damage_gives_audio_or_audio_error(form, subtype, write_audio, capfd, monkeypatch):
+    """Bytes changed, removed and cut off, mostly in the header; no other exception. What ffmpeg makes of such files is
+    tried by scripts/fuzz_audio.py."""
+    monkeypatch.setenv("PATH", "")
     noise = 0.3 * np.random.default_rng(0).standard_normal(4000)
     path = write_audio("a.bin", noise, format=form, subtype=subtype)
     good = path.read_bytes()

@@ -41,6 +41,7 @@ app = commands()
         "asr transcribe --model runs/digits/model list.jsonl",
         "asr transcribe --model runs/books --lm lm --hotword Quilter --hotword @names.txt call.wav",
         "cat call.wav | asr transcribe -",
+        "arecord -t raw -f S16_LE -r 16000 | asr transcribe --raw 16000 -",
     )
 )
 def transcribe(
@@ -54,6 +55,10 @@ def transcribe(
         typer.Option("--format", help="txt: the text; json: one object a recording, with words and times."),
     ] = "txt",
     output_dir: Annotated[Path | None, typer.Option(help="Write one file a recording here, not to stdout.")] = None,
+    raw: Annotated[
+        int | None,
+        typer.Option(metavar="HZ", help="Files and stdin hold raw samples at this rate: 16-bit, little-endian, mono."),
+    ] = None,
     device: Device = "auto",
     beam: Decoding.Beam = None,
     lm: Decoding.Lm = None,
@@ -72,7 +77,7 @@ def transcribe(
         lm, parse_hot_words(hotwords or ()), beam, lm_weight, word_insertion_bonus, unk_score, closed_vocabulary
     )
     transcriber = load_transcriber(model, device, options)
-    jobs, errors = find_jobs(inputs)
+    jobs, errors = find_jobs(inputs, raw)
     total = len(jobs) + len(errors)
     alone = total == 1 == len(inputs) and jobs and jobs[0].name in (inputs[0], "stdin")
     named = not alone and form == "txt" and output_dir is None

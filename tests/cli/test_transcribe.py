@@ -123,6 +123,24 @@ def test_a_folder_of_one_is_printed_like_a_folder_of_two(tmp_path, model):
     assert named == [str(folder / os.fsdecode(name)) for name in (b"a.wav", b"line\nbreak.wav", b"no\xffutf8.wav")]
 
 
+def test_stdin_is_read_like_a_file(tmp_path, model):
+    """What only ffmpeg reads, a header that claims nothing, raw samples; and errors that name stdin."""
+    write_wav(tmp_path / "a.wav", speech(), RATE)
+    (tmp_path / "a.raw").write_bytes((speech() * 32767).astype("<i2").tobytes())
+    raw = asr("transcribe", "--model", model, "--raw", RATE, tmp_path / "a.raw")
+    piped = asr("transcribe", "--model", model, "--raw", RATE, "-", stdin=(tmp_path / "a.raw").read_bytes())
+    assert (raw.returncode, piped.returncode, raw.stdout) == (0, 0, piped.stdout), raw.stderr + piped.stderr
+    no_rate = asr("transcribe", "--model", model, "-", stdin=(tmp_path / "a.raw").read_bytes())
+    assert no_rate.returncode == 1
+    assert "error: stdin: not readable audio" in no_rate.stderr
+    assert "raw 16-bit samples need --raw" in no_rate.stderr
+    if shutil.which("ffmpeg"):
+        subprocess.run(["ffmpeg", "-v", "error", "-i", tmp_path / "a.wav", tmp_path / "a.m4a"], check=True)
+        named = asr("transcribe", "--model", model, tmp_path / "a.m4a")
+        stdin = asr("transcribe", "--model", model, "-", stdin=(tmp_path / "a.m4a").read_bytes())
+        assert (named.returncode, stdin.returncode, named.stdout) == (0, 0, stdin.stdout), named.stderr + stdin.stderr
+
+
 def test_json_has_words_with_times_and_confidences(tmp_path, model):
     soundfile.write(tmp_path / "a.flac", speech(2, rate=22050), 22050)
     done = asr("transcribe", "--model", model, "--format", "json", tmp_path / "a.flac")

@@ -76,7 +76,7 @@ DEFECTS = {
     "unreadable audio, a folder": folder_for_audio,
     "unreadable audio, cut in the middle": half,
     "unreadable audio, no such channel": lambda c: c.lines[4].update(channel=1),
-    "audio shorter than its line says": lambda c: c.lines[4].update(duration=1.02),
+    "audio shorter than its line says": lambda c: c.lines[4].update(duration=1.3),
     "audio shorter than its line says, from its start": lambda c: c.lines[4].update(start=0.5),
     "audio without samples": lambda c: c.write(4, np.zeros(0)),
     "NaN or infinite samples": wild,

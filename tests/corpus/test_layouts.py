@@ -70,7 +70,7 @@ def test_audio_without_texts_is_read_when_asked_for(tmp_path, record, write):
         Utterance("sound-bible-noise-sound-bible-0001", folder / "sound-bible/noise-sound-bible-0001.flac", 0.5),
     ]
     assert ["noise-free-sound-0002.wav: not readable audio" in str(error) for error in failed] == [True]
-    with pytest.raises(AudioError, match="no audio files"):
+    with pytest.raises(AudioError, match="No such file"):
         read_audio_alone(tmp_path / "musan/noise/nothing")
 
 

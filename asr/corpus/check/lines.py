@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from asr.audio import audio_info, read_audio
+from asr.audiofile import TOLERANCE_S
 from asr.config import Config
 from asr.data.manifest import ManifestLine, Utterance, read_lines
 from asr.errors import AudioError, AudioFault, ManifestError
@@ -22,10 +23,6 @@ from asr.lengths import min_frames, output_frames
 from asr.text import Tokenizer, normalize
 from asr.util.runtime import map_ahead
 
-# Seconds. What an audio file may lack of start + duration: more is refused when it is read for training.
-TOLERANCE_S = 0.01
-# Seconds. By how much the header of an mp3 overestimates: a frame or two that only prime the decoder (0.04 seen).
-MP3_TOLERANCE_S = 0.1
 # Seconds of an utterance that are decoded. A longer one is too long to train on anyway.
 MAX_READ_S = 600.0
 # Of full scale, ±1: decoders of mp3 and opus round the flat tops of clipped audio a little.
@@ -171,7 +168,7 @@ def audio_stats(utterance: Utterance) -> AudioStats:
     except AudioError as error:
         return unusable(error.fault, str(error).removeprefix(f"{path}: "))
     lacking_s = duration - audio.duration
-    if lacking_s > MP3_TOLERANCE_S:  # only the header of an mp3 could promise what is not there
+    if lacking_s > TOLERANCE_S:
         return unusable(AudioFault.TOO_SHORT, f"ends at {start + audio.duration:.3f} s, {lacking_s:.3f} s too early")
     differ = audio.samples.min() < audio.samples.max()
     digest = blake2b(audio.samples.tobytes(), digest_size=8).digest()

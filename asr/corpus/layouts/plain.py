@@ -42,7 +42,7 @@ def read_folder(folder: Path, failed: Failed = refuse) -> Iterator[Utterance]:
     folder = Path(folder)
     audio: dict[Path, Path] = {}
     twice = []
-    for path in find_audio(folder):
+    for path in find_audio(folder, failed, beside={".txt"}):
         if (first := audio.setdefault(path.with_suffix(""), path)) != path:
             twice.append(ManifestError(f"{path}: left out, as {first.name} is there too; rename or delete one of them"))
     texts = {path.with_suffix(""): path for path in sorted(walk(folder)) if path.suffix.lower() == ".txt"}
@@ -79,7 +79,7 @@ def read_audio_alone(folder: Path, failed: Failed = refuse) -> Iterator[Utteranc
     `read_folder`. Raises AudioError when there is none.
     """
     folder = Path(folder)
-    recordings = (("", audio) for audio in find_audio(folder))
+    recordings = (("", audio) for audio in find_audio(folder, failed))
     return build_utterances(recordings, lambda audio: Utterance(path_id(audio, folder), audio, UNKNOWN), failed)
 
 
