@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from asr.cli.console import commands, examples, say, watch
+from asr.cli.console import check_paths, commands, examples, say, watch
 from asr.errors import AsrError
 from asr.util.format import as_time, plural
 
@@ -126,6 +126,7 @@ def check(
         raise typer.BadParameter(f"'{overrides[0]}' changes a config: name it with --config", param_hint="KEY=VALUE")
     if fix is not None and (fix.is_dir() or os.path.realpath(fix) in map(os.path.realpath, manifests)):
         raise typer.BadParameter(f"{fix} is a folder, or what is checked: name another file", param_hint="--fix")
+    check_paths(*manifests, *(against or ()), model=model)
     from asr.cli.data_tables import print_report
     from asr.corpus.check import report as run
 

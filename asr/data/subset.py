@@ -42,14 +42,21 @@ class Subset:
         return len(self.rows)
 
 
-def read_subset(path: object, config: Config, key: str) -> Subset:
-    """A manifest without the held-out speaker; with train.overfit=N its first N utterances. Raises ManifestError."""
+def require_manifest(path: Path | None, key: str) -> Path:
+    """The manifest that the setting `key` names. Raises TrainError where it names none, or one that is not there."""
     if path is None:
         raise TrainError(f"{key} is not set: give the manifest's path, {key}=FILE.jsonl")
-    if not Path(str(path)).exists():
+    if not path.exists():
         raise TrainError(
-            f"{path}: {key} is not there; prepare the corpus first (asr data prepare RECIPE, or the recipe's run.sh)"
+            f"{path}: {key} is not there; write it with asr data import and asr data split, or prepare a recipe's"
+            " corpus first (asr data prepare RECIPE, or the recipe's run.sh)"
         )
+    return path
+
+
+def read_subset(path: Path | None, config: Config, key: str) -> Subset:
+    """A manifest without the held-out speaker; with train.overfit=N its first N utterances. Raises ManifestError."""
+    path = require_manifest(path, key)
     rows, speakers, without_text = array("q"), array("i"), array("q")
     texts = TextCounts(config.text.tokens)
     numbers: dict[str | None, int] = {}
@@ -67,7 +74,7 @@ def read_subset(path: object, config: Config, key: str) -> Subset:
         rows.append(row)
         speakers.append(numbers.setdefault(speaker, len(numbers)))
 
-    manifest = Manifest(str(path), visit)
+    manifest = Manifest(path, visit)
     texts.count()
     if without_text:
         raise ManifestError(f"{manifest.path}: utterance {manifest[without_text[0]].id} has no text to learn from")

@@ -11,15 +11,13 @@ from asr.model.ctc import frames_needed
 from asr.train.gradient import compute_gradient
 from asr.train.log import duration_text
 from asr.train.optimizer import make_optimizer
-from asr.train.run import TrainingLoss, overfitting, prepare
+from asr.train.run import TrainingLoss, begin, prepare
 from asr.util.format import plural
 
 
 def dry_run(config: Config) -> list[tuple[str, str]]:
     """Rows of (what, value): tokens, counts, shapes, and the time of a step and of the whole training."""
-    if config.train.overfit:
-        config = overfitting(config)
-    setup = prepare(config)
+    setup = prepare(begin(config))
     config, recognizer, data = setup.config, setup.recognizer, setup.data
     count, batches = data.batches(0)
     batch = next(batches)
