@@ -130,7 +130,7 @@ def check(
     from asr.cli.data_tables import print_report
     from asr.corpus.check import report as run
 
-    settings = check_settings(config, model, overrides)
+    settings = check_settings(config, model, overrides, manifests[0])
     report = run.check(manifests, settings, audio=audio, against=against or (), progress=watch)
     if form == "json":
         typer.echo(json.dumps(report.to_json()))
@@ -149,8 +149,9 @@ def check(
         raise typer.Exit(1)
 
 
-def check_settings(config: Path | None, model: str | None, overrides: list[str]) -> CheckSettings:
-    """The settings by which utterances are judged: a model's, a config's, or the defaults."""
+def check_settings(config: Path | None, model: str | None, overrides: list[str], manifest: Path) -> CheckSettings:
+    """The settings by which utterances are judged: a model's, a config's with what follows from the manifest, or the
+    defaults."""
     from asr.config import Config, load_config
     from asr.corpus.check.lines import CheckSettings
 
@@ -163,7 +164,10 @@ def check_settings(config: Path | None, model: str | None, overrides: list[str])
             recognizer.features.config, recognizer.config, recognizer.text.normalizer, tokenizer.kind, 1.0, tokenizer
         )
     if config is not None:
-        return CheckSettings.of_config(load_config(config, overrides))
+        from asr.train.initial import adopt
+        from asr.train.schedule import with_sizes
+
+        return CheckSettings.of_config(with_sizes(adopt(load_config(config, overrides)), manifest))
     return CheckSettings.of_config(Config(), named=False)
 
 
@@ -245,8 +249,14 @@ def import_corpus(
     typer.echo(f"{output}: {plural(utterances, 'utterance')}, {length}, {plural(speakers, 'speaker')}")
     if texts < utterances:
         say(f"without text, to be transcribed but not trained on: {utterances - texts}")
+    if texts and not speakers:
+        say(
+            "no speakers are known: a test on a part of this tells nothing about voices the model never heard; a"
+            " sub-folder for each speaker, or a table's column (--speaker), would tell them apart"
+        )
     if texts:
-        say(f"next: asr data check {output}; asr data split {output}")
+        by = "" if speakers else " --by utterance"
+        say(f"next: asr data check {output}; asr data split {output}{by}")
     failures.end()
 
 
@@ -301,6 +311,8 @@ def split(
         speakers = "" if part.speakers is None else f", {plural(part.speakers, 'speaker')}"
         share = f"{as_time(part.seconds)} ({100 * part.seconds / total:.1f} %)"
         typer.echo(f"{part.path}: {plural(part.utterances, 'utterance')}, {share}{speakers}")
+    if by == "utterance":
+        say("the parts may share speakers: the WER of dev and test tells little about voices the model never heard")
     for part in parts[1:]:
         common, different = part.shared
         say(f"{part.path.name}: {common} of its {different} different texts are in train.jsonl too")

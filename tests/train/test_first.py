@@ -145,9 +145,8 @@ def test_a_training_takes_features_network_and_text_from_the_model_it_starts_fro
     assert config.features == digits.features.config
     assert config.model == digits.config.model_copy(update={"dropout": 0.4})
     assert config.text == digits.text
-    other = load_config(
-        tmp_path / "fine.yaml", ["features.sample_rate=16000", "model.cell=gru", "text.tokens=characters"]
-    )
+    contradictory = ["features.sample_rate=16000", "model.cell=gru", "text.tokens=characters"]
+    other = load_config(tmp_path / "fine.yaml", contradictory)
     with pytest.raises(TrainError) as error:
         adopt(other)
     assert str(error.value) == (
@@ -187,8 +186,7 @@ def test_the_output_layer_keeps_what_both_know(corpus, plain, tmp_path, said, te
 def test_a_finished_run_names_how_to_go_on(plain, tmp_path):
     small = ["model.hidden_size=8", "text.tokens=words"]
     train(plain("run", *small, "train.epochs=1"))
+    way = rf"go on from what it has learned: train\.init={tmp_path / 'run'} run=DIR"
     for more in ("train.epochs=2", "train.lr=0.1", "model.hidden_size=9"):
-        with pytest.raises(
-            TrainError, match=rf"go on from what it has learned: train\.init={tmp_path / 'run'} run=DIR"
-        ):
+        with pytest.raises(TrainError, match=way):
             train(plain("run", *small, "train.epochs=1", more))
