@@ -10,12 +10,12 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, cast
 
 import yaml
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, WrapValidator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PlainSerializer, ValidationError, WrapValidator
 from pydantic.fields import FieldInfo
 
 from asr.errors import ConfigError
 
-AUTO = 0.0  # where a number may be found out, what "auto" is read as
+AUTO = 0  # where a number may be found out, what "auto" is read as
 
 
 class Section(BaseModel):
@@ -48,9 +48,11 @@ BelowPeak = Annotated[Span, within(-200.0, 0.0)]  # dB
 Factor = Annotated[Span, within(0.1, 10.0)]
 Probability = Annotated[float, Field(ge=0, le=1)]
 Momentum = Annotated[float, Field(ge=0, lt=1)]
-AutoSeconds = Annotated[
-    float, Field(gt=0), WrapValidator(lambda value, check: AUTO if value == "auto" else check(value))
-]
+Auto = WrapValidator(lambda value, check: AUTO if value == "auto" else check(value))
+AsAuto = PlainSerializer(lambda value: "auto" if value == AUTO else value)
+AutoSeconds = Annotated[float, Field(gt=0), Auto, AsAuto]
+AutoCount = Annotated[int, Field(ge=1), Auto, AsAuto]
+AutoSize = Annotated[int, Field(ge=1, le=8192), Auto, AsAuto]
 
 
 class FeatureConfig(Section):
@@ -79,7 +81,9 @@ class TextConfig(Section):
     normalizer: Literal["none", "basic", "basic-tr", "basic-ga"] = setting(
         "basic", "basic: lower case, no punctuation; -tr, -ga: lower case of Turkish, Irish, where no `lang` tells"
     )
-    tokens: Literal["characters", "words"] = setting("characters", "words: for a small closed vocabulary")
+    tokens: Literal["characters", "words", "auto"] = setting(
+        "auto", "words: for a small closed vocabulary; auto: words where the training texts have few different ones"
+    )
 
 
 class ModelConfig(Section):
@@ -87,7 +91,7 @@ class ModelConfig(Section):
 
     cell: Literal["rnn", "lstm", "gru"] = setting("lstm", "the recurrent cell")
     layers: int = setting(3, "recurrent layers", ge=1, le=32)
-    hidden_size: int = setting(256, "units of one direction of a layer", ge=1, le=8192)
+    hidden_size: AutoSize = setting(AUTO, "units of one direction of a layer; auto: 128, from an hour of speech on 256")
     bidirectional: bool = setting(True, "false: causal throughout, needs features.normalize of global or none")
     subsampling: Literal[1, 2, 4] = setting(4, "of time, before the recurrent layers")
     dropout: float = setting(0.1, "between layers", ge=0, lt=1)
@@ -164,11 +168,13 @@ class AugmentConfig(Section):
 
 
 class TrainConfig(Section):
-    init: str | None = setting(None, "start from this model's weights: a folder or a built-in name")
+    init: str | None = setting(
+        None, "start from this model, a folder or a built-in name: its weights, and its features, model and text"
+    )
     freeze: tuple[str, ...] = setting((), "parameters that stay as they are, by patterns: [encoder.layers.0.*]")
-    epochs: int = setting(30, "passes over the training data", ge=1)
+    epochs: AutoCount = setting(AUTO, "passes over the training data; auto: as many as make enough steps")
     batch_seconds: AutoSeconds = setting(
-        120.0, "audio in a batch, padding included; auto: what memory holds, found by a trial"
+        AUTO, "audio in a batch, padding included; auto: what memory holds, or less where the corpus is small"
     )
     grad_accum_steps: int = setting(1, "batches a step: a larger batch than memory holds", ge=1)
     sortagrad: bool = setting(False, "the first epoch goes from short utterances to long ones")
@@ -180,7 +186,7 @@ class TrainConfig(Section):
     max_grad_norm: float = setting(5.0, "the gradient is clipped to this norm", gt=0)
     ema_decay: float = setting(0.0, "of the running average of weights that is validated and kept; 0: off", ge=0, lt=1)
     seed: int = setting(0, "of everything random", ge=0, lt=2**63)
-    validate_every: int = setting(1, "epochs", ge=1)
+    validate_every: AutoCount = setting(AUTO, "epochs; auto: 1, and more where train.epochs=auto makes many")
     select: Literal["wer", "cer"] = setting("wer", "the development rate by which the best checkpoint is chosen")
     patience: int = setting(0, "stop after so many epochs without a better rate; 0: off", ge=0)
     average: int = setting(0, "best epochs averaged at the end, kept if that is better still; 0: off", ge=0)
@@ -237,6 +243,8 @@ SWITCHES: tuple[tuple[str, Any, str], ...] = (
     ("features.kind", "logmel", "features.n_mfcc"),
 )
 TEXTS = {key for key, field in SETTINGS.items() if field.annotation in (str, str | None, Path, Path | None)}
+# What the corpus settles when a run begins.
+AUTOMATIC = ("text.tokens", "model.hidden_size", "train.epochs", "train.batch_seconds", "train.validate_every")
 RESUMABLE = {key for key, field in SETTINGS.items() if cast(dict[str, Any], field.json_schema_extra)["resumable"]}
 
 
@@ -297,6 +305,15 @@ def unused(config: Config) -> Iterator[str]:
         changed = [key for key in values if key.startswith(prefix) and values[key] != defaults[key]]
         if values[switch] == off and changed:
             yield f"{', '.join(changed)}: not used, as {switch} is {off}"
+
+
+def settled(config: Config, other: Config) -> Config:
+    """The config with what it leaves to be found out as `other` has it."""
+    for key in AUTOMATIC:
+        section, _, name = key.partition(".")
+        if getattr(getattr(config, section), name) in (AUTO, "auto"):
+            config = config.updated(**{section: {name: getattr(getattr(other, section), name)}})
+    return config
 
 
 def differing(old: Config, new: Config) -> list[str]:

@@ -6,6 +6,7 @@ import logging
 import os
 import signal
 import sys
+import traceback
 import unicodedata
 from collections import Counter
 from collections.abc import Iterable
@@ -19,6 +20,7 @@ from asr.errors import AsrError
 from asr.util.files import replace_file
 from asr.util.format import printable
 from asr.util.libraries import library_errors
+from asr.util.runtime import check_device
 from asr.util.signals import described, handling, interrupt
 
 if TYPE_CHECKING:
@@ -30,7 +32,7 @@ Item = TypeVar("Item")
 Result = AsrError | tuple[Path, str]  # of one recording: an error, or output path without suffix and text
 
 MODEL = typer.Option(help="A model folder, a run folder or a built-in model's name.")
-Device = Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")]
+Device = Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.", callback=check_device)]
 
 
 class Decoding:
@@ -71,6 +73,28 @@ def say(line: str) -> None:
     typer.echo(line, err=True)
 
 
+def fail(error: Exception) -> None:
+    """Say what is wrong, with --debug after where it was found."""
+    if logging.getLogger("asr").isEnabledFor(logging.DEBUG):
+        say("".join(traceback.format_exception(error)).rstrip())
+    say(f"error: {error}")
+
+
+def check_paths(*inputs: str | Path | None, model: str | None = None, output_dir: Path | None = None) -> None:
+    """Find out what is missing before torch is loaded, which takes seconds. inputs: "-" is stdin, None is nothing.
+
+    Raises AsrError for an input or a model that is not there, and for an output folder that is a file.
+    """
+    from asr.model.folder import find_model
+
+    find_model(model)
+    for path in inputs:
+        if path is not None and str(path) != "-" and not os.path.exists(path):
+            raise AsrError(f"{path}: No such file or directory")
+    if output_dir is not None and output_dir.exists() and not output_dir.is_dir():
+        raise AsrError(f"{output_dir}: is a file; --output-dir names a folder")
+
+
 class Lines(logging.Handler):
     """Writes what the library logs to stderr, one line a message; warnings and errors with their level."""
 
@@ -82,12 +106,12 @@ class Lines(logging.Handler):
         typer.echo(self.line(record), err=True)
 
 
-def set_up_logging() -> None:
-    """Show what the library logs on stderr. Calling it again does nothing."""
+def set_up_logging(debug: bool = False) -> None:
+    """Show what the library logs on stderr; debug: tracebacks and details as well. Calling it again does nothing."""
     logger = logging.getLogger("asr")
     if not any(type(handler) is Lines for handler in logger.handlers):
         logger.addHandler(Lines())
-    logger.setLevel(logging.INFO)
+    logger.setLevel(logging.DEBUG if debug else logging.INFO)
 
 
 def watch(items: Iterable[Item], total: int | None, what: str) -> Iterable[Item]:
@@ -115,9 +139,7 @@ class Commands(TyperGroup):
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             raise typer.Exit(1) from None
         except (AsrError, OSError) as error:
-            if ctx.params.get("debug"):
-                raise
-            say(f"error: {error}")
+            fail(error)
             raise typer.Exit(1) from None
 
 
@@ -168,7 +190,7 @@ def write_results(results: Iterable[Result], total: int, folder: Path | None, su
     for result in results:
         if isinstance(result, AsrError):
             failed += 1
-            say(f"error: {result}")
+            fail(result)
         elif folder is None:
             typer.echo(_utf8(result[1]).decode())
         else:

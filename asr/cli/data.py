@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from asr.cli.console import commands, examples, say, watch
+from asr.cli.console import check_paths, commands, examples, say, watch
 from asr.errors import AsrError
 from asr.util.format import as_time, plural
 
@@ -136,10 +136,11 @@ def check(
         raise typer.BadParameter("where to write texts without marks? Name a file with --fix", param_hint="--fix")
     if fix is not None and (fix.is_dir() or os.path.realpath(fix) in map(os.path.realpath, manifests)):
         raise typer.BadParameter(f"{fix} is a folder, or what is checked: name another file", param_hint="--fix")
+    check_paths(*manifests, *(against or ()), model=model)
     from asr.cli.tables import print_report
     from asr.corpus import check as run
 
-    settings = check_settings(config, model, overrides)
+    settings = check_settings(config, model, overrides, manifests[0])
     report = run.check(manifests, settings, audio=audio, against=against or (), progress=watch)
     if form == "json":
         typer.echo(json.dumps(report.to_json()))
@@ -159,8 +160,9 @@ def check(
         raise typer.Exit(1)
 
 
-def check_settings(config: Path | None, model: str | None, overrides: list[str]) -> CheckSettings:
-    """The settings to check utterances against: a model's, a config's, or the defaults."""
+def check_settings(config: Path | None, model: str | None, overrides: list[str], manifest: Path) -> CheckSettings:
+    """The settings to check utterances against: a model's, a config's with what follows from the manifest, or the
+    defaults."""
     from asr.config import Config, load_config
     from asr.corpus.check.lines import CheckSettings
 
@@ -171,7 +173,10 @@ def check_settings(config: Path | None, model: str | None, overrides: list[str])
         judge = Config(features=found.features.config, model=found.config, text=found.text)
         return CheckSettings(judge, found.tokenizer)
     if config is not None:
-        return CheckSettings(load_config(config, overrides))
+        from asr.train.initial import adopt
+        from asr.train.schedule import with_sizes
+
+        return CheckSettings(with_sizes(adopt(load_config(config, overrides)), manifest))
     return CheckSettings(Config(), named=False)
 
 
@@ -251,8 +256,14 @@ def import_corpus(
     typer.echo(f"{output}: {plural(utterances, 'utterance')}, {length}, {plural(speakers, 'speaker')}")
     if texts < utterances:
         say(f"without text, to be transcribed but not trained on: {utterances - texts}")
+    if texts and not speakers:
+        say(
+            "no speakers are known: a test on a part of this tells nothing about voices the model never heard; a"
+            " sub-folder for each speaker, or a table's column (--speaker), would tell them apart"
+        )
     if texts:
-        say(f"next: asr data check {output}; asr data split {output}")
+        by = "" if speakers else " --by utterance"
+        say(f"next: asr data check {output}; asr data split {output}{by}")
     failures.end()
 
 
@@ -307,6 +318,8 @@ def split(
         speakers = "" if part.speakers is None else f", {plural(part.speakers, 'speaker')}"
         share = f"{as_time(part.seconds)} ({100 * part.seconds / total:.1f} %)"
         typer.echo(f"{part.path}: {plural(part.utterances, 'utterance')}, {share}{speakers}")
+    if by == "utterance":
+        say("the parts may share speakers: the WER of dev and test tells little about voices the model never heard")
     for part in parts[1:]:
         common, different = part.shared
         say(f"{part.path.name}: {common} of its {different} different texts are in train.jsonl too")

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from asr.cli.console import MODEL, Decoding, Device, commands, examples, say, watch
+from asr.cli.console import MODEL, Decoding, Device, check_paths, commands, examples, say, watch
 
 app = commands()
 
@@ -33,16 +33,17 @@ def evaluate(
     hotwords: Decoding.Hotwords = None,
 ) -> None:
     """Word error rate of a model on a manifest, with its 95 % interval. Reuses a result stored in --output-dir."""
-    from asr.cli.tables import print_evaluation
     from asr.decode.lexicon import parse_hot_words
+
+    check_paths(manifest, lm, model=model, output_dir=output_dir)
+    words = parse_hot_words(hotwords or ())
+    from asr.cli.tables import print_evaluation
     from asr.evaluate.run import stored_evaluation
     from asr.model.folder import find_model
     from asr.transcribe import DecoderOptions, Transcriber
 
     folder = find_model(model)
-    options = DecoderOptions(
-        lm, parse_hot_words(hotwords or ()), beam, lm_weight, word_insertion_bonus, unk_score, closed_vocabulary
-    )
+    options = DecoderOptions(lm, words, beam, lm_weight, word_insertion_bonus, unk_score, closed_vocabulary)
     record = stored_evaluation(output_dir, folder, manifest, options.record()) if output_dir is not None else None
     if record is not None:
         say(f"{output_dir}: already evaluated")

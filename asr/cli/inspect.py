@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from asr import __version__
-from asr.cli.console import MODEL, Device, commands, describe_model, examples, load_transcriber, say
+from asr.cli.console import MODEL, Device, check_paths, commands, describe_model, examples, load_transcriber, say
 
 app = commands()
 
@@ -34,6 +34,7 @@ def inspect(
     picture = output or Path(f"{recording.stem}.png")
     if picture.is_dir():
         raise typer.BadParameter(f"{picture} is a folder: name a file", param_hint="--output")
+    check_paths(recording, model=model)
     from asr.audio import audio_info, read_audio
     from asr.inspect import draw
     from asr.inspect import inspect as run
@@ -68,6 +69,7 @@ def info(
     """Show versions, devices and a model's architecture: what a bug report needs."""
     import platform
 
+    check_paths(model=model)
     from asr.util.libraries import describe_ffmpeg, describe_libraries
 
     rows = [("asr", __version__), ("python", platform.python_version()), ("system", platform.platform())]

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from asr.cli.console import MODEL, Device, commands, examples, say, watch
+from asr.cli.console import MODEL, Device, check_paths, commands, examples, say, watch
 from asr.errors import ConfigError, ModelError
 from asr.util.format import plural
 
@@ -66,10 +66,11 @@ def train(
         limits = tuple(int(limit) for limit in prune.split(","))
     except ValueError:
         raise typer.BadParameter(f"'{prune}' is not a comma-separated list of numbers", param_hint="--prune") from None
+    check_paths(*texts, heldout)
+    _refuse_to_replace_tuned(output, force)
     from asr.lm.estimate import LmConfig
     from asr.lm.estimate import train as run
 
-    _refuse_to_replace_tuned(output, force)
     config = LmConfig(order, unit, normalizer, limits, vocabulary, min_count, bits, drop_marks)
     model, levels = run(texts, config, heldout)
     _write(output, model, levels)
@@ -93,6 +94,7 @@ def convert(
     force: ForceOption = False,
 ) -> None:
     """Convert an ARPA file into a folder, which loads at once and is small, or back."""
+    check_paths(model)
     from dataclasses import replace
 
     from asr.lm.arpa import is_arpa
@@ -124,6 +126,9 @@ def tune(
 
     The audio goes through the model once, then a few dozen beam searches follow.
     """
+    if lm.is_file():
+        raise ModelError(f"{lm}: an ARPA file stores no weights: asr lm convert {lm} --output FOLDER, and tune that")
+    check_paths(lm, manifest, model=model)
     from dataclasses import replace
 
     from asr.cli.tables import print_trials
@@ -133,8 +138,6 @@ def tune(
     from asr.lm.model import LanguageModel
     from asr.model.folder import find_model, load_model
 
-    if lm.is_file():
-        raise ModelError(f"{lm}: an ARPA file stores no weights: asr lm convert {lm} --output FOLDER, and tune that")
     language, folder, listed = LanguageModel.load(lm), find_model(model), Manifest(manifest)
     recognizer = load_model(folder, device)
     settings = BeamSettings(beam=beam, closed_vocabulary=closed_vocabulary)

@@ -26,7 +26,7 @@ def root(
     version: Annotated[bool, typer.Option("--version", help="Print the version and exit.")] = False,
     debug: Annotated[bool, typer.Option("--debug", help="Show a traceback when something fails.")] = False,
 ) -> None:
-    set_up_logging()
+    set_up_logging(debug)
     if version:
         typer.echo(__version__)
         raise typer.Exit

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from asr.cli.console import INTERRUPTED, commands, examples
+from asr.cli.console import INTERRUPTED, check_paths, commands, examples
+from asr.errors import TrainError
+from asr.util.runtime import check_device
+
+if TYPE_CHECKING:
+    from asr.config import Config
 
 app = commands()
 
@@ -29,6 +34,7 @@ def train(
     from asr.config import load_config
 
     settings = load_config(config, overrides or ())
+    check_files(settings)
     if dry_run:
         from asr.train.dry_run import dry_run as measure
 
@@ -40,6 +46,21 @@ def train(
 
     if run_training(settings) is Outcome.INTERRUPTED:
         raise typer.Exit(INTERRUPTED)
+
+
+def check_files(config: Config) -> None:
+    """Find out what is missing before torch is loaded. Raises AsrError."""
+    from asr.data.subset import require_manifest
+
+    check_device(config.device)
+    if (config.run / "model" / "config.json").is_file():
+        return  # finished: nothing is read any more
+    require_manifest(config.data.train, "data.train")
+    if not config.train.overfit:
+        require_manifest(config.data.dev, "data.dev")
+    check_paths(config.augment.noise.manifest, model=config.train.init)
+    if config.run.exists() and not config.run.is_dir():
+        raise TrainError(f"{config.run}: is a file; run=DIR names the folder of a run")
 
 
 @app.command("make-model", epilog=examples("asr make-model runs/digits/checkpoints/epoch-012.pt models/digits-12"))
@@ -57,6 +78,10 @@ def make_model(
     ] = None,
 ) -> None:
     """Make a model folder from any checkpoint of a run; train.keep_checkpoints=N keeps those of its N best epochs."""
+    check_paths(checkpoint, calibrate)
+    from asr.model.folder import refuse_model_in
+
+    refuse_model_in(output)
     from asr.train.model_folder import make_model as make
 
     make(checkpoint, output, blank_bias, emission_delay_s, calibrate)

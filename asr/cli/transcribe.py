@@ -14,6 +14,7 @@ from asr.cli.console import (
     Decoding,
     Device,
     Result,
+    check_paths,
     commands,
     examples,
     load_transcriber,
@@ -70,12 +71,14 @@ def transcribe(
 ) -> None:
     """Turn recordings into text. Without --model the built-in model is used."""
     from asr.decode.lexicon import parse_hot_words
+
+    there = any(name == "-" or os.path.exists(name) for name in inputs)  # one that is missing does not stop the others
+    check_paths(lm, *(() if there else inputs), model=model, output_dir=output_dir)
+    words = parse_hot_words(hotwords or ())
     from asr.transcribe import DecoderOptions, find_jobs
     from asr.writers import format_transcript
 
-    options = DecoderOptions(
-        lm, parse_hot_words(hotwords or ()), beam, lm_weight, word_insertion_bonus, unk_score, closed_vocabulary
-    )
+    options = DecoderOptions(lm, words, beam, lm_weight, word_insertion_bonus, unk_score, closed_vocabulary)
     transcriber = load_transcriber(model, device, options)
     jobs, errors = find_jobs(inputs, raw)
     total = len(jobs) + len(errors)
@@ -138,6 +141,7 @@ def align(
         )
     if listed and output_dir is None and form in ("textgrid", "srt"):
         raise typer.BadParameter(f"{form} is one recording a file: name a folder", param_hint="--output-dir")
+    check_paths(recording, model=model, output_dir=output_dir)
     from asr.transcribe import Job
     from asr.writers import SUFFIXES, format_alignment
 

@@ -166,7 +166,10 @@ def fetch(archive: Archive, folder: Path, mirror: str | None, verify: bool) -> P
             return target
         except DownloadError as error:
             errors.append(str(error))
-    raise DownloadError("; ".join(errors))
+    raise DownloadError(
+        f"{'; '.join(errors)}. Without a network, name what you have: MIRROR=FOLDER (--mirror) that holds"
+        f" {archive.path}, or CORPUS=PATH (--from) of the archive or the unpacked corpus"
+    )
 
 
 def _in_mirror(archive: Archive, mirror: str) -> str:

@@ -10,7 +10,9 @@ import logging
 import re
 import shutil
 import sys
-from collections.abc import Sequence
+import traceback
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -74,7 +76,8 @@ def prepare(
     `corpus` is the folder with the unpacked archives, `made` one for audio the recipe makes itself.
     """
     recipe = recipe.resolve()
-    module = load(recipe / "prepare.py")
+    with own_traceback(recipe / "prepare.py"):
+        module = load(recipe / "prepare.py")
     home = data / recipe.name
     digest = hashlib.sha256((recipe / "prepare.py").read_bytes()).hexdigest()
     given = [_identity(source) for source in sources]
@@ -96,7 +99,8 @@ def prepare(
         if not manifests:
             return corpus
         (home / PREPARED).unlink(missing_ok=True)  # from here on the manifests are neither the old nor the new
-        found = write_manifests(home, module.utterances(corpus, home / "made"))
+        with own_traceback(recipe / "prepare.py"):
+            found = write_manifests(home, module.utterances(corpus, home / "made"))
         if not found:
             raise ManifestError(f"{recipe.name}: prepare.py found no utterances in {corpus}")
         for part in set(stamp.get("parts", [])) - set(found):
@@ -214,6 +218,22 @@ def _refuse_a_full_disk(archives: list[Archive], home: Path, mirror: str | None)
             f"{home}: needs {needed:.1f} GB at least, {free:.1f} GB are free; choose another disk (--data, DATA=), or"
             " fewer archives (--parts)"
         )
+
+
+@contextmanager
+def own_traceback(path: Path) -> Iterator[None]:
+    """A bug in the user's own prepare.py raises AsrError with its traceback, from that file on. What is missing on the
+    disk, and what names the remedy itself, passes unchanged."""
+    try:
+        yield
+    except (AsrError, OSError):
+        raise
+    except Exception as error:
+        found = traceback.TracebackException.from_exception(error)
+        inside = [number for number, frame in enumerate(found.stack) if frame.filename == str(path)]
+        found.stack = traceback.StackSummary.from_list(found.stack[inside[0] :] if inside else [])
+        why = "" if inside or isinstance(error, SyntaxError) else "; utterances() must yield (part, Utterance)"
+        raise AsrError(f"{path}: does not run{why}\n{''.join(found.format()).rstrip()}") from error
 
 
 def load(path: Path) -> ModuleType:

@@ -45,18 +45,25 @@ class Subset:
         return len(self.rows)
 
 
-def read_subset(path: object, config: Config, key: str) -> Subset:
+def require_manifest(path: Path | None, key: str) -> Path:
+    """The manifest that the setting `key` names. Raises TrainError when it names none, or one that does not exist."""
+    if path is None:
+        raise TrainError(f"{key} is not set: give the manifest's path, {key}=FILE.jsonl")
+    if not path.exists():
+        raise TrainError(
+            f"{path}: no such file ({key}); write it with asr data import and asr data split, or prepare a recipe's"
+            " corpus first (asr data prepare RECIPE, or the recipe's run.sh)"
+        )
+    return path
+
+
+def read_subset(path: Path | None, config: Config, key: str) -> Subset:
     """Read a manifest for training: without the held-out speaker; with train.overfit=N, its first N utterances alone.
 
     key: the setting that names the manifest, for messages. Raises TrainError when there is no manifest or nothing in it
     can be used, ManifestError for a damaged line or one without text.
     """
-    if path is None:
-        raise TrainError(f"{key} is not set: give the manifest's path, {key}=FILE.jsonl")
-    if not Path(str(path)).exists():
-        raise TrainError(
-            f"{path}: no such file ({key}); prepare the corpus first (asr data prepare RECIPE, or the recipe's run.sh)"
-        )
+    path = require_manifest(path, key)
     rows, speakers, without_text = array("q"), array("i"), array("q")
     texts, oddities, normalizers = TextCounts(config.text.tokens), Oddities(), set[str]()
     numbers: dict[str | None, int] = {}
@@ -77,7 +84,7 @@ def read_subset(path: object, config: Config, key: str) -> Subset:
         rows.append(row)
         speakers.append(numbers.setdefault(speaker, len(numbers)))
 
-    manifest = Manifest(str(path), visit)
+    manifest = Manifest(path, visit)
     texts.count()
     if without_text:
         raise ManifestError(f"{manifest.path}: utterance {manifest[without_text[0]].id} has no text to learn from")

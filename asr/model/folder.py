@@ -4,19 +4,18 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
-
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save
+from typing import TYPE_CHECKING, Any
 
 from asr import __version__
 from asr.config import FeatureConfig, ModelConfig, TextConfig, lenient
 from asr.errors import AsrError, ModelError
-from asr.model.recognizer import EMISSION_DELAY_S, Recognizer
 from asr.text import Tokenizer
 from asr.util.files import read_record, replace_file
 from asr.util.format import percent
 from asr.util.runtime import resolve_device, set_precision
+
+if TYPE_CHECKING:  # torch takes seconds to load; that there is no such model is known before
+    from asr.model.recognizer import Recognizer
 
 FORMAT_VERSION = 1
 BUILT_IN = Path(__file__).parent.parent / "pretrained"
@@ -41,7 +40,10 @@ def find_model(model: str | Path | None = None) -> Path:
     if str(model) in built_in_models():
         return BUILT_IN / str(model)
     if (path / "checkpoints").is_dir():
-        raise ModelError(f"{model}: this run has not finished training; repeat its asr train command to continue")
+        kept = [path / "checkpoints" / name for name in ("best.pt", "last.pt")]
+        checkpoint = next((file for file in kept if file.is_file()), None)
+        use = f"; to use what it has learned so far: asr make-model {checkpoint} FOLDER" if checkpoint else ""
+        raise ModelError(f"{model}: this run has not finished training; repeat its asr train command to continue{use}")
     lacking = "it holds no config.json" if path.exists() else "there is nothing of that name"
     raise ModelError(
         f"{model}: neither a model folder nor a built-in model ({', '.join(built_in_models())}): {lacking};"
@@ -49,8 +51,16 @@ def find_model(model: str | Path | None = None) -> Path:
     )
 
 
+def refuse_model_in(folder: Path) -> None:
+    """Raise ModelError when a folder that is to be written holds a model already."""
+    if (folder / "config.json").exists():
+        raise ModelError(f"{folder}: holds a model already; choose another folder or delete it")
+
+
 def save_model(recognizer: Recognizer, folder: Path) -> None:
     """Write a model folder: model.safetensors, config.json and the model card."""
+    from safetensors.torch import save
+
     config = {
         "format_version": FORMAT_VERSION,
         "asr_version": __version__,
@@ -83,6 +93,11 @@ def load_model(folder: str | Path, device: str = "cpu") -> Recognizer:
 
     Raises ModelError naming the file at fault, ConfigError for a device that this machine lacks.
     """
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    from asr.model.recognizer import EMISSION_DELAY_S, Recognizer
+
     folder, target = Path(folder), resolve_device(device)
     path = folder / "config.json"
     raw = read_record(path, FORMAT_VERSION, "not a model folder")

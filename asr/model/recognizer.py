@@ -88,7 +88,7 @@ class Recognizer(nn.Module):
         super().__init__()
         shield_from_signals()
         self.config = model
-        self.text = text
+        self.text = text.model_copy(update={"tokens": tokenizer.kind})  # where it was left open
         self.tokenizer = tokenizer
         self.name = "unnamed"
         self.training_record: dict[str, Any] = {}

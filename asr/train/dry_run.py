@@ -10,7 +10,7 @@ from asr.errors import TrainError
 from asr.model.ctc import frames_needed
 from asr.train.log import duration_text
 from asr.train.optimizer import compute_gradient, make_optimizer
-from asr.train.run import TrainingLoss, overfitting, prepare
+from asr.train.run import TrainingLoss, begin, prepare
 from asr.util.format import plural
 
 
@@ -19,9 +19,7 @@ def dry_run(config: Config) -> list[tuple[str, str]]:
 
     Raises TrainError if the first batch cannot be read.
     """
-    if config.train.overfit:
-        config = overfitting(config)
-    setup = prepare(config)
+    setup = prepare(begin(config))
     config, recognizer, data = setup.config, setup.recognizer, setup.data
     count, batches = data.batches(0)
     batch = next(batches)

@@ -2,24 +2,79 @@
 
 from __future__ import annotations
 
+import logging
+from pathlib import Path
+from typing import Any
+
 import numpy as np
 import torch
 
-from asr.config import Config
+from asr.config import AUTO, Config, FeatureConfig, ModelConfig, Section, TextConfig, lenient
 from asr.data.subset import Subset
 from asr.data.waveforms import read_utterance
 from asr.errors import AudioError, TrainError
-from asr.model.folder import find_model, load_model
+from asr.model.folder import FORMAT_VERSION, find_model, load_model
 from asr.model.recognizer import Recognizer
-from asr.text import Tokenizer
+from asr.text import Tokenizer, listed
 from asr.train.optimizer import freeze
+from asr.util.files import read_record
+
+logger = logging.getLogger(__name__)
+
+
+def adopt(config: Config) -> Config:
+    """The config with all that it leaves open of features, model and text as the model of train.init has it.
+
+    Raises TrainError naming the settings that contradict that model, ModelError when there is none.
+    """
+    if config.train.init is None:
+        return config
+    path, record = read_model_config(config.train.init)
+    kinds: dict[str, tuple[str, type[Section]]] = {
+        "features": ("features", FeatureConfig),
+        "model": ("encoder", ModelConfig),
+        "text": ("text", TextConfig),
+    }
+    adopted: dict[str, dict[str, Any]] = {}
+    changed = []
+    for section, (key, kind) in kinds.items():
+        ours, theirs = getattr(config, section), lenient(kind, record.get(key) or {}, str(path))
+        adopted[section] = {
+            name: value
+            for name, value in theirs
+            if name not in ours.model_fields_set or getattr(ours, name) in (AUTO, "auto")
+        }
+        changed += [
+            f"{section}.{name} is {getattr(ours, name)}, there {value}"
+            for name, value in theirs
+            if name not in adopted[section] and getattr(ours, name) != value
+            if section != "text" and name != "dropout"  # what a training may have its own of
+        ]
+    if changed:
+        raise TrainError(f"train.init={config.train.init} does not fit: {'; '.join(changed)}; leave these settings out")
+    return config.updated(**adopted)
+
+
+def keep_tokens(tokenizer: Tokenizer, init: str | None) -> Tokenizer:
+    """The tokens of the model that a training starts from, where they are all that its texts need."""
+    if init is None:
+        return tokenizer
+    _, record = read_model_config(init)
+    enough = record["text"]["tokens"] == tokenizer.kind and set(tokenizer.tokens) <= set(record["tokens"])
+    return Tokenizer(tokenizer.kind, tuple(record["tokens"])) if enough else tokenizer
+
+
+def read_model_config(model: str) -> tuple[Path, dict[str, Any]]:
+    """A model's config.json: its path and what it holds. Raises ModelError."""
+    path = find_model(model) / "config.json"
+    return path, read_record(path, FORMAT_VERSION, "not a model folder")
 
 
 def initial_recognizer(config: Config, tokenizer: Tokenizer, subset: Subset) -> Recognizer:
     """A recognizer with the weights that training begins with, and what train.freeze names frozen.
 
-    subset: the training utterances, for feature statistics. Raises TrainError when the model of train.init, or what
-    train.freeze names, does not fit.
+    subset: the training utterances, for feature statistics. Raises TrainError when what train.freeze names does not
+    fit, ModelError for a damaged model in train.init.
     """
     torch.manual_seed(config.train.seed)
     text = config.text
@@ -37,25 +92,23 @@ def initial_recognizer(config: Config, tokenizer: Tokenizer, subset: Subset) -> 
 
 
 def copy_weights(recognizer: Recognizer, other: Recognizer, name: str) -> None:
-    """Take over another model's weights and feature statistics; the head's only where both have the same tokens.
-
-    Raises TrainError naming the settings that differ.
-    """
-    pairs = {
-        "features": (recognizer.features.config, other.features.config),
-        "model": (recognizer.config, other.config.model_copy(update={"dropout": recognizer.config.dropout})),
-    }
-    changed = [
-        f"{section}.{key} is {value}, there {getattr(theirs, key)}"
-        for section, (ours, theirs) in pairs.items()
-        for key, value in ours
-        if value != getattr(theirs, key)
-    ]
-    if changed:
-        raise TrainError(f"train.init={name} does not fit: {'; '.join(changed)}")
-    same_tokens = recognizer.tokenizer.tokens == other.tokenizer.tokens
-    states = {name: state for name, state in other.state_dict().items() if same_tokens or not name.startswith("head.")}
-    recognizer.load_state_dict(states, strict=same_tokens)
+    """Take over another model's weights and feature statistics, and its output for each token that both have."""
+    ours, theirs = recognizer.tokenizer, other.tokenizer
+    known = set(theirs.tokens[1:]) & set(ours.tokens[1:]) if ours.kind == theirs.kind else set()
+    states = {name: state for name, state in other.state_dict().items() if not name.startswith("head.")}
+    recognizer.load_state_dict(states, strict=False)
+    for number, token in enumerate(ours.tokens):
+        if token in known or (known and number == 0):  # with words that both know, the blank
+            row = theirs.tokens.index(token)
+            for mine, its in zip(recognizer.head.parameters(), other.head.parameters(), strict=True):
+                mine.data[number] = its.data[row]
+    new = [token for token in ours.tokens[1:] if token not in known]
+    if not new:
+        logger.info(f"starting from {name}, which knows these {ours.kind}")
+    elif known:
+        logger.info(f"starting from {name}; new {ours.kind} in its output layer: {listed(new)}")
+    else:
+        logger.info(f"starting from {name}; new output layer for these {ours.kind}: {listed(new)}")
 
 
 def set_feature_statistics(recognizer: Recognizer, subset: Subset, max_utterances: int = 1000) -> None:

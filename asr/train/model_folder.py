@@ -16,7 +16,7 @@ from asr.data.manifest import Manifest, Utterance
 from asr.errors import TrainError
 from asr.evaluate.calibration import fit_platt_scaling, word_correctness
 from asr.evaluate.run import evaluate, evaluate_manifest
-from asr.model.folder import save_model
+from asr.model.folder import refuse_model_in, save_model
 from asr.model.recognizer import EMISSION_DELAY_S, Recognizer
 from asr.text import Tokenizer
 from asr.train.checkpoint import Progress, load_checkpoint
@@ -57,10 +57,9 @@ def make_model(
 
     blank_bias: nats added to the blank's logit: fewer words are heard in noise, and more are missed.
     emission_delay_s: see Recognizer. dev: a manifest to calibrate confidences on; without it they are not calibrated.
-    Raises TrainError for what is no checkpoint in a run's folder, and when `output` holds a model already.
+    Raises TrainError for what is no checkpoint in a run's folder, ModelError when `output` holds a model already.
     """
-    if (output / "config.json").exists():
-        raise TrainError(f"{output}: holds a model already; choose another folder or delete it")
+    refuse_model_in(output)
     if not checkpoint.is_file():
         raise TrainError(f"{checkpoint}: no such file; a run's checkpoints are in its folder checkpoints")
     config = read_run_config(checkpoint.resolve().parent.parent)

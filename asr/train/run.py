@@ -11,9 +11,20 @@ from pathlib import Path
 import torch
 
 from asr.augment import SpecAugment
-from asr.config import AUTO, AugmentConfig, ComposeConfig, Config, differing, dump_yaml, unused
-from asr.data.batches import Batch
-from asr.data.subset import Subset, make_tokenizer, read_subset, warn_of_symbols
+from asr.config import (
+    AUTO,
+    AUTOMATIC,
+    AugmentConfig,
+    ComposeConfig,
+    Config,
+    differing,
+    dump_yaml,
+    flatten,
+    settled,
+    unused,
+)
+from asr.data.batches import Batch, duration_batches
+from asr.data.subset import Subset, make_tokenizer, read_subset, require_manifest, warn_of_symbols
 from asr.data.training import TrainingData
 from asr.data.waveforms import WaveformCache
 from asr.errors import TrainError
@@ -24,12 +35,14 @@ from asr.model.folder import find_model
 from asr.model.recognizer import Recognizer
 from asr.train.checkpoint import CheckpointFolder
 from asr.train.distributed import ALONE, Processes, joined_processes
-from asr.train.initial import initial_recognizer
+from asr.train.initial import adopt, initial_recognizer, keep_tokens
 from asr.train.log import RunLog
 from asr.train.loop import Outcome, fit
-from asr.train.memory import MIN_STEPS, find_batch_seconds
+from asr.train.memory import find_batch_seconds
 from asr.train.model_folder import export_best, read_run_config
+from asr.train.schedule import warn_of_little, with_epochs, with_sizes
 from asr.util.files import file_sha256, folder_lock, replace_file
+from asr.util.format import plural
 from asr.util.runtime import resolve_device, set_precision
 
 logger = logging.getLogger(__name__)
@@ -43,8 +56,7 @@ def train(config: Config) -> Outcome:
 
     Raises TrainError, ConfigError, ManifestError or AudioError when training cannot start or cannot go on.
     """
-    if config.train.overfit:
-        config = overfitting(config)
+    config = begin(config)
     with joined_processes(config) as (processes, config):
         outcome = train_one(config, processes)
         logger.info(describe_outcome(outcome, config))
@@ -108,10 +120,13 @@ def as_begun(config: Config) -> Config:
     if not (run / "config.yaml").exists():
         return config
     begun = read_run_config(run)
-    if config.train.batch_seconds == AUTO:
-        config = config.updated(train={"batch_seconds": begun.train.batch_seconds})
+    config = settled(config, begun)
     if changed := differing(begun, config):
-        raise TrainError(f"{run} holds a run with other settings: {'; '.join(changed)}. {OTHER_RUN} or delete this one")
+        finished = (run / "model" / "config.json").is_file()
+        go_on = f". To go on from what it has learned: train.init={run} run=DIR" if finished else ""
+        raise TrainError(
+            f"{run} holds a run with other settings: {'; '.join(changed)}. {OTHER_RUN} or delete this one{go_on}"
+        )
     return config
 
 
@@ -159,9 +174,11 @@ def prepare(config: Config, processes: Processes = ALONE) -> Prepared:
     set_precision(config.train.precision)
     if config.train.threads:
         torch.set_num_threads(config.train.threads)
+    given = config
+    config = with_sizes(config, require_manifest(config.data.train, "data.train"))
     train = read_subset(config.data.train, config, "data.train")
     dev = train if config.train.overfit else read_subset(config.data.dev, config, "data.dev")
-    tokenizer = make_tokenizer(config, train)
+    tokenizer = keep_tokens(make_tokenizer(config, train), config.train.init)
     for name, subset in (("train", train), ("dev", dev)):
         warn_of_symbols(tokenizer, subset, config.text.normalizer, name)
     recognizer = initial_recognizer(config, tokenizer, train).to(device)
@@ -169,9 +186,9 @@ def prepare(config: Config, processes: Processes = ALONE) -> Prepared:
     if config.train.batch_seconds == AUTO:
         durations = torch.from_numpy(data.durations(0))
         found = find_batch_seconds(recognizer, TrainingLoss(recognizer, config), durations, processes=processes.count)
-        config = data.config = config.updated(train={"batch_seconds": min(processes.gather([found]))})
-        limit = f"as memory holds or for {MIN_STEPS} steps an epoch"
-        logger.info(f"train.batch_seconds = auto: {config.train.batch_seconds:g} s, {limit}")
+        config = config.updated(train={"batch_seconds": min(processes.gather([found]))})
+    batches = len(duration_batches(data.durations(0), config.train.batch_seconds))
+    config = data.config = with_epochs(config, batches)
     logger.info(
         f"{len(train)} training utterances ({train.durations.sum() / 3600:.2f} h),"
         f" {len(dev)} for development, {len(tokenizer)} tokens;"
@@ -179,6 +196,11 @@ def prepare(config: Config, processes: Processes = ALONE) -> Prepared:
         f" {'bidirectional ' if config.model.bidirectional else ''}{config.model.cell},"
         f" {recognizer.parameter_count:,} parameters, on {device}"
     )
+    before, after = flatten(given), flatten(config)
+    automatic = [f"{key}={after[key]}" for key in AUTOMATIC if before[key] == "auto"]
+    if automatic and automatic != ["train.validate_every=1"]:
+        logger.info(f"auto: {' '.join(automatic)}, for {plural(batches, 'batch', 'batches')} an epoch")
+    warn_of_little(config, batches, len(train))
     return Prepared(config, recognizer, data, dev)
 
 
@@ -216,6 +238,11 @@ class TrainingLoss:
         spec_augment = SpecAugment(self.augment, key) if self.masks else None
         log_probs, lengths = self.recognizer(batch.waveforms, batch.waveform_lengths, spec_augment)
         return ctc(log_probs, lengths, batch.tokens, batch.token_lengths)
+
+
+def begin(config: Config) -> Config:
+    """The config with what follows from train.overfit and train.init. Raises TrainError, ModelError."""
+    return adopt(overfitting(config) if config.train.overfit else config)
 
 
 def overfitting(config: Config) -> Config:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -16,23 +17,26 @@ Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 
+def check_device(name: str) -> str:
+    """The name, if it can be a device's: known before torch is loaded. Raises ConfigError."""
+    if not re.fullmatch(r"auto|cpu|cuda(:\d+)?", name):
+        raise ConfigError(f"device {name!r}: use auto, cpu, cuda or cuda:N")
+    return name
+
+
 def resolve_device(name: str) -> torch.device:
     """ "auto" is CUDA where there is one, else the CPU. Raises ConfigError for a device this machine lacks."""
+    check_device(name)
     import torch
 
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        device = torch.device(name)
-    except RuntimeError:
-        raise ConfigError(f"device = {name!r}: use auto, cpu, cuda or cuda:N") from None
-    if device.type not in ("cpu", "cuda"):
-        raise ConfigError(f"device = {name!r}: only cpu and cuda are supported")
+    device = torch.device(name)
     if device.type == "cuda":
         if not torch.cuda.is_available():
-            raise ConfigError(f"device = {name!r}: this machine has no usable CUDA device; use device=cpu or auto")
+            raise ConfigError(f"device {name!r}: this machine has no usable CUDA device; use cpu or auto")
         if device.index is not None and device.index >= torch.cuda.device_count():
-            raise ConfigError(f"device = {name!r}: there are {torch.cuda.device_count()} CUDA devices, numbered from 0")
+            raise ConfigError(f"device {name!r}: there are {torch.cuda.device_count()} CUDA devices, numbered from 0")
     return device
 
 

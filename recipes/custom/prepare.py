@@ -27,7 +27,9 @@ def utterances(corpus: Path, made: Path) -> Iterator[tuple[str, Utterance]]:
     read, _ = LAYOUTS[layout]
     found = list(read(source, failed=lambda error: say(f"left out: {error}")))
     voices = [utterance.speaker or utterance.id for utterance in found]
-    if len(set(voices)) < len(PARTS):
+    if not any(utterance.speaker for utterance in found):
+        say("no speakers are known: the test's voices may be in training too, the WER says nothing about other voices")
+    elif len(set(voices)) < len(PARTS):
         say(f"only {len(set(voices))} speakers: they are in training and test, the WER says nothing about other voices")
         voices = [utterance.id for utterance in found]
     seconds = dict.fromkeys(voices, 0.0)

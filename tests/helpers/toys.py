@@ -71,7 +71,7 @@ class Toys:
 def start(folder, recognizer, wrong=(), loss=None, **settings):
     """Train on toys. Returns how it ended, and the weights that validation was shown."""
     data = Toys(wrong)
-    config = TrainConfig(**{"lr": 1e-2, "epochs": 1, "log_every": 1} | settings)
+    config = TrainConfig(**{"lr": 1e-2, "epochs": 1, "validate_every": 1, "log_every": 1} | settings)
     log = RunLog(folder, config.epochs)
     loss, checkpoints = loss or real_loss(recognizer), CheckpointFolder(folder / "c", {"data": "same"}, {})
     return fit(recognizer, data, loss, data.validate, config, checkpoints, log), data.shown

@@ -99,7 +99,7 @@ def test_a_run_keeps_the_batch_it_began_with(corpus, tmp_path, said):
     whole = settings(corpus, tmp_path / "whole", "train.batch_seconds=auto", "train.epochs=2")
     assert train(whole) is Outcome.FINISHED
     batch_s = read_run_config(tmp_path / "whole").train.batch_seconds
-    assert any(line.startswith(f"train.batch_seconds = auto: {batch_s:g} s") for line in said)
+    assert any(line.startswith(f"auto: train.batch_seconds={batch_s} train.validate_every=1, for") for line in said)
     cut = settings(corpus, tmp_path / "cut", "train.batch_seconds=auto", "train.epochs=2", "train.max_minutes=1e-9")
     while train(cut) is Outcome.OUT_OF_TIME:
         pass

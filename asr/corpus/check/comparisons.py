@@ -231,7 +231,7 @@ def _overlapping(lines: np.ndarray, others: np.ndarray) -> np.ndarray:
 
 def _rare_symbols(counts: Counter[str], kind: str, foreign: set[str]) -> list[tuple[str, int]]:
     """Characters too rare to be learned, without letters of foreign scripts."""
-    if kind != "characters" or len(counts) > ALPHABET:
+    if kind == "words" or len(counts) > ALPHABET:
         return []
     enough = max(2.0, min(RARE_FRACTION * counts.total(), RARE_TIMES))
     found = {

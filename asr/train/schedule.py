@@ -1,0 +1,75 @@
+"""What `auto` stands for: tokens, network and epochs that fit the size of a corpus, counted in optimizer steps."""
+
+from __future__ import annotations
+
+import logging
+import math
+from pathlib import Path
+
+from asr.config import Config, settled
+from asr.data.manifest import read_lines
+from asr.text import normalize
+from asr.util.format import plural
+
+logger = logging.getLogger(__name__)
+
+MIN_EPOCHS = 40  # a large corpus is heard so often
+STEPS = 1600  # a small one so often that these are taken: CTC learns blanks first, words after many hundred steps
+STEPS_FROM_INIT = 200  # a model that knows words already adapts sooner
+TOO_FEW = 0.2  # of the steps that are wanted
+MIN_UTTERANCES = 20  # fewer are learned by heart
+VALIDATIONS = 25  # of a training with many short epochs
+
+LARGE_S = 3600.0  # seconds of speech from which a larger network pays
+MAX_WORDS = 100  # different ones, of a closed vocabulary
+MIN_COUNT = 3  # times that each of them occurs, on average
+
+
+def with_sizes(config: Config, manifest: Path) -> Config:
+    """The config with its text.tokens and model.hidden_size settled by the training texts and the hours of speech."""
+    words: set[str] = set()
+    said, seconds = 0, 0.0
+    for record in (line.parse() for line in read_lines(manifest)):
+        seconds += record.get("duration") or 0.0
+        if len(words) <= MAX_WORDS:
+            found = normalize(record.get("text") or "", config.text.normalizer).split()
+            words.update(found)
+            said += len(found)
+        elif seconds >= LARGE_S:
+            break
+    closed = len(words) <= MAX_WORDS and len(words) * MIN_COUNT <= said
+    tokens, hidden_size = "words" if closed else "characters", 128 if seconds < LARGE_S else 256
+    return settled(config, config.updated(text={"tokens": tokens}, model={"hidden_size": hidden_size}))
+
+
+def with_epochs(config: Config, batches: int) -> Config:
+    """The config with its train.epochs and train.validate_every settled. batches: of an epoch."""
+    train = config.train
+    enough = math.ceil(steps_wanted(config) * train.grad_accum_steps / batches)
+    epochs = max(MIN_EPOCHS, enough) if train.init is None else enough
+    validate_every = 1 if train.epochs else max(1, epochs // VALIDATIONS)
+    return settled(config, config.updated(train={"epochs": epochs, "validate_every": validate_every}))
+
+
+def steps_wanted(config: Config) -> int:
+    return STEPS if config.train.init is None else STEPS_FROM_INIT
+
+
+def warn_of_little(config: Config, batches: int, utterances: int) -> None:
+    """Say before a training, not after, that it will learn nothing, and what to do. batches: of an epoch."""
+    train = config.train
+    if train.overfit:
+        return
+    if utterances < MIN_UTTERANCES:
+        logger.warning(
+            f"{plural(utterances, 'training utterance')}: enough to try the commands, but expect about 100 % WER on"
+            " other recordings; record more, or start from a model that knows the words (train.init)"
+        )
+    steps, wanted = train.epochs * math.ceil(batches / train.grad_accum_steps), steps_wanted(config)
+    if steps < TOO_FEW * wanted:
+        taken = f"{plural(steps, 'step')} ({plural(train.epochs, 'epoch')} of {plural(batches, 'batch', 'batches')})"
+        epochs = math.ceil(wanted * train.grad_accum_steps / batches)
+        logger.warning(
+            f"{taken} are too few to learn from, some {wanted:,} are enough: leave out train.epochs and"
+            f" train.batch_seconds (auto), or set train.epochs={epochs}"
+        )

@@ -1,0 +1,192 @@
+"""The first training of one's own: what follows from the corpus, from another model, and what is said beforehand."""
+
+import json
+
+import pytest
+import torch
+from helpers import ROOT
+from helpers.training import assert_equal, weights, write_corpus
+
+from asr.config import AUTOMATIC, flatten, load_config
+from asr.data.manifest import Utterance, write_manifest
+from asr.errors import TrainError
+from asr.model.folder import load_model
+from asr.train.dry_run import dry_run
+from asr.train.initial import adopt
+from asr.train.loop import Outcome
+from asr.train.model_folder import read_run_config
+from asr.train.run import train
+from asr.train.schedule import MIN_EPOCHS, STEPS, STEPS_FROM_INIT, with_epochs, with_sizes
+
+
+@pytest.fixture(scope="module")
+def corpus(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("corpus")
+    return {"train": write_corpus(folder, 24, 1), "dev": write_corpus(folder, 6, 2)}
+
+
+@pytest.fixture
+def plain(corpus, tmp_path):
+    """The settings of a user who names the data and nothing else; small, so that a test is short."""
+
+    def load(run, *overrides):
+        (tmp_path / "plain.yaml").write_text("features: {sample_rate: 8000, n_mels: 20}\nmodel: {layers: 1}\n")
+        given = [f"data.train={corpus['train']}", f"data.dev={corpus['dev']}", f"run={tmp_path / run}", "device=cpu"]
+        return load_config(tmp_path / "plain.yaml", [*given, *overrides])
+
+    return load
+
+
+def manifest(path, texts, seconds):
+    write_manifest(path, [Utterance(str(i), path.parent / "a.wav", seconds, text) for i, text in enumerate(texts)])
+    return path
+
+
+# --- what follows from the corpus
+
+
+@pytest.mark.parametrize(
+    ("texts", "seconds", "tokens", "hidden_size"),
+    [
+        (["lights on", "lights off", "play"] * 10, 2.0, "words", 128),
+        (["yes", "no"] * 1000, 2.0, "words", 256),  # more than an hour
+        ([f"word{i} said once" for i in range(40)], 2.0, "characters", 128),
+        ([f"all {i} differ" for i in "abcdefghijklmnopqrstuvwxyz"], 2.0, "characters", 128),
+        ([f"word{i} and word{i} and word{i}" for i in range(200)] * 20, 1.0, "characters", 256),
+        ([None, "", "a b", "a b", "a b"], 2.0, "words", 128),
+    ],
+)
+def test_tokens_and_network_follow_the_texts_and_the_hours(plain, tmp_path, texts, seconds, tokens, hidden_size):
+    found = with_sizes(plain("run"), manifest(tmp_path / "m.jsonl", texts, seconds))
+    assert (found.text.tokens, found.model.hidden_size) == (tokens, hidden_size)
+    given = plain("run", "text.tokens=characters", "model.hidden_size=17")
+    assert with_sizes(given, tmp_path / "m.jsonl") == given
+
+
+@pytest.mark.parametrize("batches", [1, 2, 17, 60, 10_000])
+def test_epochs_are_as_many_as_make_the_steps(plain, batches):
+    found = with_epochs(plain("run"), batches).train
+    assert found.epochs == max(MIN_EPOCHS, -(-STEPS // batches))
+    assert found.epochs * batches >= STEPS
+    assert 1 <= found.validate_every <= found.epochs / 20
+    fewer = with_epochs(plain("run", "train.init=digits"), batches).train
+    assert STEPS_FROM_INIT <= fewer.epochs * batches < STEPS_FROM_INIT + batches
+    given = with_epochs(plain("run", "train.epochs=7"), batches).train
+    assert (given.epochs, given.validate_every) == (7, 1)
+    accumulated = with_epochs(plain("run", "train.grad_accum_steps=4"), batches).train
+    assert accumulated.epochs * batches / 4 >= STEPS
+
+
+def test_what_was_found_is_said_stored_and_kept_when_a_run_goes_on(corpus, plain, tmp_path, said):
+    stop = ["model.hidden_size=auto", "train.max_epochs=2", "model.layers=1"]
+    assert train(plain("run", *stop)) is Outcome.ENOUGH_EPOCHS
+    [line] = [line for line in said if line.startswith("auto: ")]
+    stored = flatten(read_run_config(tmp_path / "run"))
+    assert line.startswith("auto: " + " ".join(f"{key}={stored[key]}" for key in AUTOMATIC))
+    assert "auto" not in [stored[key] for key in AUTOMATIC]
+    assert train(plain("run", *stop, "train.max_epochs=3")) is Outcome.ENOUGH_EPOCHS
+    named = [f"{key}={stored[key]}" for key in AUTOMATIC]  # the same by hand, in one go
+    assert train(plain("named", *stop, "train.max_epochs=3", *named)) is Outcome.ENOUGH_EPOCHS
+    assert_equal(weights(tmp_path / "run"), weights(tmp_path / "named"))
+    with pytest.raises(TrainError, match=rf"train\.epochs was {stored['train.epochs']}, is 7"):
+        train(plain("run", *stop, "train.epochs=7"))
+
+
+RECIPES = [path for path in sorted(ROOT.glob("recipes/*/*.yaml")) if path.stem != "custom"]
+
+
+@pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.stem)
+def test_recipes_leave_nothing_open_that_changes_what_is_learned(path):
+    settings = flatten(load_config(path))
+    assert [key for key in AUTOMATIC if settings[key] == "auto"] in ([], ["train.validate_every"])
+
+
+# --- what is said before
+
+
+@pytest.mark.parametrize(
+    ("overrides", "expected"),
+    [
+        (["train.epochs=40", "train.batch_seconds=60"], "40 steps (40 epochs of 1 batch) are too few"),
+        (["train.epochs=10"], "are too few to learn from, some 1,600 are enough: leave out train.epochs"),
+        (["train.init=FIRST", "train.epochs=1", "train.batch_seconds=60"], "1 step (1 epoch of 1 batch)"),
+        (["train.epochs=auto"], None),
+        (["train.epochs=1", "train.overfit=3"], None),
+    ],
+)
+def test_too_few_steps_are_said_before(plain, tmp_path, said, overrides, expected):
+    small = ["model.hidden_size=8", "text.tokens=words"]
+    if "train.init=FIRST" in overrides:
+        train(plain("first", *small, "train.epochs=1"))
+        overrides = [f"train.init={tmp_path / 'first'}", *overrides[1:]]
+        said.clear()
+    dry_run(plain("run", *small, *overrides))
+    found = [line for line in said if "are too few" in line]
+    assert len(found) == (expected is not None)
+    assert expected is None or expected in found[0]
+
+
+def test_too_few_utterances_are_said_before(plain, tmp_path, corpus, said):
+    lines = [json.loads(line) for line in corpus["train"].read_text().splitlines()[:2]]
+    for line in lines:
+        line["audio"] = str(corpus["train"].parent / line["audio"])
+    (tmp_path / "two.jsonl").write_text("\n".join(map(json.dumps, lines)))
+    dry_run(plain("run", f"data.train={tmp_path / 'two.jsonl'}", "model.hidden_size=8"))
+    assert any("2 training utterances: enough to try the commands" in line for line in said)
+
+
+# --- what follows from another model
+
+
+def test_a_training_takes_features_network_and_text_from_the_model_it_starts_from(tmp_path):
+    (tmp_path / "fine.yaml").write_text("train: {init: digits}\nmodel: {dropout: 0.4, hidden_size: auto}\n")
+    config = adopt(load_config(tmp_path / "fine.yaml"))
+    digits = load_model(ROOT / "asr" / "pretrained" / "digits")
+    assert config.features == digits.features.config
+    assert config.model == digits.config.model_copy(update={"dropout": 0.4})
+    assert config.text == digits.text
+    contradictory = ["features.sample_rate=16000", "model.cell=gru", "text.tokens=characters"]
+    other = load_config(tmp_path / "fine.yaml", contradictory)
+    with pytest.raises(TrainError) as error:
+        adopt(other)
+    assert str(error.value) == (
+        "train.init=digits does not fit: features.sample_rate is 16000, there 8000; model.cell is gru, there lstm;"
+        " leave these settings out"
+    )
+    assert adopt(load_config(tmp_path / "fine.yaml", ["text.tokens=characters"])).text.tokens == "characters"
+
+
+@pytest.mark.parametrize(
+    ("texts", "line", "kept"),
+    [
+        ("low high mid", "which knows these words", {"low", "high", "mid"}),
+        ("low", "which knows these words", {"low", "high", "mid"}),  # what the new texts lack is not forgotten
+        ("low high up", "new words in its output layer: 'up'", {"low", "high"}),
+        ("up down", "new output layer for these words: 'down', 'up'", set()),
+    ],
+)
+def test_the_output_layer_keeps_what_both_know(corpus, plain, tmp_path, said, texts, line, kept):
+    small = ["model.hidden_size=8", "text.tokens=words", "train.epochs=1"]
+    train(plain("first", *small))
+    words = texts.split()
+    lines = [json.loads(line) for line in corpus["train"].read_text().splitlines()]
+    for number, record in enumerate(lines):
+        record |= {"audio": str(corpus["train"].parent / record["audio"]), "text": words[number % len(words)]}
+    (tmp_path / "other.jsonl").write_text("\n".join(map(json.dumps, lines)))
+    start = [f"train.init={tmp_path / 'first'}", f"data.train={tmp_path / 'other.jsonl'}", "train.epochs=1"]
+    train(plain("second", *start, "train.lr=1e-12"))
+    assert any(said_line.startswith(f"starting from {tmp_path / 'first'}") and line in said_line for said_line in said)
+    first, second = (load_model(tmp_path / run / "model") for run in ("first", "second"))
+    for word in {"<blank>", *kept} if kept else ():
+        rows = [model.head.projection.weight[model.tokenizer.tokens.index(word)] for model in (first, second)]
+        assert torch.allclose(*rows, atol=1e-8), word
+    assert set(second.tokenizer.tokens) == {"<blank>", *words, *(kept if set(words) <= kept else ())}
+
+
+def test_a_finished_run_names_how_to_go_on(plain, tmp_path):
+    small = ["model.hidden_size=8", "text.tokens=words"]
+    train(plain("run", *small, "train.epochs=1"))
+    way = rf"go on from what it has learned: train\.init={tmp_path / 'run'} run=DIR"
+    for more in ("train.epochs=2", "train.lr=0.1", "model.hidden_size=9"):
+        with pytest.raises(TrainError, match=way):
+            train(plain("run", *small, "train.epochs=1", more))
