@@ -92,7 +92,8 @@ def _header_is_true(file: soundfile.SoundFile, handle: FileIO) -> bool:
     if file.frames >= ENDLESS_FRAMES or not file.seekable():
         return False
     if file.subtype.startswith("MPEG"):  # to decode its end alone makes mpg123 print complaints
-        if (end := _end_of_mp3(handle)) is None or handle.seek(0, os.SEEK_END) < end - JUNK_BYTES:
+        end = _end_of_mp3(handle) if file.format == "MP3" else None
+        if end is None or handle.seek(0, os.SEEK_END) < end - JUNK_BYTES:
             return False
         handle.seek(end)
     elif file.frames:
@@ -109,7 +110,7 @@ def _end_of_mp3(handle: FileIO) -> int | None:
     if tag[:3] == b"ID3" and len(tag) == 10:  # ID3v2, whose length has 7 bits a byte
         first = 10 + (tag[6] << 21 | tag[7] << 14 | tag[8] << 7 | tag[9])
     handle.seek(first)
-    found = re.search(rb"(?:Xing|Info)\0\0\0[\x03\x07\x0b\x0f].{4}(.{4})", handle.read(2**12), re.DOTALL)
+    found = re.search(rb"(?:Xing|Info)\0\0\0[\x03\x07\x0b\x0f].{4}(.{4})", handle.read(64), re.DOTALL)
     # It stands 13 to 36 bytes behind the start of the stream, whose bytes it counts.
     return first + max(0, found.start() - 36) + int.from_bytes(found[1], "big") if found else None
 
