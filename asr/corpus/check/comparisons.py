@@ -35,6 +35,7 @@ MIN_DEVIATION = 0.25
 # A symbol is rare when it occurs once, or makes up less than this share of the characters and occurs less often than
 # this.
 RARE_FRACTION, RARE_TIMES = 1e-4, 100
+MIN_CHARACTERS = 200  # in fewer, letters that everybody uses occur once
 # With more symbols than this (Chinese, Korean) most are rare, and that is fine.
 ALPHABET = 300
 # A script that holds less than this share of the letters is not the corpus's own.
@@ -231,7 +232,7 @@ def _overlapping(lines: np.ndarray, others: np.ndarray) -> np.ndarray:
 
 def _rare_symbols(counts: Counter[str], kind: str, foreign: set[str]) -> list[tuple[str, int]]:
     """Characters too rare to be learned, without letters of foreign scripts."""
-    if kind == "words" or len(counts) > ALPHABET:
+    if kind == "words" or len(counts) > ALPHABET or counts.total() < MIN_CHARACTERS:
         return []
     enough = max(2.0, min(RARE_FRACTION * counts.total(), RARE_TIMES))
     found = {
