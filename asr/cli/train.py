@@ -21,6 +21,7 @@ app = commands()
     epilog=examples(
         "asr train recipes/yesno/yesno.yaml",
         "asr train recipes/digits/digits.yaml model.cell=gru train.epochs=20 run=runs/gru",
+        "asr train fine.yaml train.init=digits run=runs/fine",
         "asr train recipes/digits/digits.yaml --dry-run",
         "asr train recipes/digits/digits.yaml train.overfit=10 run=runs/overfit",
     )
@@ -30,7 +31,11 @@ def train(
     overrides: Annotated[list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="Settings to change.")] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show shapes, counts and time; write nothing.")] = False,
 ) -> None:
-    """Train a model. The same command resumes a run that was interrupted."""
+    """Train a model. The same command resumes a run that was interrupted.
+
+    What CONFIG leaves out follows from the size of the corpus. train.init=MODEL starts from another model, built-in or
+    your own (docs/fine-tune.md): little speech is enough then. After a finished run, it is the way to train on.
+    """
     from asr.config import load_config
 
     settings = load_config(config, overrides or ())

@@ -67,7 +67,7 @@ def save_model(recognizer: Recognizer, folder: Path) -> None:
         "name": recognizer.name,
         "sample_rate": recognizer.sample_rate,
         "features": recognizer.features.config.model_dump(mode="json"),
-        "text": recognizer.text.model_dump(mode="json"),
+        "text": recognizer.text.model_dump(mode="json") | {"tokens": recognizer.tokenizer.kind},
         "blank": 0,
         "tokens": list(recognizer.tokenizer.tokens),
         "encoder": recognizer.config.model_dump(mode="json"),
