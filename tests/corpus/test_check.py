@@ -371,7 +371,7 @@ def test_the_command(corpus, tmp_path):
 
 
 def test_the_command_with_a_config(corpus, tmp_path):
-    (tmp_path / "c.yaml").write_text("features: {sample_rate: 8000}\n")
+    (tmp_path / "c.yaml").write_text("features: {sample_rate: 8000}\ntext: {tokens: characters}\n")
     corpus.lines[4]["text"] = "abcdefghijklmnopqrstuvwxyy"
     manifest = corpus.manifest()
     assert check_command(manifest, "--config", tmp_path / "c.yaml", "--no-audio").returncode == 1
