@@ -81,10 +81,10 @@ def check_paths(*inputs: str | Path | None, model: str | None = None, output_dir
     """
     from asr.model.folder import find_model
 
+    find_model(model)
     for path in inputs:
         if path is not None and str(path) != "-" and not os.path.exists(path):
             raise AsrError(f"{path}: No such file or directory")
-    find_model(model)
     if output_dir is not None and output_dir.exists() and not output_dir.is_dir():
         raise AsrError(f"{output_dir}: is a file; --output-dir names a folder")
 
