@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from asr.config import (
+    AUTO,
     RESUMABLE,
     SETTINGS,
     TEXTS,
@@ -35,7 +36,7 @@ def load(tmp_path):
 
 def test_file_and_defaults(load):
     config = load("\ufeffmodel: {cell: gru, layers: 2}\ntrain:\n  lr: 1e-3\ndata: {train: a b.jsonl}\n")
-    assert (config.model.cell, config.model.layers, config.model.dropout) == ("gru", 2, 0.1)
+    assert (config.model.cell, config.model.layers, config.model.hidden_size) == ("gru", 2, AUTO)
     assert config.train.lr == 1e-3
     assert config.data.train == Path("a b.jsonl")
     assert load("") == Config()

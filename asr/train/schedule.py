@@ -14,7 +14,7 @@ from asr.util.format import plural
 logger = logging.getLogger(__name__)
 
 MIN_EPOCHS = 40  # a large corpus is heard so often
-STEPS = 1600  # a small one so often that these are taken: CTC learns blanks first, words after many hundred steps
+STEPS = 2500  # a small one so often that these are taken: CTC learns blanks first, words after many hundred steps
 STEPS_FROM_INIT = 200  # a model that knows words already adapts sooner
 TOO_FEW = 0.2  # of the steps that are wanted
 MIN_UTTERANCES = 20  # fewer are learned by heart

@@ -210,12 +210,15 @@ def test_the_commands_make_and_convert_models(text, tmp_path):
     [
         (("train", "missing.txt", "-o", "lm"), 1, "missing.txt: No such file"),
         (("train", "missing.txt", "-o", "lm", "--prune", "x"), 2, "--prune"),
-        (("train", "missing.txt", "-o", "lm", "--order", "50"), 1, "order=50"),
+        (("train", "there.txt", "-o", "lm", "--order", "50"), 1, "order=50"),
         (("convert", "missing", "-o", "lm"), 1, "missing: No such file"),
-        (("convert", "missing.arpa", "-o", "lm.arpa"), 1, "lm.arpa"),
+        (("convert", "there.arpa", "-o", "lm.arpa"), 1, "lm.arpa"),
     ],
 )
-def test_what_goes_wrong_is_one_line(arguments, status, said):
+def test_what_goes_wrong_is_one_line(tmp_path, monkeypatch, arguments, status, said):
+    monkeypatch.chdir(tmp_path)
+    for name in ("there.txt", "there.arpa"):
+        (tmp_path / name).write_text("one two\n")
     done = asr("lm", *arguments)
     assert done.returncode == status
     assert said in done.stderr

@@ -108,7 +108,7 @@ def test_recipes_leave_nothing_open_that_changes_what_is_learned(path):
     ("overrides", "expected"),
     [
         (["train.epochs=40", "train.batch_seconds=60"], "40 steps (40 epochs of 1 batch) are too few"),
-        (["train.epochs=10"], "are too few to learn from, some 1,600 are enough: leave out train.epochs"),
+        (["train.epochs=10"], f"are too few to learn from, some {STEPS:,} are enough: leave out train.epochs"),
         (["train.init=FIRST", "train.epochs=1", "train.batch_seconds=60"], "1 step (1 epoch of 1 batch)"),
         (["train.epochs=auto"], None),
         (["train.epochs=1", "train.overfit=3"], None),

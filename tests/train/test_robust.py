@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 
 from asr.cli.main import app
 from asr.data.manifest import Manifest
-from asr.errors import ConfigError, TrainError
+from asr.errors import ConfigError, ModelError, TrainError
 from asr.evaluate.calibration import fit_platt_scaling, measure, word_correctness
 from asr.evaluate.run import evaluate_manifest
 from asr.model.folder import load_model
@@ -135,7 +135,7 @@ def test_a_model_is_made_from_any_checkpoint(corpus, tmp_path):
     made = CliRunner().invoke(app, ["make-model", str(folder / "epoch-002.pt"), str(tmp_path / "two")])
     assert (made.exit_code, made.stdout.strip()) == (0, str(tmp_path / "two"))
     assert load_model(tmp_path / "two").training_record["best_epoch"] == 2
-    with pytest.raises(TrainError, match="holds a model already"):
+    with pytest.raises(ModelError, match="holds a model already"):
         make_model(folder / "best.pt", tmp_path / "best")
     with pytest.raises(TrainError, match="no such file"):
         make_model(folder / "worst.pt", tmp_path / "new")

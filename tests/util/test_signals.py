@@ -29,6 +29,7 @@ def make():
     Recognizer(FeatureConfig(), TextConfig(), small, Tokenizer("words", ("<blank>", "a")))
 if sys.argv[1] == "thread":
     thread = threading.Thread(target=make); thread.start(); thread.join()
+    before.add(str(thread.native_id))  # it may take a moment to vanish
 make()
 class Stack(ctypes.Structure):
     _fields_ = [("start", ctypes.c_void_p), ("flags", ctypes.c_int), ("size", ctypes.c_size_t)]
