@@ -102,6 +102,11 @@ def as_audio(samples: np.ndarray, sample_rate: int, target_rate: int | None = No
     check_rate(sample_rate, name)
     if np.issubdtype(samples.dtype, np.integer):
         limits = np.iinfo(samples.dtype)
+        if limits.bits == 64 and limits.min < 0 and samples.any() and np.abs(samples.astype(np.float64)).max() <= 2**31:
+            raise AudioError(  # what Python makes of whole numbers: by its range, speech would be silence
+                f"{name}: {samples.dtype} samples reach {np.abs(samples).max()} of {limits.max}, which is silence;"
+                " convert them to the type that they were, such as int16"
+            )
         middle = 0 if limits.min < 0 else (limits.max + 1) / 2  # unsigned PCM is centered on half its range
         samples = (samples.astype(np.float64) - middle) / ((limits.max + 1) if limits.min < 0 else middle)
     elif not np.issubdtype(samples.dtype, np.floating):

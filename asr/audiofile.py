@@ -213,9 +213,9 @@ def _check_header(file: soundfile.SoundFile, name: str, channel: int | None) -> 
     check_rate(rate, name)
     if channel is not None and not 0 <= channel < channels:
         raise AudioError(f"{name}: channel {channel} asked for, but it has {channels} (numbered from 0)")
-    # Bytes of audio that a wav or aiff header promises, and bytes that the file holds: libsndfile makes do with those,
-    # and only its log tells.
-    found = re.search(r"^ ?(?:data|SSND) : (\d+) \(should be (\d+)\)", file.extra_info, re.MULTILINE)
+    # Bytes that a header promises, of audio or (w64) of all, and bytes that the file holds: libsndfile makes do with
+    # those, and only its log tells.
+    found = re.search(r"^ *(?:data|SSND|Data Size|riff) *: (\d+) \(should be (\d+)\)", file.extra_info, re.MULTILINE)
     claimed, held = (int(found[1]), int(found[2])) if found else (0, 0)
     if 0 < held < 0.99 * claimed and claimed < ENDLESS_BYTES:  # some writers are wrong by a few bytes
         raise AudioError(
@@ -304,17 +304,18 @@ def local_file(source: Source, name: str) -> Iterator[Path]:
         try:
             if path.is_dir():
                 raise AudioError(f"{name}: is a folder, not an audio file")
-            empty = path.stat().st_size == 0 and not path.is_fifo()
+            if path.stat().st_size == 0 and not path.is_fifo():
+                raise AudioError(f"{name}: is empty (0 bytes)")
             stream = path.open("rb")
         except (OSError, ValueError) as error:
             fault = AudioFault.UNREADABLE if os.path.exists(path) else AudioFault.MISSING
             raise AudioError(f"{name}: {getattr(error, 'strerror', None) or error}", fault) from None
-        if empty:
-            raise AudioError(f"{name}: is empty (0 bytes)")
         if not path.is_fifo():  # <(command) in a shell
             stream.close()
             yield path
             return
+    elif not isinstance(stream, (bytes, bytearray, memoryview)) and not hasattr(stream, "read"):
+        raise AudioError(f"{name}: a {type(source).__name__} is no path, no bytes and no binary stream")
     descriptor, copy = tempfile.mkstemp(prefix="asr-")
     try:
         with os.fdopen(descriptor, "wb") as file:

@@ -140,8 +140,8 @@ def find_jobs(inputs: Iterable[str], raw_rate: int | None = None) -> tuple[list[
 
 
 def _without_ending(path: Path) -> Path:
-    """2026.05.01 is a name without one."""
-    return path.with_suffix("") if path.suffix.lower() in AUDIO_SUFFIXES else path
+    """2026.05.01 is a name without one, and of ..wav nothing would be left."""
+    return path.with_suffix("") if path.suffix.lower() in AUDIO_SUFFIXES and path.stem != "." else path
 
 
 def _read_manifest(path: str, errors: list[AsrError]) -> Iterator[Utterance]:
@@ -364,8 +364,10 @@ class Transcriber:
         data/samples/rms_8k.wav zero eight zero zero three two one
         missing.wav failed
         """
-        if isinstance(recordings, (str, Path, bytes)):  # whose parts are no recordings
-            recordings = [recordings]
+        if isinstance(recordings, (str, Path, bytes, bytearray, memoryview)) or (
+            hasattr(recordings, "read") or getattr(recordings, "ndim", 0) == 1
+        ):  # whose parts are no recordings
+            recordings = [cast(AudioInput, recordings)]
         read: list[tuple[Job, Audio | AsrError]] = []
         seconds = 0.0
         for recording in recordings:

@@ -138,6 +138,20 @@ def test_integer_samples_are_scaled_by_their_range(kind):
     np.testing.assert_allclose(as_audio(x, 8000).samples, expected, atol=0.02)
 
 
+def test_whole_numbers_that_python_has_widened_are_not_taken_for_silence(tone):
+    wide = (tone() * 32767).astype(np.int64)
+    with pytest.raises(AudioError, match=r"int64 samples reach \d+ of \d+, which is silence; .* int16"):
+        as_audio(wide, 16_000)
+    assert as_audio(np.zeros(100, np.int64), 16_000).samples.max() == 0
+    np.testing.assert_allclose(as_audio(wide.astype(np.int16), 16_000).samples, tone(), atol=1e-3)
+
+
+@pytest.mark.parametrize("source", [None, 3, ("a.wav", "b.wav"), {"path": "a.wav"}])
+def test_what_is_no_source_of_audio_is_named_by_its_type(source):
+    with pytest.raises(AudioError, match=f"a {type(source).__name__} is no path, no bytes and no binary stream"):
+        read_audio(source)
+
+
 def test_arrays_are_checked_like_files(tone):
     np.testing.assert_array_equal(as_audio(tone().astype(np.float64), 16_000).samples, tone())
     assert as_audio(tone()[:, None], 16_000, 8_000).notes == ()

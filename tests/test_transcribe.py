@@ -5,6 +5,7 @@ import io
 import itertools
 import json
 import os
+from collections import Counter
 
 import numpy as np
 import pytest
@@ -13,6 +14,7 @@ import torch
 
 import asr
 import asr.audio
+from asr.cli.console import _unused_name
 from asr.decode.beam import BeamSearch
 from asr.decode.decoder import GREEDY, greedy
 from asr.decode.lexicon import HOT_WORD_WEIGHT
@@ -138,7 +140,10 @@ def test_transcribe_all_takes_paths_and_goes_on_after_a_bad_one(transcriber, tmp
     assert [job.name for job, _ in found] == [good, "missing.wav", good, "array"]
     assert [isinstance(result, asr.AsrError) for _, result in found] == [False, True, False, True]
     assert "sample_rate=" in str(found[3][1])
-    assert [result.text for _, result in transcriber.transcribe_all(good)] == [found[0][1].text]
+    content = (tmp_path / "a.wav").read_bytes()
+    for alone in (good, content, bytearray(content), io.BytesIO(content), noise(0.5), torch.from_numpy(noise(0.5))):
+        [(_, result)] = transcriber.transcribe_all(alone, RATE)
+        assert result.text == found[0][1].text
 
 
 def test_an_array_needs_its_rate(transcriber):
@@ -216,6 +221,15 @@ def test_a_folder_gives_all_that_would_be_read_by_name_and_tells_of_the_rest(tmp
     assert errors == []
     [line] = said
     assert line == f"{tmp_path}: 4 files left out, which may not be audio: 2 .txt, 1 without extension, 1 .pdf"
+
+
+def test_a_result_has_a_name_whatever_the_recording_is_called(tmp_path):
+    for name in ("..wav", "...wav", ".wav", "a..wav"):
+        soundfile.write(tmp_path / name, noise(0.3), RATE, format="WAV")
+    jobs, errors = find_jobs([str(tmp_path)])
+    given = Counter()
+    assert [str(_unused_name(job.output, ".txt", given)) for job in jobs] == ["...txt", "..wav.txt", "a..txt"]
+    assert errors == []
 
 
 def test_what_a_folder_cannot_give_is_an_error_each_and_the_rest_goes_on(tmp_path):

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from asr.config import AUTO, Config, FeatureConfig, ModelConfig, Section, TextConfig, lenient
+from asr.config import AUTO, AUTOMATIC, Config, FeatureConfig, ModelConfig, Section, TextConfig, lenient
 from asr.data.subset import Subset
 from asr.data.waveforms import read_utterance
 from asr.errors import AudioError, TrainError
@@ -42,7 +42,8 @@ def adopt(config: Config) -> Config:
         adopted[section] = {
             name: value
             for name, value in theirs
-            if name not in ours.model_fields_set or getattr(ours, name) in (AUTO, "auto")
+            if name not in ours.model_fields_set
+            or (f"{section}.{name}" in AUTOMATIC and getattr(ours, name) in (AUTO, "auto"))
         }
         changed += [
             f"{section}.{name} is {getattr(ours, name)}, there {value}"

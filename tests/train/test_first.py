@@ -15,7 +15,7 @@ from asr.train.dry_run import dry_run
 from asr.train.initial import adopt
 from asr.train.loop import Outcome
 from asr.train.model_folder import read_run_config
-from asr.train.run import train
+from asr.train.run import begin, train
 from asr.train.schedule import MIN_EPOCHS, STEPS, STEPS_FROM_INIT, with_epochs, with_sizes
 
 
@@ -154,6 +154,17 @@ def test_a_training_takes_features_network_and_text_from_the_model_it_starts_fro
         " leave these settings out"
     )
     assert adopt(load_config(tmp_path / "fine.yaml", ["text.tokens=characters"])).text.tokens == "characters"
+
+
+def test_a_setting_of_zero_or_false_is_one_that_was_made(tmp_path):
+    """Not one that is left to be found out, which the model of train.init would decide."""
+    (tmp_path / "fine.yaml").write_text("train: {init: digits}\n")
+    assert adopt(load_config(tmp_path / "fine.yaml", ["model.dropout=0"])).model.dropout == 0
+    assert begin(load_config(tmp_path / "fine.yaml", ["train.overfit=2"])).model.dropout == 0
+    with pytest.raises(
+        TrainError, match=r"features\.f_min is 0\.0, there \d+\.0; model\.layer_norm is False, there True"
+    ):
+        adopt(load_config(tmp_path / "fine.yaml", ["features.f_min=0", "model.layer_norm=false"]))
 
 
 @pytest.mark.parametrize(
