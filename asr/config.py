@@ -52,6 +52,7 @@ Auto = WrapValidator(lambda value, check: AUTO if value == "auto" else check(val
 AsAuto = PlainSerializer(lambda value: "auto" if value == AUTO else value)
 AutoSeconds = Annotated[float, Field(gt=0), Auto, AsAuto]
 AutoCount = Annotated[int, Field(ge=1), Auto, AsAuto]
+AutoThreads = Annotated[int, Field(ge=0), Auto, AsAuto]  # in older configs 0
 AutoSize = Annotated[int, Field(ge=1, le=8192), Auto, AsAuto]
 
 
@@ -198,7 +199,9 @@ class TrainConfig(Section):
         5.0, "a checkpoint is written this often, and after every epoch", gt=0, resumable=True
     )
     overfit: int = setting(0, "overfit the first N utterances, without augmentation: the first thing to try", ge=0)
-    threads: int = setting(0, "of the CPU; 0: all. One is faster for very small models", ge=0, resumable=True)
+    threads: AutoThreads = setting(
+        AUTO, "of the CPU; auto: all, or 1 where train.epochs=auto and the network is small", resumable=True
+    )
     precision: Literal["auto", "fp32", "tf32", "bf16"] = setting("auto", "of the recurrent layers on CUDA; auto: tf32")
 
 
@@ -244,7 +247,10 @@ SWITCHES: tuple[tuple[str, Any, str], ...] = (
 )
 TEXTS = {key for key, field in SETTINGS.items() if field.annotation in (str, str | None, Path, Path | None)}
 # What the corpus settles when a run begins.
-AUTOMATIC = ("text.tokens", "model.hidden_size", "train.epochs", "train.batch_seconds", "train.validate_every")
+AUTOMATIC = (
+    *("text.tokens", "model.hidden_size"),
+    *("train.epochs", "train.batch_seconds", "train.validate_every", "train.threads"),
+)
 RESUMABLE = {key for key, field in SETTINGS.items() if cast(dict[str, Any], field.json_schema_extra)["resumable"]}
 
 

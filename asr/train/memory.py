@@ -17,6 +17,7 @@ from asr.model.recognizer import Recognizer
 
 SHARE = 0.4  # of the free memory, for activations kept for the backward pass; the passes need as much again
 MIN_STEPS = 200  # an epoch: larger batches teach a small corpus too little
+FEW = 4  # utterances of average length that a batch holds at least: with fewer, a step is mostly noise
 MAX_BATCH_S = 1200.0  # of one process: no device gains speed beyond it
 
 
@@ -41,7 +42,8 @@ def find_batch_seconds(
             f"train.batch_seconds = auto: the longest utterance ({longest:.1f} s) needs {kept / SHARE / 2**30:.1f} GB,"
             f" {room / SHARE / 2**30:.1f} GB are free; leave it out, or make the model smaller"
         )
-    return float(int(max(longest + 1, min(processes * min(safe, MAX_BATCH_S), total / MIN_STEPS))))
+    small = max(total / MIN_STEPS, min(total, FEW * total / len(durations)))
+    return float(int(max(longest + 1, min(processes * min(safe, MAX_BATCH_S), small))))
 
 
 def kept_for_backward(recognizer: Recognizer, loss: Callable[[Batch, int, int], Loss], seconds: float) -> int:

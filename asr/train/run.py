@@ -189,6 +189,8 @@ def prepare(config: Config, processes: Processes = ALONE) -> Prepared:
         config = config.updated(train={"batch_seconds": min(processes.gather([found]))})
     batches = len(duration_batches(data.durations(0), config.train.batch_seconds))
     config = data.config = with_epochs(config, batches)
+    if config.train.threads:
+        torch.set_num_threads(config.train.threads)
     logger.info(
         f"{len(train)} training utterances ({train.durations.sum() / 3600:.2f} h),"
         f" {len(dev)} for development, {len(tokenizer)} tokens;"
@@ -197,7 +199,7 @@ def prepare(config: Config, processes: Processes = ALONE) -> Prepared:
         f" {recognizer.parameter_count:,} parameters, on {device}"
     )
     before, after = flatten(given), flatten(config)
-    automatic = [f"{key}={after[key]}" for key in AUTOMATIC if before[key] == "auto"]
+    automatic = [f"{key}={after[key]}" for key in AUTOMATIC if before[key] == "auto" != after[key]]
     if automatic and automatic != ["train.validate_every=1"]:
         logger.info(f"auto: {' '.join(automatic)}, for {plural(batches, 'batch', 'batches')} an epoch")
     warn_of_little(config, batches, len(train))

@@ -6,7 +6,7 @@ import logging
 import math
 from pathlib import Path
 
-from asr.config import Config, settled
+from asr.config import AUTO, Config, settled
 from asr.data.manifest import read_lines
 from asr.text import normalize
 from asr.util.format import plural
@@ -14,12 +14,13 @@ from asr.util.format import plural
 logger = logging.getLogger(__name__)
 
 MIN_EPOCHS = 40  # a large corpus is heard so often
-STEPS = 2500  # a small one so often that these are taken: CTC learns blanks first, words after many hundred steps
+STEPS = 1600  # a small one so often that these are taken: CTC learns blanks first, words after many hundred steps
 STEPS_FROM_INIT = 200  # a model that knows words already adapts sooner
 TOO_FEW = 0.2  # of the steps that are wanted
 MIN_UTTERANCES = 20  # fewer are learned by heart
 VALIDATIONS = 25  # of a training with many short epochs
 
+SMALL = 128  # units of a network for little speech
 LARGE_S = 3600.0  # seconds of speech from which a larger network pays
 MAX_WORDS = 100  # different ones, of a closed vocabulary
 MIN_COUNT = 3  # times that each of them occurs, on average
@@ -38,17 +39,20 @@ def with_sizes(config: Config, manifest: Path) -> Config:
         elif seconds >= LARGE_S:
             break
     closed = len(words) <= MAX_WORDS and len(words) * MIN_COUNT <= said
-    tokens, hidden_size = "words" if closed else "characters", 128 if seconds < LARGE_S else 256
+    tokens, hidden_size = "words" if closed else "characters", SMALL if seconds < LARGE_S else 256
     return settled(config, config.updated(text={"tokens": tokens}, model={"hidden_size": hidden_size}))
 
 
 def with_epochs(config: Config, batches: int) -> Config:
-    """The config with its train.epochs and train.validate_every settled. batches: of an epoch."""
+    """The config with its epochs, threads and how often it is validated settled. batches: of an epoch."""
     train = config.train
     enough = math.ceil(steps_wanted(config) * train.grad_accum_steps / batches)
     epochs = max(MIN_EPOCHS, enough) if train.init is None else enough
     validate_every = 1 if train.epochs else max(1, epochs // VALIDATIONS)
-    return settled(config, config.updated(train={"epochs": epochs, "validate_every": validate_every}))
+    # A second thread gains little on steps this small, and loses much where another program wants its core.
+    threads = 1 if not train.epochs and config.model.hidden_size <= SMALL else AUTO
+    found = {"epochs": epochs, "validate_every": validate_every, "threads": threads}
+    return settled(config, config.updated(train=found))
 
 
 def steps_wanted(config: Config) -> int:

@@ -53,7 +53,9 @@ def test_a_batch_is_what_memory_holds_within_reason():
     assert found(many, 5.0) == 100
     assert found(many, 1e9) == MAX_BATCH_S
     assert found(seconds(20.0, *[10.0] * 1000), 1e9) == int(10_020 / MIN_STEPS)
-    assert found(seconds(20.0, 3.0), 1e9) == 21  # an utterance at least, if few steps
+    assert found(seconds(20.0, 3.0), 1e9) == 23  # some utterances at least, if few steps
+    assert found(seconds(20.0, *[2.0] * 9), 1e9) == 21  # and the longest in any case
+    assert found(seconds(4.0, *[2.0] * 99), 1e9) == 8
     with pytest.raises(TrainError, match=r"the longest utterance \(20\.0 s\) needs .* leave it out"):
         found(many, 0.9)
 
