@@ -4,6 +4,7 @@ so a run gives the same batches whatever the number of workers, and after a resu
 from __future__ import annotations
 
 import io
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -82,7 +83,7 @@ def through_codec(samples: np.ndarray, sample_rate: int, codec: str) -> np.ndarr
 
 
 @dataclass(frozen=True)
-class Augmentation:
+class Augmentation(ABC):
     """One random change of an utterance's samples, such as a room, noise or a codec.
 
     prob: the probability with which `augment_waveform` calls it; None: always, and it decides by itself what to do.
@@ -90,9 +91,9 @@ class Augmentation:
 
     prob: float | None
 
+    @abstractmethod
     def __call__(self, samples: np.ndarray, sample_rate: int, rng: np.random.Generator) -> np.ndarray:
         """samples: (samples,) float32 -> the same shape."""
-        raise NotImplementedError
 
 
 class Reverb(Augmentation):

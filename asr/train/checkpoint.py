@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import os
 import pickle
-from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,7 @@ import torch
 from torch import Tensor
 
 from asr.errors import TrainError
+from asr.util.files import atomic_write
 
 FORMAT_VERSION = 1
 
@@ -72,22 +72,17 @@ def save_checkpoint(path: Path, progress: Progress, states: dict[str, Any], prev
 
     states: what is stored beside the progress, such as "model" and "optimizer". Raises TrainError for a full disk.
     """
-    part = path.with_name(path.name + ".part")
     contents = {"format_version": FORMAT_VERSION, "progress": asdict(progress), "rng": _rng_state(), **states}
     buffer = io.BytesIO()  # torch.save to a file would hide why it could not be written
     torch.save(contents, buffer)
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with part.open("wb") as file:
+        with atomic_write(path) as file:
             file.write(buffer.getbuffer())
             file.flush()
             os.fsync(file.fileno())
-        if previous is not None and path.exists():
-            path.replace(previous)
-        part.replace(path)
+            if previous is not None and path.exists():
+                path.replace(previous)
     except OSError as error:
-        with suppress(OSError):
-            part.unlink(missing_ok=True)
         raise TrainError(
             f"{path}: could not be written: {error.strerror}; the checkpoint before it is intact;"
             " fix this and rerun to resume"

@@ -84,7 +84,7 @@ def train_one(config: Config, processes: Processes) -> Outcome:
     with folder_lock(run, busy) if processes.first else nullcontext():
         if processes.first:
             as_begun(config)  # once more: another training may have begun and stopped meanwhile
-            for unfinished in run.rglob("*.part"):  # of a start that was killed
+            for unfinished in (run / "checkpoints").glob("*.part"):  # of a start that was killed
                 unfinished.unlink()
             if not (run / "config.yaml").exists():
                 replace_file(run / "config.yaml", dump_yaml(config))
@@ -183,11 +183,12 @@ def prepare(config: Config, processes: Processes = ALONE) -> Prepared:
         warn_of_symbols(tokenizer, subset, config.text.normalizer, name)
     recognizer = initial_recognizer(config, tokenizer, train).to(device)
     data = TrainingData(train, tokenizer, config, processes.share, pin=device.type == "cuda")
+    durations = data.durations(0)
     if config.train.batch_seconds == AUTO:
-        durations = torch.from_numpy(data.durations(0))
-        found = find_batch_seconds(recognizer, TrainingLoss(recognizer, config), durations, processes=processes.count)
+        loss, seconds = TrainingLoss(recognizer, config), torch.from_numpy(durations)
+        found = find_batch_seconds(recognizer, loss, seconds, processes=processes.count)
         config = config.updated(train={"batch_seconds": min(processes.gather([found]))})
-    batches = len(duration_batches(data.durations(0), config.train.batch_seconds))
+    batches = len(duration_batches(durations, config.train.batch_seconds))
     config = data.config = with_epochs(config, batches)
     if config.train.threads:
         torch.set_num_threads(config.train.threads)

@@ -28,12 +28,16 @@ MIN_COUNT = 3  # times that each of them occurs, on average
 
 def with_sizes(config: Config, manifest: Path) -> Config:
     """The config with its text.tokens and model.hidden_size settled by the training texts and the hours of speech."""
+    if config.text.tokens != "auto" and config.model.hidden_size != AUTO:
+        return config
     words: set[str] = set()
     said, seconds = 0, 0.0
     for record in (line.parse() for line in read_lines(manifest)):
+        if config.data.held_out_speaker is not None and record.get("speaker") == config.data.held_out_speaker:
+            continue
         seconds += record.get("duration") or 0.0
         if len(words) <= MAX_WORDS:
-            found = normalize(record.get("text") or "", config.text.normalizer).split()
+            found = normalize(record.get("text") or "", config.text.normalizer, record.get("lang")).split()
             words.update(found)
             said += len(found)
         elif seconds >= LARGE_S:

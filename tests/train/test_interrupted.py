@@ -22,6 +22,7 @@ pytestmark = pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="
 
 BOTH = [signal.SIGINT, signal.SIGTERM]
 SAMPLES = ROOT / "data" / "samples"
+LISTED = str(SAMPLES / "samples.jsonl")
 
 
 def wait_for_handler(pid):
@@ -37,11 +38,11 @@ def wait_for_handler(pid):
 @pytest.mark.parametrize(
     "command",
     [
-        ["train", str(ROOT / "recipes/digits/digits.yaml")],
+        ["train", str(ROOT / "recipes/digits/digits.yaml"), *(f"data.{part}={LISTED}" for part in ("train", "dev"))],
         ["transcribe", str(SAMPLES), "--output-dir", "out"],
-        ["evaluate", str(SAMPLES / "samples.jsonl")],
+        ["evaluate", LISTED],
         ["align", str(SAMPLES / "rms_8k.wav"), "zero eight"],
-        ["lm", "tune", "lm", str(SAMPLES / "samples.jsonl"), "--model", "digits"],
+        ["lm", "tune", str(SAMPLES), LISTED, "--model", "digits"],  # that it is no model is found out later
     ],
     ids=lambda command: command[0],
 )

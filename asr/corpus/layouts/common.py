@@ -263,10 +263,8 @@ def build_utterances(
 
 def _within_audio(utterance: Utterance, info: AudioInfo) -> Utterance:
     """The utterance, ending where its file does if it had no end, or a slightly later one. Raises AudioError for one
-    that starts or ends behind the file's end, has a channel that the file lacks, or whose length nobody knows."""
+    that starts or ends behind the file's end, or has a channel that the file lacks."""
     place, length_s = f"{utterance.audio}: utterance {utterance.id}", info.duration
-    if not length_s <= MAX_SECONDS:
-        raise AudioError(f"{utterance.audio}: its header claims {length_s:.3g} s; convert it to flac or wav")
     if utterance.start >= length_s:
         raise AudioError(
             f"{place} starts at {utterance.start:g} s, but the file ends at {length_s:.3f} s", AudioFault.TOO_SHORT
