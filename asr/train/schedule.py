@@ -33,7 +33,7 @@ def with_sizes(config: Config, manifest: Path) -> Config:
     words: set[str] = set()
     said, seconds = 0, 0.0
     for record in (line.parse() for line in read_lines(manifest)):
-        if config.data.held_out_speaker is not None and record.get("speaker") == config.data.held_out_speaker:
+        if config.data.held_out_speaker is not None and str(record.get("speaker")) == config.data.held_out_speaker:
             continue
         seconds += record.get("duration") or 0.0
         if len(words) <= MAX_WORDS:
