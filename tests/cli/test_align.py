@@ -103,7 +103,7 @@ def test_srt_and_unknown_words_left_out():
         ([HEART, " "], 1, "no words to align"),
         ([SAMPLES, SAID], 1, "is a folder"),
         ([HEART, SAID, "--model", "nope"], 1, "neither a model folder"),
-        ([HEART, SAID, "--device", "tpu"], 1, "is none of auto, cpu"),
+        ([HEART, SAID, "--device", "tpu"], 1, "use auto, cpu"),
     ],
 )
 def test_usage(arguments, status, says):
