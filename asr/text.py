@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache, partial
 
@@ -13,6 +13,10 @@ from asr.errors import TextError
 from asr.util.format import some
 
 BLANK = "<blank>"  # token 0 of every model: CTC's "no symbol here" (Graves et al. 2006, section 3.1)
+
+Pronunciations = Mapping[str, Sequence[Sequence[str]]]  # word -> one or more, each a sequence of phones
+KINDS = ("characters", "words", "phones")
+UNPRONOUNCED = "=?"  # ends the symbol of a word that has none
 
 ZERO_WIDTH_SPACE = "\u200b"  # ends words in scripts that write no spaces
 _APOSTROPHES = "'’‘ʼ`´"
@@ -105,15 +109,20 @@ def normalize(text: str, normalizer: str, lang: str | None = None) -> str:
 @dataclass(frozen=True)
 class Tokenizer:
     """Symbols in order, blank first. kind "characters": one token a character, the space included;
-    kind "words": one token a word, for small closed vocabularies (digits, commands)."""
+    kind "words": one token a word, for small closed vocabularies (digits, commands); kind "phones": the sounds of
+    words, with a space between words.
+
+    pronunciations: of words, for phones. A word is spelled as its first one.
+    """
 
     kind: str
     tokens: tuple[str, ...]
+    pronunciations: Pronunciations = field(default_factory=dict, repr=False, compare=False)
     _index: dict[str, int] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        if self.kind not in ("characters", "words"):
-            raise TextError(f"unknown kind of tokens '{self.kind}'; there are characters, words")
+        if self.kind not in KINDS:
+            raise TextError(f"unknown kind of tokens '{self.kind}'; there are {', '.join(KINDS)}")
         if not self.tokens or self.tokens[0] != BLANK:
             raise TextError(f"token 0 must be {BLANK}")
         repeated = [token for token, count in Counter(self.tokens).items() if count > 1]
@@ -123,25 +132,44 @@ class Tokenizer:
         object.__setattr__(self, "_index", {token: i for i, token in enumerate(self.tokens) if i > 0})
 
     @classmethod
-    def build(cls, kind: str, texts: Iterable[str]) -> Tokenizer:
+    def build(cls, kind: str, texts: Iterable[str], pronunciations: Pronunciations | None = None) -> Tokenizer:
         """All symbols of normalized texts, sorted, so that the same corpus always gives the same tokens."""
-        symbols = {symbol for text in texts for symbol in symbols_of(kind, text)}
-        return cls(kind, (BLANK, *sorted(symbols)))
+        pronunciations = pronunciations or {}
+        symbols = {symbol for text in texts for symbol in symbols_of(kind, text, pronunciations)}
+        return cls(kind, (BLANK, *sorted(symbols)), pronunciations)
 
     def __len__(self) -> int:
         return len(self.tokens)
 
+    def __contains__(self, symbol: str) -> bool:
+        return symbol in self._index
+
+    def symbols(self, text: str) -> Sequence[str]:
+        """What a normalized text is spelled with."""
+        return symbols_of(self.kind, text, self.pronunciations)
+
     def encode(self, text: str) -> list[int]:
         """Token ids of a normalized text. Raises TextError naming a symbol that has none."""
         try:
-            return [self._index[symbol] for symbol in symbols_of(self.kind, text)]
+            return [self._index[symbol] for symbol in self.symbols(text)]
         except KeyError as error:
             raise TextError(f"no token for {error.args[0]!r} in {text!r}") from None
 
+    def encode_phones(self, phones: Iterable[str]) -> list[int] | None:
+        """Token ids of a pronunciation, None where a phone has none."""
+        found = [self._index.get(phone, 0) for phone in phones]
+        return found if all(found) else None
+
     def decode(self, token_ids: Iterable[int]) -> str:
-        """Text of token ids; blanks are left out, spaces are made single."""
-        separator = " " if self.kind == "words" else ""
-        return " ".join(separator.join(self.tokens[n] for n in token_ids if n != 0).split())
+        """Text of token ids; blanks are left out, spaces are made single. Phones of a word are joined by hyphens."""
+        symbols = [self.tokens[n] for n in token_ids if n != 0]
+        if self.kind == "phones":
+            return join_phones(symbols)
+        return " ".join((" " if self.kind == "words" else "").join(symbols).split())
+
+    def pronounce(self, text: str) -> str:
+        """A normalized text as `decode` would write it: for phones, how its words are spoken."""
+        return join_phones(self.symbols(text)) if self.kind == "phones" else text
 
     @property
     def space(self) -> int:
@@ -150,7 +178,7 @@ class Tokenizer:
 
     def unknown(self, text: str) -> list[str]:
         """The symbols of a normalized text that have no token, in order, with repeats."""
-        return [symbol for symbol in symbols_of(self.kind, text) if symbol not in self._index]
+        return [symbol for symbol in self.symbols(text) if symbol not in self._index]
 
 
 @dataclass
@@ -160,14 +188,12 @@ class SymbolReport:
     unknown: Counter[str] = field(default_factory=Counter)
     numerals: Counter[str] = field(default_factory=Counter)
 
-    def add(self, tokenizer: Tokenizer, text: str, times: int = 1) -> bool:
-        """Count a text that occurs so many times. Returns whether the tokenizer can spell it."""
-        missing = tokenizer.unknown(text)
+    def add(self, missing: Iterable[str], text: str, times: int = 1) -> None:
+        """Count a text that occurs so many times. missing: its symbols that have no token."""
         for symbol in missing:
             self.unknown[symbol] += times
         for character in filter(str.isdigit, text):
             self.numerals[character] += times
-        return not missing
 
     def lines(self) -> list[str]:
         """What there is to report, for people."""
@@ -256,9 +282,32 @@ class Oddities:
         ]
 
 
-def symbols_of(kind: str, text: str) -> Sequence[str]:
-    """A normalized text as what tokens of that kind stand for: its characters or its words."""
-    return text.split() if kind == "words" else text
+def symbols_of(kind: str, text: str, pronunciations: Pronunciations | None = None) -> Sequence[str]:
+    """A normalized text as what tokens of that kind stand for: its characters, its words, or the phones of its words
+    with spaces between them. A word without a pronunciation is one symbol that says so."""
+    if kind != "phones":
+        return text.split() if kind == "words" else text
+    symbols: list[str] = []
+    for word in text.split():
+        found = (pronunciations or {}).get(word)
+        symbols += [" ", *(found[0] if found else [f"{word}{UNPRONOUNCED}"])]
+    return symbols[1:]
+
+
+def join_phones(symbols: Iterable[str]) -> str:
+    """Phones and spaces for people: HH-AH-L-OW W-ER-L-D."""
+    words: list[list[str]] = [[]]
+    for symbol in symbols:
+        if symbol == " ":
+            words.append([])
+        else:
+            words[-1].append(symbol)
+    return " ".join("-".join(word) for word in words if word)
+
+
+def split_phones(text: str) -> list[str]:
+    """The phones in what `join_phones` wrote, without spaces."""
+    return text.replace("-", " ").split()
 
 
 def listed(names: Iterable[str], max_shown: int = 12) -> str:

@@ -19,7 +19,7 @@ from torch import Tensor
 from asr.audio import AUDIO_SUFFIXES, Audio, Source, as_audio, find_audio, read_audio
 from asr.data.manifest import Manifest, Utterance, is_manifest, read_lines
 from asr.decode.align import Alignment, Word, align, timed_words
-from asr.decode.decoder import GREEDY, Decoder, Hypothesis, decode_waveforms, greedy, with_confidence
+from asr.decode.decoder import GREEDY, Decoder, Hypothesis, decode_waveforms, greedy, with_confidence, words_of
 from asr.decode.lexicon import HOT_WORD_WEIGHT
 from asr.decode.results import as_dict, srt
 from asr.errors import AsrError, AudioError, ManifestError, ModelError
@@ -399,7 +399,8 @@ class Transcriber:
         for (first, end), hypothesis in zip(bounds, islice(hypotheses, len(bounds)), strict=True):
             start_s, end_s = first / self.sample_rate, end / self.sample_rate
             spoken = timed_words(self.recognizer, hypothesis, audio.samples[first:end], start_s)
-            segments.append(Segment(start_s, end_s, self.recognizer.tokenizer.decode(hypothesis.token_ids), spoken))
+            said = " ".join(words_of(hypothesis, self.recognizer.tokenizer))
+            segments.append(Segment(start_s, end_s, said, spoken))
         text = " ".join(segment.text for segment in segments if segment.text)
         return Transcript(text, segments, audio.duration, self.recognizer.name, audio.notes)
 

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from asr.decode.decoder import Hypothesis, decode_waveforms, log_prob_rows, word_spans
+from asr.decode.decoder import Hypothesis, decode_waveforms, log_prob_rows, word_spans, words_of
 from asr.decode.results import TimedText, as_dict, srt
 from asr.errors import TextError
 from asr.lengths import min_frames
@@ -247,7 +247,7 @@ def timed_words(recognizer: Recognizer, hypothesis: Hypothesis, samples: np.ndar
     end_frames = np.array([hypothesis.end_frames[end - 1] for _, end in spans])
     edges = seconds_of(recognizer, start_frames, end_frames)
     starts, ends = word_edges(samples, recognizer.sample_rate, *edges)
-    texts = [recognizer.tokenizer.decode(hypothesis.token_ids[first:end]) for first, end in spans]
+    texts = words_of(hypothesis, recognizer.tokenizer)
     # The segment's end, computed as in the caller: start_s + end may exceed it by a rounding error.
     over_s = (round(start_s * recognizer.sample_rate) + len(samples)) / recognizer.sample_rate
     rows = zip(texts, starts.tolist(), ends, hypothesis.confidence, strict=True)

@@ -11,7 +11,7 @@ import logging
 import math
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 
 import numpy as np
@@ -19,7 +19,15 @@ from torch import Tensor
 
 from asr.decode.align import best_path, token_spans
 from asr.decode.decoder import Hypothesis, log_prob_rows
-from asr.decode.lexicon import Lexicon, build_hot_words, build_lexicon
+from asr.decode.lexicon import (
+    Lexicon,
+    build_hot_words,
+    build_lexicon,
+    given_pronunciations,
+    sound_alike_losses,
+    spell_characters,
+    spell_phones,
+)
 from asr.decode.prefixes import NODE, SearchSettings
 from asr.decode.search import search
 from asr.errors import ConfigError, ModelError
@@ -68,21 +76,30 @@ class BeamSettings:
 
 @dataclass(frozen=True)
 class Scored:
-    """A token sequence with its scores, natural logarithms: acoustic, of the language model (unweighted), and total."""
+    """A token sequence with its scores, natural logarithms: acoustic, of the language model (unweighted), and total.
+
+    words: what the search found, where tokens do not spell them.
+    """
 
     token_ids: list[int]
     acoustic: float
     lm: float
     total: float
+    words: list[str] | None = None
 
 
 @dataclass(frozen=True)
 class BeamSearch:
-    """A ready-to-use beam search, made by `prepare`. Thread-safe."""
+    """A ready-to-use beam search, made by `prepare`. Thread-safe.
+
+    words: of the lexicon, where tokens do not spell them; None where they do.
+    """
 
     settings: BeamSettings
     rules: SearchSettings
     lm: LanguageModel
+    tokenizer: Tokenizer
+    words: list[str] | None = None
 
     @property
     def platt_scaling(self) -> tuple[float, float] | None:
@@ -91,9 +108,22 @@ class BeamSearch:
     def n_best(self, log_probs: np.ndarray, count: int = 1) -> list[Scored]:
         """(frames, tokens) -> at most `count` token sequences, best first; at least one, which may be empty."""
         tree = np.empty(1 + len(log_probs) * self.rules.beam, NODE)
-        token_ids, ends, scores = search(_finite(log_probs), tree, count, self.rules)
+        token_ids, ends, entries, scores = search(_finite(log_probs), tree, count, self.rules)
         bounds = pairwise([0, *ends.tolist()])
-        return [Scored(token_ids[a:b].tolist(), *row) for (a, b), row in zip(bounds, scores.tolist(), strict=True)]
+        rows = zip(bounds, scores.tolist(), strict=True)
+        return [self._scored(token_ids[a:b], entries[a:b], *row) for (a, b), row in rows]
+
+    def _scored(self, token_ids: np.ndarray, entries: np.ndarray, *scores: float) -> Scored:
+        if self.words is None:
+            return Scored(token_ids.tolist(), *scores)
+        ended = np.flatnonzero(entries >= 0)  # what follows the last whole word is not one
+        words = [self.words[number] for number in self.rules.lexicon.word[entries[ended]]]
+        return Scored(token_ids[: ended[-1] + 1 if len(ended) else 0].tolist(), *scores, words)
+
+    def best_text(self, log_probs: np.ndarray) -> str:
+        """(frames, tokens) -> the likeliest text."""
+        best = self.n_best(log_probs)[0]
+        return self.tokenizer.decode(best.token_ids) if best.words is None else " ".join(best.words)
 
     def __call__(self, log_probs: Tensor, lengths: Tensor, /) -> list[Hypothesis]:
         """log_probs: (B, T, V), lengths: (B,) -> hypotheses, as `greedy` gives them."""
@@ -103,9 +133,9 @@ class BeamSearch:
     def _decode(self, log_probs: np.ndarray) -> Hypothesis:
         """The best tokens, with the frames of the best path through them."""
         log_probs = _finite(log_probs)
-        token_ids = self.n_best(log_probs)[0].token_ids
-        spans = token_spans(log_probs, token_ids, best_path(log_probs, token_ids))
-        return Hypothesis(token_ids, spans.start_frames.tolist(), spans.end_frames.tolist())
+        best = self.n_best(log_probs)[0]
+        spans = token_spans(log_probs, best.token_ids, best_path(log_probs, best.token_ids))
+        return Hypothesis(best.token_ids, spans.start_frames.tolist(), spans.end_frames.tolist(), words=best.words)
 
     def warm_up(self) -> BeamSearch:
         """Load the machine code, or compile it the first time, so that no later timing includes it. Returns self."""
@@ -137,16 +167,26 @@ def prepare(
         )
     if lm is not None:
         _check_fit(lm, tokenizer, normalizer)
-    by_word = tokenizer.kind == "characters" and (tokenizer.space >= 0 if lm is None else lm.unit == "word")
-    hot = build_hot_words(hot_words or {}, tokenizer, normalizer)
+    phones = tokenizer.kind == "phones"
+    if phones:  # an unknown word would have no spelling
+        settings = replace(settings, closed_vocabulary=True)
+    by_word = phones or (
+        tokenizer.kind == "characters" and (tokenizer.space >= 0 if lm is None else lm.unit == "word")
+    )
+    tokenizer, hot_words = given_pronunciations(tokenizer, normalizer, hot_words or {})
+    hot = build_hot_words(hot_words, tokenizer, normalizer)
     known = lm or _no_lm()
-    extra = [word for text in hot_words or () for word in normalize(text, normalizer).split()]
-    lexicon = _make_lexicon(known if by_word else _no_lm(), settings, extra if by_word else [], tokenizer)
+    extra = [word for text in hot_words for word in normalize(text, normalizer).split()]
+    if phones and lm is None:
+        extra += tokenizer.pronunciations
+    words, lexicon = _make_lexicon(
+        known if by_word else _no_lm(), settings, extra if by_word else [], tokenizer, hot_words, normalizer
+    )
     if lm is not None and by_word:
-        _check_spelling(lm, lexicon)
+        _check_spelling(lm, lexicon, tokenizer)
     elif lm is not None:
         _check_tokens(lm, tokenizer)
-    if settings.closed_vocabulary and len(lexicon.unit) == 1:
+    if settings.closed_vocabulary and not len(lexicon.unit):
         raise ConfigError("a closed vocabulary needs a language model of words (--lm), or hot words")
     unk_score = settings.unk_score if lm is not None else 0.0
     max_gain = settings.word_insertion_bonus + max(0.0, unk_score) + hot.emitted.max() + hot.potential.max()
@@ -173,6 +213,8 @@ def prepare(
             tables=known.tables,
         ),
         known,
+        tokenizer,
+        words if phones else None,
     )
 
 
@@ -182,22 +224,27 @@ def _check_fit(lm: LanguageModel, tokenizer: Tokenizer, normalizer: str) -> None
             f"the language model's text went through the normalizer '{lm.normalizer}', the recognizer's through"
             f" '{normalizer}': train the language model with --normalizer {normalizer}"
         )
-    if lm.unit == "character" and tokenizer.kind == "words":
-        raise ModelError("the recognizer's tokens are words, the language model's units characters: use one of words")
+    if lm.unit == "character" and tokenizer.kind != "characters":
+        raise ModelError(
+            f"the recognizer's tokens are {tokenizer.kind}, the language model's units characters: use one of words"
+        )
     if lm.unit == "word" and tokenizer.kind == "characters" and tokenizer.space < 0:
         raise ModelError(
             "the recognizer's tokens hold no space to end a word: use a language model of characters (--unit character)"
         )
 
 
-def _check_spelling(lm: LanguageModel, lexicon: Lexicon) -> None:
+def _check_spelling(lm: LanguageModel, lexicon: Lexicon, tokenizer: Tokenizer) -> None:
     """Raise ModelError if the tokens cannot spell most words, as with upper and lower case: it would be useless."""
     spelled = np.unique(lexicon.unit[lexicon.unit > END_ID])
     mass = np.exp(lm.tables.unigrams[:, 0].astype(np.float64))
     if mass[spelled].sum() < 0.5 * mass[END_ID + 1 :].sum():
         lacking = np.setdiff1d(np.arange(END_ID + 1, len(lm.words)), spelled)
         words = [lm.words[i] for i in lacking[np.argsort(-mass[lacking], kind="stable")][:3]]
-        raise ModelError(f"the recognizer cannot spell most of the language model's words, such as {listed(words)}")
+        remedy = "; asr lexicon make writes a lexicon of all of them" if tokenizer.kind == "phones" else ""
+        raise ModelError(
+            f"the recognizer cannot spell most of the language model's words, such as {listed(words)}{remedy}"
+        )
 
 
 def _check_tokens(lm: LanguageModel, tokenizer: Tokenizer) -> None:
@@ -213,12 +260,27 @@ def _check_tokens(lm: LanguageModel, tokenizer: Tokenizer) -> None:
         )
 
 
-def _make_lexicon(lm: LanguageModel, settings: BeamSettings, extra: list[str], tokenizer: Tokenizer) -> Lexicon:
+def _make_lexicon(
+    lm: LanguageModel,
+    settings: BeamSettings,
+    extra: list[str],
+    tokenizer: Tokenizer,
+    hot_words: Mapping[str, float | None],
+    normalizer: str,
+) -> tuple[list[str], Lexicon]:
+    """The words of a language model and extra ones, and the lexicon of those that can be spelled."""
     words = lm.words[END_ID + 1 :]
     added = [word for word in dict.fromkeys(extra) if word not in lm.index]
     units = np.concatenate([np.arange(END_ID + 1, len(lm.words)), np.full(len(added), UNKNOWN_ID)]).astype(np.int64)
-    gains = settings.lm_weight * lm.tables.unigrams[units, 0].astype(np.float64)
-    return build_lexicon([*words, *added], units, gains, tokenizer.tokens)
+    ahead = settings.lm_weight * lm.tables.unigrams[units, 0].astype(np.float64)
+    words = [*words, *added]
+    if tokenizer.kind == "phones":
+        letters, numbers = spell_phones(words, tokenizer)
+        gains = sound_alike_losses(letters, [words[number] for number in numbers], hot_words, tokenizer, normalizer)
+    else:
+        letters, numbers = spell_characters(words, tokenizer.tokens)
+        gains = np.zeros(len(numbers))
+    return words, build_lexicon(letters, numbers, units, gains, ahead)
 
 
 def _no_lm() -> LanguageModel:

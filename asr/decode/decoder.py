@@ -28,13 +28,15 @@ Result = TypeVar("Result")
 class Hypothesis:
     """The decoded tokens of one utterance: token i lies in frames start_frames[i] up to, not including, end_frames[i].
 
-    confidence: of each word, in [0, 1]; empty unless `with_confidence` has added it.
+    confidence: of each word, in [0, 1]; empty unless `with_confidence` has added it. words: those that a search found,
+    where tokens do not spell them, see `words_of`.
     """
 
     token_ids: list[int]
     start_frames: list[int]
     end_frames: list[int]
     confidence: list[float] = field(default_factory=list)
+    words: list[str] | None = None
 
 
 class Decoder(Protocol):
@@ -116,6 +118,13 @@ def word_spans(token_ids: list[int], tokenizer: Tokenizer) -> list[tuple[int, in
         return [(i, i + 1) for i in range(len(token_ids))]
     spaces = [-1, *(i for i, token in enumerate(token_ids) if token == tokenizer.space), len(token_ids)]
     return [(a + 1, b) for a, b in pairwise(spaces) if b > a + 1]
+
+
+def words_of(hypothesis: Hypothesis, tokenizer: Tokenizer) -> list[str]:
+    """The words of a hypothesis, one for each of its `word_spans`."""
+    if hypothesis.words is not None:
+        return hypothesis.words
+    return [tokenizer.decode(hypothesis.token_ids[a:b]) for a, b in word_spans(hypothesis.token_ids, tokenizer)]
 
 
 def word_posteriors(log_probs: Tensor, hypothesis: Hypothesis, tokenizer: Tokenizer) -> Tensor:

@@ -6,6 +6,8 @@ from __future__ import annotations
 import math
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from itertools import islice, product
 from pathlib import Path
 from typing import NamedTuple
 
@@ -18,59 +20,90 @@ MAX_WORD_LENGTH = 64  # characters; longer ones are taken for accidents in the t
 # The default, in nats a token. A higher one hears words that nobody said, see scripts/bench_hotwords.py.
 HOT_WORD_WEIGHT = 0.6
 MAX_HOT_WORD_WEIGHT = 100.0
+MAX_PRONUNCIATIONS = 16  # of a hot phrase
 
 
 class Lexicon(NamedTuple):
     """Node 0 is the empty word. The children of node n are the nodes first[n] up to first[n + 1], their tokens rising.
+    The words that end at node n are the entries entry[n] up to entry[n + 1]: none, one, or several that sound alike.
 
-    token, unit, ahead: (nodes,). unit: the language model's number of the word that ends here, -1 if none does.
-    ahead: the highest score that any word through this node would add to a prefix (lookahead).
+    token, ahead: (nodes,); first, entry: (nodes + 1,). ahead: the highest score that any word through this node would
+    add to a prefix (lookahead). unit, gain, word: (entries,). unit: its number in the language model. gain: what it
+    adds besides. word: its number among the words that the lexicon was built from.
     """
 
     first: np.ndarray
     token: np.ndarray
-    unit: np.ndarray
     ahead: np.ndarray
+    entry: np.ndarray
+    unit: np.ndarray
+    gain: np.ndarray
+    word: np.ndarray
 
 
-def build_lexicon(words: Sequence[str], units: np.ndarray, gains: np.ndarray, tokens: Sequence[str]) -> Lexicon:
-    """words: distinct; units: (words,) their numbers in the language model; gains: (words,) weighted unigram ln p.
-
-    tokens: those of the acoustic model, single characters after the blank. A word it cannot spell is left out.
-    """
+def spell_characters(words: Sequence[str], tokens: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
+    """Words as tokens that are single characters: (spellings, longest) their token ids, padded with 0, and (spellings,)
+    the numbers of the words. A word that cannot be spelled is left out."""
     number = np.full(0x110000, -1, np.int32)
     for index, token in enumerate(tokens):
         if index > 0 and len(token) == 1 and token != " ":
             number[ord(token)] = index
-    usable = np.array([0 < len(word) <= MAX_WORD_LENGTH for word in words], bool)
-    spelled = np.array([word for word, keep in zip(words, usable, strict=True) if keep], dtype=np.str_)
+    usable = np.flatnonzero([0 < len(word) <= MAX_WORD_LENGTH for word in words])
+    spelled = np.array([words[row] for row in usable], dtype=np.str_)
     width = max(1, spelled.dtype.itemsize // 4)
     codes = spelled.view(np.uint32).reshape(len(spelled), width) if len(spelled) else np.empty((0, width), np.uint32)
-    lengths = np.char.str_len(spelled).astype(np.int64)
-    inside = np.arange(width) < lengths[:, None]
+    inside = np.arange(width) < np.char.str_len(spelled).astype(np.int64)[:, None]
     letters = np.where(inside, number[codes], 0)  # no word holds token 0, the blank: it pads
-    possible = np.flatnonzero((letters >= 0).all(axis=1))
-    order = possible[np.lexsort(letters[possible].T[::-1])]
-    return _tree(letters[order], lengths[order], units[usable][order], gains[usable][order])
+    possible = (letters >= 0).all(axis=1)
+    return letters[possible], usable[possible]
 
 
-def _tree(letters: np.ndarray, lengths: np.ndarray, units: np.ndarray, gains: np.ndarray) -> Lexicon:
-    """Sorted words -> nodes numbered level by level, so that siblings are neighbors."""
+def spell_phones(words: Sequence[str], tokenizer: Tokenizer) -> tuple[np.ndarray, np.ndarray]:
+    """The same for tokens that are phones: every pronunciation of a word is a spelling."""
+    spellings, numbers = [], []
+    for row, word in enumerate(words):
+        for phones in tokenizer.pronunciations.get(word, ()):
+            token_ids = tokenizer.encode_phones(phones)
+            if token_ids and len(token_ids) <= MAX_WORD_LENGTH:
+                spellings.append(token_ids)
+                numbers.append(row)
+    letters = np.zeros((len(spellings), max(map(len, spellings), default=1)), np.int32)
+    for padded, token_ids in zip(letters, spellings, strict=True):
+        padded[: len(token_ids)] = token_ids
+    return letters, np.array(numbers, np.int64)
+
+
+def build_lexicon(
+    letters: np.ndarray, word: np.ndarray, units: np.ndarray, gains: np.ndarray, ahead: np.ndarray
+) -> Lexicon:
+    """letters, word: spellings of words, as above; gains: (spellings,), units, ahead: (words,), see Lexicon, the last of
+    one word."""
+    order = np.lexsort(letters.T[::-1])
+    letters, word = letters[order], word[order]
     inside = letters > 0
+    lengths = inside.sum(axis=1)
     fresh = np.ones(letters.shape, bool)  # the first word with this beginning
     fresh[1:] = np.logical_or.accumulate(letters[1:] != letters[:-1], axis=1)
     fresh &= inside
+    # Numbered level by level, so that siblings are neighbors.
     node = np.cumsum(fresh.T, dtype=np.int32).reshape(fresh.T.shape).T  # of each beginning of each word
     depths, rows = np.nonzero(fresh.T)
     parents = np.where(depths > 0, node[rows, depths - 1], 0)
     children = np.bincount(parents, minlength=len(rows) + 1)
-    unit = np.full(len(children), -1, np.int64)
-    unit[node[np.arange(len(node)), lengths - 1]] = units
-    ahead = np.full(len(children), -np.inf)
-    np.maximum.at(ahead, node[inside], np.repeat(gains, lengths))
-    ahead[0] = 0.0  # nothing is known before the first letter
-    first = np.cumsum(np.append(1, children)).astype(np.int32)
-    return Lexicon(first, np.append(0, letters[rows, depths]).astype(np.int32), unit, ahead)
+    highest = np.full(len(children), -np.inf)
+    np.maximum.at(highest, node[inside], np.repeat(ahead[word], lengths))
+    highest[0] = 0.0  # nothing is known before the first letter
+    last = node[np.arange(len(node)), lengths - 1]
+    by_node = np.argsort(last, kind="stable")
+    return Lexicon(
+        first=np.cumsum(np.append(1, children)).astype(np.int32),
+        token=np.append(0, letters[rows, depths]).astype(np.int32),
+        ahead=highest,
+        entry=np.append(0, np.cumsum(np.bincount(last, minlength=len(children)))).astype(np.int32),
+        unit=units[word[by_node]].astype(np.int64),
+        gain=gains[order][by_node].astype(np.float64),
+        word=word[by_node].astype(np.int32),
+    )
 
 
 class HotWords(NamedTuple):
@@ -92,7 +125,8 @@ class HotWords(NamedTuple):
 
 
 def parse_hot_words(items: Iterable[str]) -> dict[str, float | None]:
-    """NAME, NAME:WEIGHT, or @FILE with one of them a line -> weights in nats a token, None where none is given.
+    """NAME, NAME:WEIGHT, or @FILE with one of them a line -> weights in nats a token, None where none is given. NAME may
+    be "word=P R O N", see `given_pronunciations`.
 
     Raises TextError for what is neither, and for a file that cannot be read.
     """
@@ -146,15 +180,15 @@ def build_hot_words(weights: Mapping[str, float | None], tokenizer: Tokenizer, n
                 f"hot word '{word}': weight {given:g}, expected at most {MAX_HOT_WORD_WEIGHT:g} nats a letter"
             )
         weight = HOT_WORD_WEIGHT if given is None else given
-        letters = _spell(word, tokenizer, normalizer)
-        phrase = (*bounds, *letters, *bounds)
-        for place, token in enumerate(phrase):
-            before, after = phrase[:place], phrase[: place + 1]
-            if after not in states:
-                states[after] = len(states)
-                children[before].append(token)
-            begun[after] = max(begun[after], weight * min(max(place + 1 - len(bounds), 0), len(letters)))
-        whole[phrase] = weight * len(letters)
+        for letters in _spell(word, tokenizer, normalizer):
+            phrase = (*bounds, *letters, *bounds)
+            for place, token in enumerate(phrase):
+                before, after = phrase[:place], phrase[: place + 1]
+                if after not in states:
+                    states[after] = len(states)
+                    children[before].append(token)
+                begun[after] = max(begun[after], weight * min(max(place + 1 - len(bounds), 0), len(letters)))
+            whole[phrase] = weight * len(letters)
     known = sorted({token for branches in children.values() for token in branches})
     column = np.zeros(len(tokenizer), np.int32)
     column[known] = np.arange(1, len(known) + 1)
@@ -176,13 +210,74 @@ def build_hot_words(weights: Mapping[str, float | None], tokenizer: Tokenizer, n
     return HotWords(column, following, emitted, potential, states[bounds] if weights else 0)
 
 
-def _spell(word: str, tokenizer: Tokenizer, normalizer: str) -> list[int]:
+def _spell(word: str, tokenizer: Tokenizer, normalizer: str) -> list[list[int]]:
+    """The spellings of a hot word or phrase: one, or for phones one for each of its first pronunciations."""
     text = normalize(word, normalizer)
     missing = tokenizer.unknown(text)
     if not text:
         raise TextError(f"hot word '{word}': nothing of it is left after normalizer '{normalizer}'")
     if missing and tokenizer.kind == "words":
         raise TextError(f"hot word '{word}': the model knows {listed(tokenizer.tokens[1:])}, not {missing[0]!r}")
+    if missing and tokenizer.kind == "phones":
+        raise TextError(f"hot word '{word}': the model has no pronunciation for it; give it, as in '{word}=HH AH L OW'")
     if missing:
         raise TextError(f"hot word '{word}': the model has no token for {missing[0]!r}")
-    return tokenizer.encode(text)
+    if tokenizer.kind != "phones":
+        return [tokenizer.encode(text)]
+    of_words = [map(tokenizer.encode_phones, tokenizer.pronunciations[each]) for each in text.split()]
+    possible = [[found for found in spellings if found] for spellings in of_words]
+    phrases = islice(product(*possible), MAX_PRONUNCIATIONS)
+    return [[token for spelled in phrase for token in (tokenizer.space, *spelled)][1:] for phrase in phrases]
+
+
+def given_pronunciations(
+    tokenizer: Tokenizer, normalizer: str, hot_words: Mapping[str, float | None]
+) -> tuple[Tokenizer, dict[str, float | None]]:
+    """For tokens that are phones: hot words as they are written, and a tokenizer with the pronunciations that are given
+    behind a "=". Raises TextError for phones that the model does not have."""
+    if tokenizer.kind != "phones":
+        return tokenizer, dict(hot_words)
+    words: dict[str, float | None] = {}
+    given: dict[str, list[tuple[str, ...]]] = {}
+    for text, weight in hot_words.items():
+        word, equals, phones = text.partition("=")
+        words[word.strip()] = weight
+        if equals:
+            pronunciation = tuple(phones.split())
+            missing = [phone for phone in pronunciation if phone not in tokenizer or phone == " "]
+            if missing or not pronunciation or len(normalize(word, normalizer).split()) != 1:
+                raise TextError(
+                    f"hot word '{text}': expected one word = its phones, of {' '.join(tokenizer.tokens[1:])}"
+                )
+            given[normalize(word, normalizer)] = [pronunciation]
+    return replace(tokenizer, pronunciations={**tokenizer.pronunciations, **given}), words
+
+
+def sound_alike_losses(
+    letters: np.ndarray,
+    words: Sequence[str],
+    hot_words: Mapping[str, float | None],
+    tokenizer: Tokenizer,
+    normalizer: str,
+) -> np.ndarray:
+    """(spellings,) what a word loses that sounds like a hot word and is none: the bonus that it got for the sound.
+
+    letters: (spellings, longest) and words: (spellings,) as of `spell_phones`.
+    """
+    bonus: dict[bytes, float] = defaultdict(float)
+    hot = set()
+    for text, weight in hot_words.items():
+        word = normalize(text, normalizer)
+        if " " not in word:
+            hot.add(word)
+            for spelled in _spell(text, tokenizer, normalizer):
+                padded = np.zeros(letters.shape[1], letters.dtype)
+                padded[: len(spelled)] = spelled
+                each = HOT_WORD_WEIGHT if weight is None else weight
+                bonus[padded.tobytes()] += each * len(spelled)
+    losses = np.zeros(len(words))
+    if bonus:
+        for row, (spelled, word) in enumerate(zip(letters, words, strict=True)):
+            if word not in hot:
+                losses[row] = -max(0.0, bonus.get(spelled.tobytes(), 0.0))
+    return losses

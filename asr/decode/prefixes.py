@@ -52,15 +52,17 @@ NODE = np.dtype(
     [
         ("bias", np.float64),  # all of the prefix's score that is not acoustic
         ("lm", np.float64),  # ln p of the language model, without its weight
-        ("ending_lm", np.float64),  # the same of the word that would end here, NEVER before it is asked
+        ("ending_lm", np.float64),  # the same of a word that would end here, NEVER before it is asked
         ("state", np.int64),
         ("ending_state", np.int64),
+        ("ending_entry", np.int32),  # that word
         ("parent", np.int32),
         ("token", np.int32),
         ("child", np.int32),  # the newest; others are its siblings
         ("sibling", np.int32),
         ("slot", np.int32),  # place in the beam, -1: not there
         ("lexeme", np.int32),
+        ("entry", np.int32),  # of the lexicon: the word that ended with this token, -1: none, or an unknown one
         ("hot", np.int32),
     ],
     align=True,
@@ -111,25 +113,44 @@ def query(rules: SearchSettings, state: int, unit: int) -> tuple[float, int]:
 
 
 @inlined
-def end_word(tree: np.ndarray, node: int, closed_vocabulary: bool, rules: SearchSettings) -> tuple[float, int, float]:
-    """The word that ends at a node: ln p, the state after it, and what it adds to the bias."""
+def entries_at(rules: SearchSettings, lexeme: int) -> tuple[int, int]:
+    """The words that may end at a node of the lexicon: the first entry and the number of entries. Where no known word
+    ends, there is one entry, -1."""
+    first, count = -1, 1
+    if rules.by_word and lexeme > 0 and rules.lexicon.entry[lexeme] < rules.lexicon.entry[lexeme + 1]:
+        first, count = rules.lexicon.entry[lexeme], rules.lexicon.entry[lexeme + 1] - rules.lexicon.entry[lexeme]
+    return first, count
+
+
+@inlined
+def end_word(
+    tree: np.ndarray, node: int, entry: int, closed_vocabulary: bool, rules: SearchSettings
+) -> tuple[float, int, float]:
+    """The word of an entry ends at a node: ln p, the state after it, and what it adds to the bias."""
     row = tree[node]
     lexeme = row.lexeme
-    unit = rules.lexicon.unit[lexeme] if lexeme >= 0 else -1
-    if row.ending_lm == NEVER:
-        known = unit if unit >= 0 else UNKNOWN_ID
+    if row.ending_lm == NEVER or row.ending_entry != entry:
+        known = rules.lexicon.unit[entry] if entry >= 0 else UNKNOWN_ID
         row.ending_lm, row.ending_state = query(rules, row.state, known)
+        row.ending_entry = entry
     gain = row.ending_lm
     worth = rules.lm_weight * gain + rules.bonus
     worth -= rules.lexicon.ahead[lexeme] if lexeme >= 0 else rules.unknown_ahead
-    if unit < 0:
+    if entry >= 0:
+        worth += rules.lexicon.gain[entry]
+    else:
         worth += NEVER if closed_vocabulary else rules.unk_score
     return gain, row.ending_state, worth
 
 
 @inlined
-def extend(tree: np.ndarray, node: int, token: int, rules: SearchSettings) -> tuple[float, float, int, int, int]:
-    """A prefix and one more token: its bias (below NEVER / 2 if it is forbidden), ln p, state, lexeme and hot state."""
+def extend(
+    tree: np.ndarray, node: int, token: int, entry: int, rules: SearchSettings
+) -> tuple[float, float, int, int, int]:
+    """A prefix and one more token: its bias (below NEVER / 2 if it is forbidden), ln p, state, lexeme and hot state.
+
+    entry: the word that the token ends, where it ends one.
+    """
     row = tree[node]
     bias, lm, state, lexeme = row.bias, row.lm, row.state, row.lexeme
     if not rules.by_word:
@@ -140,7 +161,7 @@ def extend(tree: np.ndarray, node: int, token: int, rules: SearchSettings) -> tu
         lexeme, gain = spell(rules, lexeme, token)
         bias += gain
     elif lexeme != 0:
-        gain, state, worth = end_word(tree, node, rules.closed_vocabulary, rules)
+        gain, state, worth = end_word(tree, node, entry, rules.closed_vocabulary, rules)
         lm += gain
         bias += worth
         lexeme = 0
@@ -149,12 +170,17 @@ def extend(tree: np.ndarray, node: int, token: int, rules: SearchSettings) -> tu
 
 
 @njit_no_refcount
-def finish(tree: np.ndarray, node: int, closed_vocabulary: bool, rules: SearchSettings) -> tuple[float, float]:
-    """A prefix at the end of the utterance: its bias (below NEVER / 2 if it may not end there) and ln p."""
+def finish(
+    tree: np.ndarray, node: int, entry: int, closed_vocabulary: bool, rules: SearchSettings
+) -> tuple[float, float]:
+    """A prefix at the end of the utterance: its bias (below NEVER / 2 if it may not end there) and ln p.
+
+    entry: the word that ends there, if one does.
+    """
     row = tree[node]
     bias, lm, state, hot = row.bias, row.lm, row.state, row.hot
     if rules.by_word and row.lexeme != 0:
-        gain, state, worth = end_word(tree, node, closed_vocabulary, rules)
+        gain, state, worth = end_word(tree, node, entry, closed_vocabulary, rules)
         lm += gain
         bias += worth
     gain, _ = query(rules, state, END_ID)
@@ -164,17 +190,26 @@ def finish(tree: np.ndarray, node: int, closed_vocabulary: bool, rules: SearchSe
     return bias, lm + gain
 
 
-@inlined
-def take_child(tree: np.ndarray, used: int, node: int, token: int, rules: SearchSettings) -> tuple[int, int]:
-    """The node of a prefix and one more token, made if there is none, and the number of nodes then used."""
+@njit_no_refcount
+def find_child(tree: np.ndarray, node: int, token: int, entry: int) -> int:
+    """The node of a prefix and one more token, -1 if there is none."""
     found = tree[node].child
-    while found >= 0 and tree[found].token != token:
+    while found >= 0 and (tree[found].token != token or tree[found].entry != entry):
         found = tree[found].sibling
+    return found
+
+
+@inlined
+def take_child(
+    tree: np.ndarray, used: int, node: int, token: int, entry: int, rules: SearchSettings
+) -> tuple[int, int]:
+    """The node of a prefix and one more token, made if there is none, and the number of nodes then used."""
+    found = find_child(tree, node, token, entry)
     if found >= 0:
         return found, used
     new = tree[used]
-    new.parent, new.token, new.child, new.sibling = node, token, -1, tree[node].child
+    new.parent, new.token, new.entry, new.child, new.sibling = node, token, entry, -1, tree[node].child
     tree[node].child = used
-    new.bias, new.lm, new.state, new.lexeme, new.hot = extend(tree, node, token, rules)
-    new.ending_lm, new.slot = NEVER, -1
+    new.bias, new.lm, new.state, new.lexeme, new.hot = extend(tree, node, token, entry, rules)
+    new.ending_lm, new.ending_entry, new.slot = NEVER, -1, -1
     return used, used + 1

@@ -11,7 +11,17 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from asr.decode.prefixes import NEVER, SearchSettings, extend, finish, listen, log_add, take_child
+from asr.decode.prefixes import (
+    NEVER,
+    SearchSettings,
+    entries_at,
+    extend,
+    find_child,
+    finish,
+    listen,
+    log_add,
+    take_child,
+)
 from asr.util.jit import inlined, jit, njit_no_refcount
 
 UNASKED = inf
@@ -41,12 +51,13 @@ class Beam(NamedTuple):
 
 
 class Candidates(NamedTuple):
-    """For the next beam: the slot a prefix comes from, the token it adds (-1: none), its scores as in Beam, and rank,
-    the score that decides. tokens: (tokens,) those tried in a frame; chosen: candidates, the best first; fresh: (beam,)
-    nodes of those that are new."""
+    """For the next beam: the slot a prefix comes from, the token it adds (-1: none), the entry of the lexicon that this
+    token ends, its scores as in Beam, and rank, the score that decides. tokens: (tokens,) those tried in a frame;
+    chosen: candidates, the best first; fresh: (beam,) nodes of those that are new."""
 
     origin: np.ndarray
     added: np.ndarray
+    entry: np.ndarray
     blank: np.ndarray
     last: np.ndarray
     either: np.ndarray
@@ -158,24 +169,35 @@ def grow(
     threshold = max(best - rules.beam_threshold, lowest if active == len(beam.order) else NEVER)
     for i in range(active):
         s = beam.order[i]
-        repeated = beam.tree[beam.node[s]].token
+        node = beam.node[s]
+        repeated = beam.tree[node].token
         for token in tokens:
             acoustic = (beam.blank[s] if token == repeated else beam.either[s]) + frame[token]
-            rank = acoustic + beam.worth[s, token]
-            if rank < threshold or beam.merged[s, token]:
+            if acoustic + beam.worth[s, token] < threshold:
                 continue
-            if rank == UNASKED:
-                if acoustic + beam.bound[s] < threshold:
-                    continue
-                beam.worth[s, token] = extend(beam.tree, beam.node[s], token, rules)[0]
+            first, entries = entries_at(rules, beam.tree[node].lexeme) if token == rules.space else (-1, 1)
+            for entry in range(first, first + entries):
                 rank = acoustic + beam.worth[s, token]
-                if rank < threshold:
+                if rank < threshold or (beam.merged[s, token] and entries == 1):
                     continue
-            best = max(best, rank)
-            threshold = max(threshold, best - rules.beam_threshold)
-            candidates.origin[count], candidates.added[count], candidates.rank[count] = s, token, rank
-            candidates.last[count] = acoustic
-            count += 1
+                if rank == UNASKED:
+                    if acoustic + beam.bound[s] < threshold:
+                        continue
+                    worth = extend(beam.tree, node, token, entry, rules)[0]
+                    rank = acoustic + worth
+                    if entries == 1:
+                        beam.worth[s, token] = worth
+                    if rank < threshold:
+                        continue
+                    if beam.merged[s, token]:
+                        child = find_child(beam.tree, node, token, entry)
+                        if child >= 0 and beam.tree[child].slot >= 0:
+                            continue
+                best = max(best, rank)
+                threshold = max(threshold, best - rules.beam_threshold)
+                candidates.origin[count], candidates.added[count], candidates.rank[count] = s, token, rank
+                candidates.entry[count], candidates.last[count] = entry, acoustic
+                count += 1
     return count, best
 
 
@@ -208,7 +230,9 @@ def renew(used: int, beam: Beam, active: int, candidates: Candidates, kept: int,
             beam.kept[s] = True
             beam.blank[s], beam.last[s], beam.either[s] = candidates.blank[c], candidates.last[c], candidates.either[c]
         else:
-            node, used = take_child(tree, used, beam.node[s], candidates.added[c], rules)
+            node, used = take_child(
+                tree, used, beam.node[s], candidates.added[c], candidates.entry[c], rules
+            )
             candidates.fresh[begun], chosen[begun] = node, c
             begun += 1
     staying = 0
@@ -233,8 +257,8 @@ def walk(log_probs: np.ndarray, beam: Beam, candidates: Candidates, rules: Searc
     """Through all frames, from the empty prefix: the number of prefixes then in the beam."""
     root, used, active = beam.tree[0], 1, 1
     root.parent, root.token, root.child, root.sibling, root.slot = -1, -1, -1, -1, 0
-    root.lexeme, root.hot, root.state = 0, rules.hot.start, rules.start
-    root.bias, root.lm, root.ending_lm = rules.hot.potential[rules.hot.start], 0.0, NEVER
+    root.lexeme, root.entry, root.hot, root.state = 0, -1, rules.hot.start, rules.start
+    root.bias, root.lm, root.ending_lm, root.ending_entry = rules.hot.potential[rules.hot.start], 0.0, NEVER, -1
     beam.node[0], beam.blank[0], beam.last[0], beam.either[0] = 0, 0.0, NEVER, 0.0
     beam.bound[0] = look_ahead(beam.worth[0], root, rules)
     for frame in log_probs:
@@ -249,14 +273,15 @@ def walk(log_probs: np.ndarray, beam: Beam, candidates: Candidates, rules: Searc
 @jit
 def search(
     log_probs: np.ndarray, tree: np.ndarray, best: int, rules: SearchSettings
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """log_probs: (frames, tokens) finite float32, token 0 the blank; tree: (1 + frames × beam,) NODE, room.
 
-    Returns tokens and ends of the best hypotheses, best first (hypothesis i is tokens[ends[i - 1] : ends[i]]), and
-    their scores: (hypotheses, 3), acoustic, of the language model without its weight, in all.
+    Returns tokens and ends of the best hypotheses, best first (hypothesis i is tokens[ends[i - 1] : ends[i]]); for each
+    of these tokens the entry of the lexicon that ends with it, or after it at the end (-1: none, or an unknown one);
+    and scores: (hypotheses, 3), acoustic, of the language model without its weight, in all.
     """
     size, vocabulary = rules.beam, log_probs.shape[1]
-    room = size * vocabulary
+    room = size * (vocabulary + np.diff(rules.lexicon.entry).max())
     beam = Beam(
         tree=tree,
         order=np.arange(size),
@@ -272,6 +297,7 @@ def search(
     candidates = Candidates(
         origin=np.empty(room, np.int32),
         added=np.empty(room, np.int32),
+        entry=np.empty(room, np.int32),
         blank=np.empty(size),
         last=np.empty(room),
         either=np.empty(size),
@@ -287,31 +313,39 @@ def search(
 @jit
 def best_prefixes(
     tree: np.ndarray, node: np.ndarray, acoustic: np.ndarray, best: int, rules: SearchSettings
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """The end of a search: see there. Where no prefix ends in a whole word of a closed vocabulary, any may end."""
-    count = len(node)
-    totals, language = np.empty(count), np.empty(count)
+    room = 0
+    for n in node:
+        room += entries_at(rules, tree[n].lexeme)[1]
+    origin, ending = np.empty(room, np.int64), np.empty(room, np.int32)
+    totals, language = np.empty(room), np.empty(room)
     for closed_vocabulary in (rules.closed_vocabulary, False):
-        for i in range(count):
-            bias, language[i] = finish(tree, node[i], closed_vocabulary, rules)
-            totals[i] = acoustic[i] + bias
+        count = 0
+        for i, n in enumerate(node):
+            first, entries = entries_at(rules, tree[n].lexeme)
+            for entry in range(first, first + entries):
+                bias, language[count] = finish(tree, n, entry, closed_vocabulary, rules)
+                origin[count], ending[count], totals[count] = i, entry, acoustic[i] + bias
+                count += 1
         if totals.max() > NEVER / 2:
             break
     order = np.argsort(-totals, kind="mergesort")[: min(best, (totals > NEVER / 2).sum())]
     scores, ends = np.empty((len(order), 3)), np.empty(len(order), np.int64)
     total = 0
     for i, c in enumerate(order):
-        n = node[c]
+        n = node[origin[c]]
         while n > 0:
             total += 1
             n = tree[n].parent
         ends[i] = total
-        scores[i, 0], scores[i, 1], scores[i, 2] = acoustic[c], language[c], totals[c]
-    tokens = np.empty(total, np.int32)
+        scores[i, 0], scores[i, 1], scores[i, 2] = acoustic[origin[c]], language[c], totals[c]
+    tokens, ended = np.empty(total, np.int32), np.empty(total, np.int32)
     for i, c in enumerate(order):
-        n, place = node[c], ends[i]
+        n, place = node[origin[c]], ends[i]
         while n > 0:
             place -= 1
-            tokens[place] = tree[n].token
+            last = place == ends[i] - 1 and tree[n].lexeme != 0
+            tokens[place], ended[place] = tree[n].token, ending[c] if last else tree[n].entry
             n = tree[n].parent
-    return tokens, ends, scores
+    return tokens, ends, ended, scores

@@ -16,7 +16,7 @@ import numpy as np
 from asr import __version__
 from asr.data.manifest import Manifest, Utterance
 from asr.data.waveforms import read_utterance
-from asr.decode.decoder import GREEDY, Decoder, decode_waveforms, greedy, with_confidence
+from asr.decode.decoder import GREEDY, Decoder, decode_waveforms, greedy, with_confidence, words_of
 from asr.errors import AudioError, ManifestError
 from asr.evaluate.calibration import diagram, measure, word_correctness
 from asr.evaluate.score import Pair, Scores, score
@@ -35,31 +35,37 @@ Example = tuple[Utterance, np.ndarray]
 class Evaluation:
     """pairs: in the manifest's order; failed: an error message for each unreadable utterance, which is not scored.
 
-    audio_s, compute_s: seconds of audio, and seconds that decoding took.
+    audio_s, compute_s: seconds of audio, and seconds that decoding took. phones: the pairs say how words sound, since
+    the decoder knew no words; see Tokenizer.pronounce.
     """
 
     pairs: list[Pair] = field(default_factory=list)
     failed: list[str] = field(default_factory=list)
     audio_s: float = 0.0
     compute_s: float = 0.0
+    phones: bool = False
 
     def score(self) -> Scores:
-        return score(self.pairs)
+        return score(self.pairs, phones=self.phones)
 
 
 def evaluate(recognizer: Recognizer, examples: Iterable[Example], decoder: Decoder = greedy) -> Evaluation:
     """Decode utterances with (samples,) float32 waveforms at the model's rate and pair them with their references."""
     result = Evaluation()
     decode = with_confidence(decoder, recognizer)
-    normalizer = recognizer.text.normalizer
+    normalizer, tokenizer = recognizer.text.normalizer, recognizer.tokenizer
     for chunk in chunks(examples, recognizer.sample_rate):
         began = time.perf_counter()
         hypotheses = decode_waveforms(recognizer, [samples for _, samples in chunk], decode)
         result.compute_s += time.perf_counter() - began
         for (utterance, samples), hypothesis in zip(chunk, hypotheses, strict=True):
             result.audio_s += len(samples) / recognizer.sample_rate
-            text = normalize(recognizer.tokenizer.decode(hypothesis.token_ids), normalizer)
+            text = " ".join(words_of(hypothesis, tokenizer))
             reference = normalize(utterance.text or "", normalizer, utterance.lang)
+            if tokenizer.kind == "phones" and hypothesis.words is None:
+                result.phones, reference = True, tokenizer.pronounce(reference)
+            else:
+                text = normalize(text, normalizer)
             result.pairs.append(Pair(utterance.id, reference, text, utterance.speaker, tuple(hypothesis.confidence)))
     return result
 

@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from asr.errors import AsrError
+from asr.text import split_phones
 
 BOOTSTRAP_DRAWS = 10_000
 MIN_SPEAKERS = 4  # with fewer the interval is over utterances
@@ -66,8 +67,11 @@ class Scores:
         return self.substitutions + self.deletions + self.insertions
 
 
-def score(pairs: Sequence[Pair], seed: int = 0) -> Scores:
-    """Word and character errors of a test set. An empty reference costs one insertion a word of its hypothesis."""
+def score(pairs: Sequence[Pair], seed: int = 0, phones: bool = False) -> Scores:
+    """Word and character errors of a test set. An empty reference costs one insertion a word of its hypothesis.
+
+    phones: the texts are words as they sound, and `cer` is the error rate of phones; see asr.text.join_phones.
+    """
     counts = np.array([_counts(pair) for pair in pairs], dtype=int).reshape(-1, 4)
     hits, substitutions, deletions, insertions = counts.sum(0).tolist()
     errors, words = counts[:, 1:].sum(1).tolist(), counts[:, :3].sum(1).tolist()
@@ -79,7 +83,7 @@ def score(pairs: Sequence[Pair], seed: int = 0) -> Scores:
         deletions=deletions,
         insertions=insertions,
         wer=sum(errors) / sum(words) if sum(words) else None,
-        cer=_cer(pairs),
+        cer=_cer(pairs, split_phones if phones else str),
         ser=sum(count > 0 for count in errors) / len(pairs) if pairs else None,
         interval=rate_interval(errors, words, [pair.speaker for pair in pairs], seed),
         empty_hypotheses=sum(not pair.hypothesis for pair in pairs),
@@ -126,13 +130,12 @@ def diagnose(scores: Scores) -> str | None:
     return None
 
 
-def _cer(pairs: Sequence[Pair]) -> float | None:
+def _cer(pairs: Sequence[Pair], split: Callable[[str], Sequence[str]]) -> float | None:
     from rapidfuzz.distance import Levenshtein  # jiwer's own edit distance, without an alignment
 
-    characters = sum(len(pair.reference) for pair in pairs)
-    if characters == 0:
-        return None
-    return sum(Levenshtein.distance(pair.reference, pair.hypothesis) for pair in pairs) / characters
+    texts = [(split(pair.reference), split(pair.hypothesis)) for pair in pairs]
+    characters = sum(len(reference) for reference, _ in texts)
+    return sum(Levenshtein.distance(*both) for both in texts) / characters if characters else None
 
 
 def rate_interval(

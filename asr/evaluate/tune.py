@@ -18,7 +18,7 @@ import torch
 
 from asr.data.manifest import Manifest, Utterance
 from asr.decode.beam import BeamSettings, prepare
-from asr.decode.decoder import decode_waveforms, log_prob_rows, with_confidence
+from asr.decode.decoder import decode_waveforms, log_prob_rows, with_confidence, words_of
 from asr.errors import ManifestError
 from asr.evaluate.calibration import fit_platt_scaling, word_correctness
 from asr.evaluate.run import chunks, model_sha256, readable
@@ -94,9 +94,8 @@ def tune(
     def measure(weights: Weights) -> Trial:
         search = prepare(tokenizer, normalizer, replace(settings, **weights._asdict()), lm)
         workers, rows = os.cpu_count() or 1, development.log_probs
-        best = map_ahead(lambda log_probs: search.n_best(log_probs)[0].token_ids, rows, workers, len(rows))
-        texts = [normalize(tokenizer.decode(tokens), normalizer) for tokens in best]
-        scores = score([Pair("", *texts) for texts in zip(development.references, texts, strict=True)])
+        texts = [normalize(text, normalizer) for text in map_ahead(search.best_text, rows, workers, len(rows))]
+        scores = score([Pair("", *both) for both in zip(development.references, texts, strict=True)])
         assert scores.wer is not None  # `compute_log_probs` requires words
         assert scores.cer is not None
         return Trial(weights, scores.wer, scores.cer)
@@ -144,7 +143,7 @@ def calibrate(
     pairs = []
     for log_probs, reference in zip(development.log_probs, development.references, strict=True):
         [found] = decode(torch.from_numpy(log_probs).unsqueeze(0), torch.tensor([len(log_probs)]))
-        text = normalize(recognizer.tokenizer.decode(found.token_ids), normalizer)
+        text = normalize(" ".join(words_of(found, recognizer.tokenizer)), normalizer)
         pairs.append(Pair("", reference, text, confidence=tuple(found.confidence)))
     return fit_platt_scaling(*word_correctness(pairs))
 
