@@ -10,10 +10,12 @@ from helpers import ROOT
 FLOORS = (
     ("asr.errors", "asr.util", "asr"),
     ("asr.audiofile", "asr.audio", "asr.text", "asr.config"),
+    ("asr.lexicon.pronunciations",),
     ("asr.lengths", "asr.augment", "asr.data"),
     ("asr.features",),
     ("asr.model",),
     ("asr.lm",),
+    ("asr.lexicon",),
     ("asr.decode",),
     ("asr.evaluate",),
     ("asr.corpus", "asr.train", "asr.transcribe", "asr.writers"),

@@ -1,4 +1,4 @@
-"""ARPA files (base-10 logarithms) -> n-grams (natural ones) and back; lines of compressed text files."""
+"""ARPA files (base-10 logarithms) -> n-grams (natural ones) and back."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ import gzip
 import lzma
 import math
 import re
-import zlib
 from array import array
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -15,33 +14,16 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from asr.errors import AsrError, ModelError, TextError
+from asr.errors import ModelError
 from asr.lm.trie import SPECIAL, Level
-from asr.util.files import atomic_write
+from asr.util.files import atomic_write, read_lines
 
 LN10 = math.log(10)
 NEVER_LOG10 = -99.0  # log10 probability of what never happens, by the convention of ARPA files
 MAX_ORDERS = 10
-_BY_START = {b"\xfd7zXZ\x00": lzma.open, b"\x1f\x8b": gzip.open, b"BZh": bz2.open}
 _BY_NAME = {".xz": lzma.open, ".gz": gzip.open, ".bz2": bz2.open}
 _BLOCK = 100_000
 _BACKSLASH = ord("\\")
-
-
-def read_lines(path: Path, error: type[AsrError] = TextError) -> Iterator[bytes]:
-    """The lines of a file; its first bytes tell how it is compressed. Raises `error`, naming the line."""
-    number = 0
-    try:
-        with path.open("rb") as file:
-            start = file.read(6)
-        opener: Any = next((opener for magic, opener in _BY_START.items() if start.startswith(magic)), open)
-        with opener(path, "rb") as file:
-            for line in file:
-                number += 1
-                yield line
-    except (OSError, EOFError, ValueError, zlib.error, lzma.LZMAError) as caught:
-        where = f"damaged after line {number:,}: " if number else ""
-        raise error(f"{path}: {where}{getattr(caught, 'strerror', None) or caught}") from None
 
 
 def is_arpa(path: Path) -> bool:

@@ -24,11 +24,10 @@ from pathlib import Path
 import numpy as np
 
 from asr.errors import ConfigError, TextError
-from asr.lm.arpa import read_lines
 from asr.lm.model import UNITS, LanguageModel, join_units, split_sentences
 from asr.lm.trie import END_ID, SPECIAL, START_ID, UNKNOWN_ID, Level, build
 from asr.text import NORMALIZERS, Oddities, without_marks
-from asr.util.files import file_sha256
+from asr.util.files import file_sha256, read_lines
 from asr.util.format import plural
 
 logger = logging.getLogger(__name__)

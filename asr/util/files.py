@@ -1,14 +1,18 @@
-"""Finding files, writing them atomically, hashing them, and locking folders."""
+"""Finding files, reading compressed ones, writing them atomically, hashing them, and locking folders."""
 
 from __future__ import annotations
 
+import bz2
+import gzip
 import hashlib
 import json
 import logging
+import lzma
 import os
 import re
 import stat
 import sys
+import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,11 +20,12 @@ from secrets import token_hex
 from typing import Any, BinaryIO
 
 from asr import __version__
-from asr.errors import AsrError, ModelError
+from asr.errors import AsrError, ModelError, TextError
 
 logger = logging.getLogger(__name__)
 
 BLOCK = 2**20
+_BY_START = {b"\xfd7zXZ\x00": lzma.open, b"\x1f\x8b": gzip.open, b"BZh": bz2.open}
 
 
 def walk(folder: str | Path, pattern: str = "*", failed: Callable[[OSError], object] | None = None) -> Iterator[Path]:
@@ -45,6 +50,22 @@ def walk(folder: str | Path, pattern: str = "*", failed: Callable[[OSError], obj
             for path in (Path(place, name) for name in sorted(names) if not name.startswith("._")):
                 if pattern == "*" or path.relative_to(folder).match(pattern):
                     yield path
+
+
+def read_lines(path: Path, error: type[AsrError] = TextError) -> Iterator[bytes]:
+    """The lines of a file; its first bytes tell how it is compressed. Raises `error`, naming the line."""
+    number = 0
+    try:
+        with path.open("rb") as file:
+            start = file.read(6)
+        opener: Any = next((opener for magic, opener in _BY_START.items() if start.startswith(magic)), open)
+        with opener(path, "rb") as file:
+            for line in file:
+                number += 1
+                yield line
+    except (OSError, EOFError, ValueError, zlib.error, lzma.LZMAError) as caught:
+        where = f"damaged after line {number:,}: " if number else ""
+        raise error(f"{path}: {where}{getattr(caught, 'strerror', None) or caught}") from None
 
 
 @contextmanager

@@ -16,7 +16,7 @@ import numba
 
 from asr import __version__
 
-COMPILED = ("decode", "lm")  # the packages that hold compiled functions
+COMPILED = ("decode", "lexicon", "lm")  # the packages that hold compiled functions
 
 
 def inlined(function: Callable[..., Any]) -> Any:
