@@ -15,6 +15,7 @@ from pydantic.fields import FieldInfo
 
 from asr.errors import ConfigError
 
+NO_LM = "none"  # in place of a language model: without one
 AUTO = 0  # where a number may be found out, what "auto" is read as
 
 
@@ -82,8 +83,10 @@ class TextConfig(Section):
     normalizer: Literal["none", "basic", "basic-tr", "basic-ga"] = setting(
         "basic", "basic: lower case, no punctuation; -tr, -ga: lower case of Turkish, Irish, where no `lang` tells"
     )
-    tokens: Literal["characters", "words", "auto"] = setting(
-        "auto", "words: for a small closed vocabulary; auto: words where the training texts have few different ones"
+    tokens: Literal["characters", "words", "phones", "auto"] = setting(
+        "auto",
+        "words: for a small closed vocabulary; phones: see data.lexicon; auto: words where the training texts have few"
+        " different ones, else characters",
     )
 
 
@@ -103,6 +106,10 @@ class ModelConfig(Section):
 class DataConfig(Section):
     train: Path | None = setting(None, "manifest to learn from (JSON Lines)")
     dev: Path | None = setting(None, "manifest on which the best checkpoint is chosen")
+    lexicon: Path | None = setting(None, "pronunciations of all words, for text.tokens=phones (asr lexicon make)")
+    lm: Path | None = setting(
+        None, "a model of phones is validated with this language model of words, and keeps it (asr lm train)"
+    )
     held_out_speaker: str | None = setting(None, "leave this speaker's utterances out of train and dev")
     workers: int = setting(
         0, "threads that load audio ahead; 0: it is loaded when it is needed", ge=0, le=64, resumable=True
@@ -311,6 +318,8 @@ def unused(config: Config) -> Iterator[str]:
         changed = [key for key in values if key.startswith(prefix) and values[key] != defaults[key]]
         if values[switch] == off and changed:
             yield f"{', '.join(changed)}: not used, as {switch} is {off}"
+    if config.text.tokens != "phones" and (given := [key for key in ("data.lexicon", "data.lm") if values[key]]):
+        yield f"{', '.join(given)}: not used, as text.tokens is {config.text.tokens}, not phones"
 
 
 def settled(config: Config, other: Config) -> Config:

@@ -14,7 +14,7 @@ from asr.util.format import some
 
 BLANK = "<blank>"  # token 0 of every model: CTC's "no symbol here" (Graves et al. 2006, section 3.1)
 
-Pronunciations = Mapping[str, Sequence[Sequence[str]]]  # word -> one or more, each a sequence of phones
+WordPhones = Mapping[str, list[tuple[str, ...]]]  # word -> its pronunciations, each a sequence of phones
 KINDS = ("characters", "words", "phones")
 UNPRONOUNCED = "=?"  # ends the symbol of a word that has none
 
@@ -117,7 +117,7 @@ class Tokenizer:
 
     kind: str
     tokens: tuple[str, ...]
-    pronunciations: Pronunciations = field(default_factory=dict, repr=False, compare=False)
+    pronunciations: WordPhones = field(default_factory=dict, repr=False, compare=False)
     _index: dict[str, int] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -132,7 +132,7 @@ class Tokenizer:
         object.__setattr__(self, "_index", {token: i for i, token in enumerate(self.tokens) if i > 0})
 
     @classmethod
-    def build(cls, kind: str, texts: Iterable[str], pronunciations: Pronunciations | None = None) -> Tokenizer:
+    def build(cls, kind: str, texts: Iterable[str], pronunciations: WordPhones | None = None) -> Tokenizer:
         """All symbols of normalized texts, sorted, so that the same corpus always gives the same tokens."""
         pronunciations = pronunciations or {}
         symbols = {symbol for text in texts for symbol in symbols_of(kind, text, pronunciations)}
@@ -282,7 +282,7 @@ class Oddities:
         ]
 
 
-def symbols_of(kind: str, text: str, pronunciations: Pronunciations | None = None) -> Sequence[str]:
+def symbols_of(kind: str, text: str, pronunciations: WordPhones | None = None) -> Sequence[str]:
     """A normalized text as what tokens of that kind stand for: its characters, its words, or the phones of its words
     with spaces between them. A word without a pronunciation is one symbol that says so."""
     if kind != "phones":

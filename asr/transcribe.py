@@ -6,7 +6,7 @@ import logging
 import os
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from hashlib import sha256
 from itertools import islice
@@ -17,6 +17,7 @@ import numpy as np
 from torch import Tensor
 
 from asr.audio import AUDIO_SUFFIXES, Audio, Source, as_audio, find_audio, read_audio
+from asr.config import NO_LM
 from asr.data.manifest import Manifest, Utterance, is_manifest, read_lines
 from asr.decode.align import Alignment, Word, align, timed_words
 from asr.decode.decoder import GREEDY, Decoder, Hypothesis, decode_waveforms, greedy, with_confidence, words_of
@@ -25,7 +26,7 @@ from asr.decode.results import as_dict, srt
 from asr.errors import AsrError, AudioError, ManifestError, ModelError
 from asr.evaluate.run import evaluate_manifest, make_record, write_evaluation
 from asr.evaluate.score import diagnose
-from asr.model.folder import find_model, load_model
+from asr.model.folder import LM, find_model, load_model
 from asr.model.recognizer import Recognizer
 from asr.util.files import file_sha256, safe_name
 
@@ -161,8 +162,9 @@ def _read_manifest(path: str, errors: list[AsrError]) -> Iterator[Utterance]:
 class DecoderOptions:
     """How to decode. Greedily, where all of them are left at their defaults; otherwise by a beam search.
 
-    lm: a language model, a folder or an ARPA file; hotwords: words to listen for, with weights in nats a letter or None
-    for the usual one; beam: prefixes kept from frame to frame, 128 by default.
+    lm: a language model, a folder or an ARPA file; by default the model's own, if it has one; "none": without.
+    hotwords: words to listen for, with weights in nats a letter or None for the usual one. beam: prefixes kept from
+    frame to frame, 128 by default.
 
     lm_weight, word_insertion_bonus, unk_score: see asr.decode.beam.BeamSettings; by default what the language model was
     tuned to. closed_vocabulary: hear only words of the language model, and hot words.
@@ -179,6 +181,13 @@ class DecoderOptions:
     @property
     def greedy(self) -> bool:
         return self == DecoderOptions()
+
+    def for_model(self, folder: Path) -> DecoderOptions:
+        """The same with the model's own language model where it has one and none is named; "none" stands for none."""
+        if str(self.lm) == NO_LM:
+            return replace(self, lm=None)
+        own = folder / LM
+        return replace(self, lm=own) if self.lm is None and (own / "lm.json").is_file() else self
 
     def decoder(self, recognizer: Recognizer) -> Decoder:
         """The decoder for a recognizer. Raises ModelError, ConfigError, TextError for what does not fit it."""
@@ -256,7 +265,7 @@ class Transcriber:
     ) -> Transcriber:
         """See `asr.load`."""
         folder = find_model(model)
-        return cls(load_model(folder, device), options, folder)
+        return cls(load_model(folder, device), (options or DecoderOptions()).for_model(folder), folder)
 
     @property
     def sample_rate(self) -> int:

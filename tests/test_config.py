@@ -108,8 +108,8 @@ def test_overrides(load, override, value):
 
 
 def test_every_text_is_taken_as_it_was_typed():
-    manifests = {"data.train", "data.dev", "augment.noise.manifest"}
-    assert {"run", "device", "description", "license", "data.held_out_speaker", "train.init", *manifests} == TEXTS
+    paths = {"run", "data.train", "data.dev", "data.lexicon", "data.lm", "augment.noise.manifest", "train.init"}
+    assert {"device", "description", "license", "data.held_out_speaker", *paths} == TEXTS
 
 
 def test_every_setting_explains_itself():
@@ -225,6 +225,8 @@ def test_a_config_cannot_be_changed_after_it_was_read():
             ["augment.time_mask.max_frames=9"],
             ["augment.time_mask.max_frames: not used, as augment.time_mask.count is 0"],
         ),
+        (["data.lm=lm"], ["data.lm: not used, as text.tokens is auto, not phones"]),
+        (["data.lm=lm", "text.tokens=phones"], []),
         (["features.n_mfcc=13"], ["features.n_mfcc: not used, as features.kind is logmel"]),
         ([], []),
     ],

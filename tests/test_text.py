@@ -8,7 +8,16 @@ from hypothesis import strategies as st
 
 from asr.errors import TextError
 from asr.lengths import min_frames
-from asr.text import BLANK, NORMALIZERS, Oddities, SymbolReport, Tokenizer, normalize, without_marks
+from asr.text import (
+    BLANK,
+    NORMALIZERS,
+    Oddities,
+    SymbolReport,
+    Tokenizer,
+    normalize,
+    split_phones,
+    without_marks,
+)
 
 TEXTS = st.text(st.characters(exclude_categories=["Cs"]), max_size=30)
 WORDS = st.text("ab' ’.ÄßΣ́̇İŉ\u00ad\u200b\ufeff1½", max_size=12)
@@ -180,16 +189,16 @@ def test_report_counts_unknown_symbols_and_numerals():
     tokenizer = Tokenizer.build("characters", ["ab 1"])
     report = SymbolReport()
     assert report.lines() == []
-    assert report.add(tokenizer, "ab ba")
+    report.add(tokenizer.unknown("ab ba"), "ab ba")
     assert report.lines() == []
-    assert report.add(tokenizer, "a 11")
-    assert not report.add(tokenizer, "axé1x")
+    for text in ("a 11", "axé1x"):
+        report.add(tokenizer.unknown(text), text)
     assert report.lines() == [
         "symbols without a token: 'x' × 2, 'é' × 1",
         "numerals in the text, to be spelled out as they are spoken: '1' × 3",
     ]
     for number in range(30):
-        report.add(tokenizer, chr(0x4E00 + number))
+        report.add([chr(0x4E00 + number)], "")
     assert report.lines()[0].endswith(" and 12 more")
 
 
@@ -205,3 +214,17 @@ def test_least_frames_against_all_frame_sequences():
             shortest.setdefault(tuple(collapse(path)), frames)
     for tokens in itertools.chain.from_iterable(itertools.product((1, 2), repeat=n) for n in range(4)):
         assert min_frames(list(tokens)) == shortest[tokens]
+
+
+def test_phones_spell_words_as_they_sound():
+    sounds = {"read": [("R", "EH", "D"), ("R", "IY", "D")], "the": [("DH", "AH")]}
+    tokenizer = Tokenizer.build("phones", ["read the", "the"], sounds)
+    assert tokenizer.tokens == (BLANK, " ", "AH", "D", "DH", "EH", "R")
+    assert [tokenizer.tokens[n] for n in tokenizer.encode("the read")] == ["DH", "AH", " ", "R", "EH", "D"]
+    assert tokenizer.decode([0, *tokenizer.encode("the read"), 1]) == "DH-AH R-EH-D" == tokenizer.pronounce("the read")
+    assert split_phones("DH-AH R-EH-D") == ["DH", "AH", "R", "EH", "D"]
+    assert tokenizer.unknown("the book reads") == ["book=?", "reads=?"]
+    assert tokenizer.encode_phones(("R", "EH", "D")) == [6, 5, 3]
+    assert tokenizer.encode_phones(("R", "IY", "D")) is None
+    with pytest.raises(TextError, match=r"no token for 'book=[?]' in 'the book'"):
+        tokenizer.encode("the book")

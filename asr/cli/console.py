@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 import typer
 from typer.core import TyperGroup
 
+from asr.config import NO_LM
 from asr.errors import AsrError
 from asr.util.files import replace_file
 from asr.util.format import printable
@@ -42,7 +43,10 @@ class Decoding:
         int | None,
         typer.Option(min=1, help="Beam search that keeps this many prefixes; default: greedy, or 128 with --lm."),
     ]
-    Lm = Annotated[Path | None, typer.Option(metavar="LM", help="A language model: a folder or an ARPA file.")]
+    Lm = Annotated[
+        Path | None,
+        typer.Option(metavar="LM", help="A language model: a folder, an ARPA file, or none; default: the model's own."),
+    ]
     LmWeight = Annotated[
         float | None, typer.Option(help="Weight of the language model; default: what it was tuned to, or 0.5.")
     ]
@@ -81,7 +85,9 @@ def fail(error: Exception) -> None:
 
 
 def check_paths(*inputs: str | Path | None, model: str | None = None, output_dir: Path | None = None) -> None:
-    """Find out what is missing before torch is loaded, which takes seconds. inputs: "-" is stdin, None is nothing.
+    """Find out what is missing before torch is loaded, which takes seconds.
+
+    inputs: not only files: "-" is stdin, None is nothing, and NO_LM stands for itself.
 
     Raises AsrError for an input or a model that is not there, and for an output folder that is a file.
     """
@@ -89,7 +95,7 @@ def check_paths(*inputs: str | Path | None, model: str | None = None, output_dir
 
     find_model(model)
     for path in inputs:
-        if path is not None and str(path) != "-" and not os.path.exists(path):
+        if path is not None and str(path) not in ("-", NO_LM) and not os.path.exists(path):
             raise AsrError(f"{path}: No such file or directory")
     if output_dir is not None and output_dir.exists() and not output_dir.is_dir():
         raise AsrError(f"{output_dir}: is a file; --output-dir names a folder")

@@ -44,7 +44,9 @@ def evaluate(
 
     folder = find_model(model)
     options = DecoderOptions(lm, words, beam, lm_weight, word_insertion_bonus, unk_score, closed_vocabulary)
-    record = stored_evaluation(output_dir, folder, manifest, options.record()) if output_dir is not None else None
+    record = None
+    if output_dir is not None:
+        record = stored_evaluation(output_dir, folder, manifest, options.for_model(folder).record())
     if record is not None:
         say(f"{output_dir}: already evaluated")
     else:

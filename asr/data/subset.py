@@ -5,7 +5,9 @@ from __future__ import annotations
 import logging
 from array import array
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +17,18 @@ from asr.config import Config
 from asr.data.manifest import Manifest
 from asr.errors import ManifestError, TrainError
 from asr.lengths import min_frames
-from asr.text import Oddities, SymbolReport, Tokenizer, normalize, normalizer_for, symbols_of
+from asr.lexicon.pronunciations import Phones, Pronunciations
+from asr.text import (
+    BLANK,
+    UNPRONOUNCED,
+    Oddities,
+    SymbolReport,
+    Tokenizer,
+    listed,
+    normalize,
+    normalizer_for,
+    symbols_of,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -65,7 +78,8 @@ def read_subset(path: Path | None, config: Config, key: str) -> Subset:
     """
     path = require_manifest(path, key)
     rows, speakers, without_text = array("q"), array("i"), array("q")
-    texts, oddities, normalizers = TextCounts(config.text.tokens), Oddities(), set[str]()
+    pronunciations = read_pronunciations(config)
+    texts, oddities, normalizers = TextCounts(config.text.tokens, pronunciations), Oddities(), set[str]()
     numbers: dict[str | None, int] = {}
 
     def visit(row: int, line: dict[str, Any]) -> None:
@@ -94,6 +108,12 @@ def read_subset(path: Path | None, config: Config, key: str) -> Subset:
         )
     if not rows:
         raise TrainError(f"{manifest.path}: no utterances to use")
+    unpronounced = [word.removesuffix(UNPRONOUNCED) for word in texts.symbols if word.endswith(UNPRONOUNCED)]
+    if config.text.tokens == "phones" and key == "data.train" and unpronounced:
+        raise TrainError(
+            f"{config.data.lexicon}: no pronunciation of {listed(unpronounced)}, which {manifest.path} says;"
+            " asr lexicon make gives one to every word of a text"
+        )
     if not texts.symbols:
         raise TrainError(f"{manifest.path}: every text is empty after normalization ({config.text.normalizer})")
     needed = np.array(texts.needed)
@@ -108,6 +128,7 @@ class TextCounts:
     """
 
     kind: str
+    pronunciations: Mapping[str, list[Phones]] = field(default_factory=dict)
     symbols: Counter[str] = field(default_factory=Counter)
     needed: array[int] = field(default_factory=lambda: array("i"))
     waiting: list[str] = field(default_factory=list)
@@ -121,7 +142,7 @@ class TextCounts:
         """Count the texts that have been added since the last time."""
         texts, self.waiting = self.waiting, []
         if self.kind != "characters":
-            for symbols in (symbols_of(self.kind, text) for text in texts):
+            for symbols in (symbols_of(self.kind, text, self.pronunciations) for text in texts):
                 self.symbols.update(symbols)
                 self.needed.append(min_frames(symbols))
         elif texts:
@@ -138,16 +159,35 @@ class TextCounts:
 
 def make_tokenizer(config: Config, train: Subset) -> Tokenizer:
     """A tokenizer with a token for every symbol of the training texts."""
-    # A composed utterance has spaces between its texts, even if no single text has one.
-    composed = config.text.tokens == "characters" and config.compose.max_recordings > 1
-    spaces = [" "] if composed else []
-    return Tokenizer.build(config.text.tokens, [*train.symbols, *spaces])
+    symbols = set(train.symbols)
+    # A composed utterance has spaces between its texts, even if no single text has one; and a search for words of
+    # phones cannot do without.
+    if config.text.tokens == "phones" or (config.text.tokens == "characters" and config.compose.max_recordings > 1):
+        symbols.add(" ")
+    return Tokenizer(config.text.tokens, (BLANK, *sorted(symbols)), read_pronunciations(config))
+
+
+def read_pronunciations(config: Config) -> dict[str, list[Phones]]:
+    """The lexicon of data.lexicon, if the tokens are phones. Raises TrainError when none is named, TextError."""
+    if config.text.tokens != "phones":
+        return {}
+    path = config.data.lexicon
+    if path is None:
+        raise TrainError("text.tokens=phones needs data.lexicon=FILE: pronunciations, as asr lexicon make writes them")
+    if not path.is_file():
+        raise TrainError(f"{path}: no such file (data.lexicon); asr lexicon make writes one")
+    return _pronunciations(path, path.stat().st_mtime_ns, config.text.normalizer)
+
+
+@lru_cache(maxsize=1)
+def _pronunciations(path: Path, changed: int, normalizer: str) -> dict[str, list[Phones]]:
+    return Pronunciations.load(path, normalizer).words
 
 
 def warn_of_symbols(tokenizer: Tokenizer, subset: Subset, normalizer: str, name: str) -> None:
     """Log symbols of the texts that have no token, numerals, and what else texts should not hold."""
     report = SymbolReport()
     for symbol, count in subset.symbols.items():
-        report.add(tokenizer, symbol, count)
+        report.add([] if symbol in tokenizer else [symbol], symbol, count)
     for line in [*report.lines(), *subset.oddities.lines(normalizer)]:
         logger.warning(f"{name}: {line}")

@@ -15,9 +15,9 @@ from asr.data.dataset import EpochDataset, Recordings, UtteranceSource
 from asr.data.manifest import Manifest
 from asr.data.subset import Subset
 from asr.data.waveforms import RecordedNoise, WaveformCache
-from asr.errors import TrainError
+from asr.errors import TextError, TrainError
 from asr.lengths import output_frames
-from asr.text import Tokenizer
+from asr.text import Tokenizer, listed
 
 logger = logging.getLogger(__name__)
 
@@ -38,8 +38,8 @@ class TrainingData:
         self.source: UtteranceSource = Composer(subset, config.compose) if self.composed else Recordings(subset)
         self.augmentations = make_augmentations(config)
         self.cache = WaveformCache(subset.manifest, config.features.sample_rate, config.data.cache_mb)
-        for symbol in subset.symbols:  # now, not in the middle of an epoch
-            tokenizer.encode(symbol)
+        if missing := [symbol for symbol in subset.symbols if symbol not in tokenizer]:
+            raise TextError(f"{subset.manifest.path}: no token for {listed(missing)}")
         self.frames = self._output_frames(subset.durations / config.augment.speed[1])
         self.infeasible = np.flatnonzero(subset.needed > self.frames)
         if len(self.infeasible) == len(subset) and not self.composed:

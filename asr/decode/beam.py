@@ -111,14 +111,18 @@ class BeamSearch:
         token_ids, ends, entries, scores = search(_finite(log_probs), tree, count, self.rules)
         bounds = pairwise([0, *ends.tolist()])
         rows = zip(bounds, scores.tolist(), strict=True)
-        return [self._scored(token_ids[a:b], entries[a:b], *row) for (a, b), row in rows]
+        return [self._scored(token_ids[a:b], entries[a:b], row) for (a, b), row in rows]
 
-    def _scored(self, token_ids: np.ndarray, entries: np.ndarray, *scores: float) -> Scored:
+    def _scored(self, token_ids: np.ndarray, entries: np.ndarray, scores: list[float]) -> Scored:
+        acoustic, lm, total = scores
         if self.words is None:
-            return Scored(token_ids.tolist(), *scores)
-        ended = np.flatnonzero(entries >= 0)  # what follows the last whole word is not one
+            return Scored(token_ids.tolist(), acoustic, lm, total)
+        ended = np.flatnonzero(entries >= 0)
         words = [self.words[number] for number in self.rules.lexicon.word[entries[ended]]]
-        return Scored(token_ids[: ended[-1] + 1 if len(ended) else 0].tolist(), *scores, words)
+        whole = ended[-1] + 1 if len(ended) else 0
+        if (token_ids[whole:] != self.rules.space).any():  # what follows the last whole word is not one
+            token_ids = token_ids[:whole]
+        return Scored(token_ids.tolist(), acoustic, lm, total, words)
 
     def best_text(self, log_probs: np.ndarray) -> str:
         """(frames, tokens) -> the likeliest text."""
@@ -170,9 +174,7 @@ def prepare(
     phones = tokenizer.kind == "phones"
     if phones:  # an unknown word would have no spelling
         settings = replace(settings, closed_vocabulary=True)
-    by_word = phones or (
-        tokenizer.kind == "characters" and (tokenizer.space >= 0 if lm is None else lm.unit == "word")
-    )
+    by_word = phones or (tokenizer.kind == "characters" and (tokenizer.space >= 0 if lm is None else lm.unit == "word"))
     tokenizer, hot_words = given_pronunciations(tokenizer, normalizer, hot_words or {})
     hot = build_hot_words(hot_words, tokenizer, normalizer)
     known = lm or _no_lm()

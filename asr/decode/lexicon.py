@@ -48,14 +48,14 @@ def spell_characters(words: Sequence[str], tokens: Sequence[str]) -> tuple[np.nd
     for index, token in enumerate(tokens):
         if index > 0 and len(token) == 1 and token != " ":
             number[ord(token)] = index
-    usable = np.flatnonzero([0 < len(word) <= MAX_WORD_LENGTH for word in words])
+    usable = [row for row, word in enumerate(words) if 0 < len(word) <= MAX_WORD_LENGTH]
     spelled = np.array([words[row] for row in usable], dtype=np.str_)
     width = max(1, spelled.dtype.itemsize // 4)
     codes = spelled.view(np.uint32).reshape(len(spelled), width) if len(spelled) else np.empty((0, width), np.uint32)
     inside = np.arange(width) < np.char.str_len(spelled).astype(np.int64)[:, None]
     letters = np.where(inside, number[codes], 0)  # no word holds token 0, the blank: it pads
     possible = (letters >= 0).all(axis=1)
-    return letters[possible], usable[possible]
+    return letters[possible], np.array(usable, np.int64)[possible]
 
 
 def spell_phones(words: Sequence[str], tokenizer: Tokenizer) -> tuple[np.ndarray, np.ndarray]:
@@ -76,8 +76,8 @@ def spell_phones(words: Sequence[str], tokenizer: Tokenizer) -> tuple[np.ndarray
 def build_lexicon(
     letters: np.ndarray, word: np.ndarray, units: np.ndarray, gains: np.ndarray, ahead: np.ndarray
 ) -> Lexicon:
-    """letters, word: spellings of words, as above; gains: (spellings,), units, ahead: (words,), see Lexicon, the last of
-    one word."""
+    """letters, word: spellings of words, as above; gains: (spellings,), units, ahead: (words,), see Lexicon, the last
+    of one word."""
     order = np.lexsort(letters.T[::-1])
     letters, word = letters[order], word[order]
     inside = letters > 0
@@ -125,8 +125,8 @@ class HotWords(NamedTuple):
 
 
 def parse_hot_words(items: Iterable[str]) -> dict[str, float | None]:
-    """NAME, NAME:WEIGHT, or @FILE with one of them a line -> weights in nats a token, None where none is given. NAME may
-    be "word=P R O N", see `given_pronunciations`.
+    """NAME, NAME:WEIGHT, or @FILE with one of them a line -> weights in nats a token, None where none is given. NAME
+    may be "word=P R O N", see `given_pronunciations`.
 
     Raises TextError for what is neither, and for a file that cannot be read.
     """

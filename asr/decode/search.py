@@ -230,9 +230,7 @@ def renew(used: int, beam: Beam, active: int, candidates: Candidates, kept: int,
             beam.kept[s] = True
             beam.blank[s], beam.last[s], beam.either[s] = candidates.blank[c], candidates.last[c], candidates.either[c]
         else:
-            node, used = take_child(
-                tree, used, beam.node[s], candidates.added[c], candidates.entry[c], rules
-            )
+            node, used = take_child(tree, used, beam.node[s], candidates.added[c], candidates.entry[c], rules)
             candidates.fresh[begun], chosen[begun] = node, c
             begun += 1
     staying = 0

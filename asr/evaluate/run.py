@@ -20,6 +20,7 @@ from asr.decode.decoder import GREEDY, Decoder, decode_waveforms, greedy, with_c
 from asr.errors import AudioError, ManifestError
 from asr.evaluate.calibration import diagram, measure, word_correctness
 from asr.evaluate.score import Pair, Scores, score
+from asr.model.folder import LEXICON
 from asr.model.recognizer import Recognizer
 from asr.text import normalize
 from asr.util.files import file_sha256, replace_file
@@ -174,8 +175,9 @@ def stored_evaluation(
 
 
 def model_sha256(folder: Path) -> str:
-    """One checksum over all that determines a model's output: its config and its weights."""
-    sums = [file_sha256(folder / name) for name in ("config.json", "model.safetensors")]
+    """One checksum over all that determines a model's output: its config, its weights and its lexicon."""
+    files = [folder / name for name in ("config.json", "model.safetensors", LEXICON)]
+    sums = [file_sha256(path) for path in files if path.name != LEXICON or path.is_file()]
     return hashlib.sha256("".join(sums).encode()).hexdigest()
 
 

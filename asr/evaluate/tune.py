@@ -100,7 +100,7 @@ def tune(
         assert scores.cer is not None
         return Trial(weights, scores.wer, scores.cer)
 
-    return search_weights(measure, unknown_words=not settings.closed_vocabulary)
+    return search_weights(measure, unknown_words=not settings.closed_vocabulary and tokenizer.kind != "phones")
 
 
 def search_weights(measure: Callable[[Weights], Trial], unknown_words: bool = True) -> Iterator[Trial]:

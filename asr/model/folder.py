@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from asr import __version__
 from asr.config import FeatureConfig, ModelConfig, TextConfig, lenient
 from asr.errors import AsrError, ModelError
+from asr.lexicon.pronunciations import Pronunciations
 from asr.text import Tokenizer
 from asr.util.files import read_record, replace_file
 from asr.util.format import percent
@@ -20,6 +22,7 @@ if TYPE_CHECKING:  # torch takes seconds to load; that there is no such model is
 FORMAT_VERSION = 1
 BUILT_IN = Path(__file__).parent.parent / "pretrained"
 DEFAULT = "digits"
+LEXICON, LM = "lexicon.txt", "lm"  # of a model of phones
 
 
 def built_in_models() -> list[str]:
@@ -58,7 +61,8 @@ def refuse_model_in(folder: Path) -> None:
 
 
 def save_model(recognizer: Recognizer, folder: Path) -> None:
-    """Write a model folder: model.safetensors, config.json and the model card."""
+    """Write a model folder: model.safetensors, config.json and the model card; for tokens of phones also lexicon.txt
+    and, if the recognizer has a language model, the folder lm."""
     from safetensors.torch import save
 
     config = {
@@ -82,6 +86,10 @@ def save_model(recognizer: Recognizer, folder: Path) -> None:
         "training": recognizer.training_record,
     }
     weights = {name: tensor.detach().cpu().contiguous() for name, tensor in recognizer.state_dict().items()}
+    if recognizer.tokenizer.kind == "phones":
+        Pronunciations({**recognizer.tokenizer.pronunciations}).save(folder / LEXICON)
+    if recognizer.lm is not None and recognizer.lm.resolve() != (folder / LM).resolve():
+        shutil.copytree(recognizer.lm, folder / LM, dirs_exist_ok=True)
     # The config goes last: a folder without one does not count as a model.
     replace_file(folder / "model.safetensors", save(weights, metadata={"format": "pt"}))
     replace_file(folder / "README.md", model_card(recognizer))
@@ -103,12 +111,15 @@ def load_model(folder: str | Path, device: str = "cpu") -> Recognizer:
     raw = read_record(path, FORMAT_VERSION, "not a model folder")
     try:
         text = lenient(TextConfig, raw["text"], str(path))
+        lexicon = folder / LEXICON
+        pronunciations = Pronunciations.load(lexicon, "none", True).words if text.tokens == "phones" else {}
         recognizer = Recognizer(
             lenient(FeatureConfig, raw["features"], str(path)),
             text,
             lenient(ModelConfig, raw["encoder"], str(path)),
-            Tokenizer(text.tokens, tuple(raw["tokens"])),
+            Tokenizer(text.tokens, tuple(raw["tokens"]), pronunciations),
         )
+        recognizer.lm = folder / LM if (folder / LM / "lm.json").is_file() else None
         slope, offset = map(float, raw.get("platt_scaling", recognizer.platt_scaling))
         recognizer.platt_scaling = slope, offset
         recognizer.emission_delay_s = float(raw.get("emission_delay_s", EMISSION_DELAY_S))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -62,7 +63,7 @@ def keep_tokens(tokenizer: Tokenizer, init: str | None) -> Tokenizer:
         return tokenizer
     _, record = read_model_config(init)
     enough = record["text"]["tokens"] == tokenizer.kind and set(tokenizer.tokens) <= set(record["tokens"])
-    return Tokenizer(tokenizer.kind, tuple(record["tokens"])) if enough else tokenizer
+    return replace(tokenizer, tokens=tuple(record["tokens"])) if enough else tokenizer
 
 
 def read_model_config(model: str) -> tuple[Path, dict[str, Any]]:
@@ -83,6 +84,7 @@ def initial_recognizer(config: Config, tokenizer: Tokenizer, subset: Subset) -> 
         text = text.model_copy(update={"normalizer": next(iter(subset.normalizers))})
     recognizer = Recognizer(config.features, text, config.model, tokenizer)
     recognizer.name = config.run.name
+    recognizer.lm = config.data.lm if tokenizer.kind == "phones" else None
     if config.train.init is not None:
         copy_weights(recognizer, load_model(find_model(config.train.init)), config.train.init)
     elif config.features.normalize == "global":

@@ -13,6 +13,8 @@ import yaml
 
 from asr.config import Config, parse_config
 from asr.data.manifest import Manifest, Utterance
+from asr.data.subset import read_pronunciations
+from asr.decode.decoder import Decoder, greedy
 from asr.errors import TrainError
 from asr.evaluate.calibration import fit_platt_scaling, word_correctness
 from asr.evaluate.run import evaluate, evaluate_manifest
@@ -28,10 +30,12 @@ def export_best(
     recognizer: Recognizer,
     about: dict[str, Any],
     dev: Iterable[tuple[Utterance, np.ndarray]],
+    decoder: Decoder = greedy,
 ) -> float:
     """Write the best checkpoint, or the average that is better, as a model folder, its confidences calibrated on `dev`.
 
-    about: facts for the model card; dev: utterances of the development set with (samples,) float32 waveforms.
+    about: facts for the model card; dev: utterances of the development set with (samples,) float32 waveforms; decoder:
+    what they are decoded with.
     Returns the model's WER on the development set, inf if that has no words.
     """
     folder = run / "checkpoints"
@@ -39,7 +43,7 @@ def export_best(
     averaged = folder / "averaged.pt"
     best, states = load_checkpoint(averaged if averaged.exists() else folder / "best.pt")
     recognizer.load_state_dict(states["model"])
-    recognizer.platt_scaling = fit_platt_scaling(*word_correctness(evaluate(recognizer.eval(), dev).pairs))
+    recognizer.platt_scaling = fit_platt_scaling(*word_correctness(evaluate(recognizer.eval(), dev, decoder).pairs))
     about = about | states.get("about", {})
     recognizer.training_record = training_record(config, last, about, best.best_epoch, best.best_wer, best.best_cer)
     save_model(recognizer, run / "model")
@@ -65,7 +69,7 @@ def make_model(
     config = read_run_config(checkpoint.resolve().parent.parent)
     progress, states = load_checkpoint(checkpoint)
     kept = states if "identity" in states else load_checkpoint(checkpoint.with_name("last.pt"))[1]
-    tokenizer = Tokenizer(config.text.tokens, tuple(kept["identity"]["tokens"]))
+    tokenizer = Tokenizer(config.text.tokens, tuple(kept["identity"]["tokens"]), read_pronunciations(config))
     normalizer = kept.get("about", {}).get("normalizer", config.text.normalizer)
     text = config.text.model_copy(update={"normalizer": normalizer})
     recognizer = Recognizer(config.features, text, config.model, tokenizer)
@@ -77,17 +81,33 @@ def make_model(
         recognizer.head.projection.bias[0] += blank_bias
     recognizer.emission_delay_s = emission_delay_s
     recognizer.name = output.resolve().name
+    recognizer.lm = config.data.lm if tokenizer.kind == "phones" else None
     about, dev_rates = kept.get("about", {}), [states.get("dev", {}).get(rate) for rate in ("wer", "cer")]
     recognizer.training_record = training_record(config, progress, about, progress.epoch, *dev_rates)
     if blank_bias:
         recognizer.training_record["blank_bias"] = blank_bias
     if dev is not None:
-        evaluation = evaluate_manifest(recognizer.eval(), Manifest(dev))
+        decoder = development_decoder(recognizer)
+        evaluation = evaluate_manifest(recognizer.eval(), Manifest(dev), decoder=decoder)
         if evaluation.failed:
             raise TrainError(evaluation.failed[0])
         recognizer.platt_scaling = fit_platt_scaling(*word_correctness(evaluation.pairs))
     save_model(recognizer, output)
     return recognizer
+
+
+def development_decoder(recognizer: Recognizer) -> Decoder:
+    """What a recognizer is validated with: greedy decoding, or for one with a language model of its own, that.
+
+    Raises ModelError when that does not fit.
+    """
+    if recognizer.lm is None:
+        return greedy
+    from asr.decode.beam import prepare
+    from asr.lm.model import LanguageModel
+
+    lm = LanguageModel.load(recognizer.lm)
+    return prepare(recognizer.tokenizer, recognizer.text.normalizer, lm=lm).warm_up()
 
 
 def training_record(

@@ -27,6 +27,7 @@ from asr.data.batches import Batch, duration_batches
 from asr.data.subset import Subset, make_tokenizer, read_subset, require_manifest, warn_of_symbols
 from asr.data.training import TrainingData
 from asr.data.waveforms import WaveformCache
+from asr.decode.decoder import greedy
 from asr.errors import TrainError
 from asr.evaluate.run import evaluate
 from asr.evaluate.score import Scores
@@ -39,7 +40,7 @@ from asr.train.initial import adopt, initial_recognizer, keep_tokens
 from asr.train.log import RunLog
 from asr.train.loop import Outcome, fit
 from asr.train.memory import find_batch_seconds
-from asr.train.model_folder import export_best, read_run_config
+from asr.train.model_folder import development_decoder, export_best, read_run_config
 from asr.train.schedule import warn_of_little, with_epochs, with_sizes
 from asr.util.files import file_sha256, folder_lock, replace_file
 from asr.util.format import plural
@@ -77,8 +78,10 @@ def train_one(config: Config, processes: Processes) -> Outcome:
         for _ in dev.read(prepared.dev.rows):  # what cannot be read is found now, not after an epoch
             pass
 
+    decoder = development_decoder(recognizer) if processes.first else greedy
+
     def validate(candidate: Recognizer) -> Scores:
-        return evaluate(candidate, dev.read(prepared.dev.rows)).score()
+        return evaluate(candidate, dev.read(prepared.dev.rows), decoder).score()
 
     busy = TrainError(f"{run}: another training is running in it. {OTHER_RUN} or wait for it")
     with folder_lock(run, busy) if processes.first else nullcontext():
@@ -92,7 +95,7 @@ def train_one(config: Config, processes: Processes) -> Outcome:
         loss = TrainingLoss(recognizer, config, processes.rank)
         outcome = fit(recognizer, prepared.data, loss, validate, config.train, checkpoints, log, processes)
         if outcome is Outcome.FINISHED and processes.first:
-            wer = export_best(run, config, recognizer, checkpoints.about, dev.read(prepared.dev.rows))
+            wer = export_best(run, config, recognizer, checkpoints.about, dev.read(prepared.dev.rows), decoder)
             warn_of_failure(wer, config)
     return outcome
 
@@ -212,6 +215,8 @@ def checkpoints_of(prepared: Prepared) -> CheckpointFolder:
     files = {"train manifest": train.manifest.path, "dev manifest": prepared.dev.manifest.path}
     if config.train.init is not None:
         files["train.init"] = find_model(config.train.init) / "model.safetensors"
+    if config.text.tokens == "phones" and config.data.lexicon is not None:
+        files["data.lexicon"] = config.data.lexicon
     if config.augment.noise.manifest is not None:
         files["augment.noise"] = config.augment.noise.manifest
     hashes = {name: file_sha256(path) for name, path in files.items()}

@@ -18,9 +18,10 @@ from asr.audio import audio_info, read_audio
 from asr.audiofile import TOLERANCE_S
 from asr.config import Config
 from asr.data.manifest import ManifestLine, Utterance, read_lines
+from asr.data.subset import read_pronunciations
 from asr.errors import AudioError, AudioFault, ManifestError
 from asr.lengths import min_frames, output_frames
-from asr.text import Tokenizer, normalize
+from asr.text import Tokenizer, normalize, symbols_of
 from asr.util.runtime import map_ahead
 
 # Seconds of an utterance that are decoded. A longer one is too long to train on anyway.
@@ -110,7 +111,7 @@ def _text_problems(text: str, duration: float, settings: CheckSettings) -> Itera
     if tokenizer is not None and not unknown:
         needed = min_frames(tokenizer.encode(text))
     else:
-        needed = min_frames(text.split() if config.text.tokens == "words" else text)
+        needed = min_frames(symbols_of(config.text.tokens, text, read_pronunciations(config)))
     fastest = 1.0 if config.train.overfit else config.augment.speed[1]
     for name, speed in (("too few frames for CTC", 1.0), ("too few frames at the fastest speed", fastest)):
         samples = int(round(duration, 6) / speed * config.features.sample_rate)

@@ -1,0 +1,73 @@
+"""Training, decoding, storing and aligning with phones as tokens, on made-up tone words in real files."""
+
+import json
+
+import pytest
+from helpers.training import epochs, settings, write_corpus
+
+import asr
+from asr.data.manifest import Manifest
+from asr.errors import TextError, TrainError
+from asr.lm.estimate import LmConfig
+from asr.lm.estimate import train as train_lm
+from asr.model.folder import load_model
+from asr.train.loop import Outcome
+from asr.train.run import train
+
+LEXICON = "high HH AY\nhi HH AY\nlow L OW\nlow(2) L AH\nmid M IH D\n"
+
+
+@pytest.fixture(scope="module")
+def corpus(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("corpus")
+    (folder / "lexicon.txt").write_text(LEXICON)
+    train, dev = write_corpus(folder, 24, 1), write_corpus(folder, 6, 2)
+    texts = folder / "texts.txt"
+    texts.write_text("".join(f"{utterance.text}\n" for utterance in Manifest(train)))
+    train_lm([texts], LmConfig(order=2))[0].save(folder / "lm")
+    return {"train": train, "dev": dev, "folder": folder}
+
+
+def of_phones(corpus, run, *overrides, lm=True):
+    folder = corpus["folder"]
+    given = ["text.tokens=phones", f"data.lexicon={folder / 'lexicon.txt'}", *overrides]
+    return settings(corpus, run, *given, *([f"data.lm={folder / 'lm'}"] if lm else []))
+
+
+def test_a_model_of_phones_is_trained_validated_with_words_stored_and_used(corpus, tmp_path):
+    run = tmp_path / "run"
+    config = of_phones(corpus, run, "train.epochs=40", "train.lr=1e-2", "train.validate_every=10")
+    assert train(config) is Outcome.FINISHED
+    assert epochs(run) == list(range(1, 41))
+    last = json.loads((run / "metrics.jsonl").read_text().splitlines()[-1])
+    assert last["dev_wer"] <= 0.1  # of words, not of phones
+    recognizer = load_model(run / "model")
+    assert recognizer.tokenizer.kind == "phones"
+    assert recognizer.tokenizer.tokens == ("<blank>", " ", "AY", "D", "HH", "IH", "L", "M", "OW")
+    assert recognizer.tokenizer.pronunciations["low"] == [("L", "OW"), ("L", "AH")]
+    model = asr.load(run)
+    utterance = Manifest(corpus["dev"])[0]
+    found = model.transcribe(utterance.audio)
+    assert found.text == utterance.text
+    assert [word.text for word in found.words] == utterance.text.split()
+    assert model.evaluate(corpus["dev"])["wer"] <= 0.1
+    sounds = asr.load(run, lm="none")
+    assert sounds.transcribe(utterance.audio).text == recognizer.tokenizer.pronounce(utterance.text)
+    assert sounds.evaluate(corpus["dev"])["cer"] <= 0.1  # of phones
+    aligned = model.align(utterance.audio, utterance.text)
+    assert [word.text for word in aligned.words] == utterance.text.split()
+    assert "-".join(token.text for token in aligned.words[0].tokens) == sounds.transcribe(utterance.audio).words[0].text
+    with pytest.raises(TextError, match="'ninety'"):
+        model.align(utterance.audio, "low ninety")
+    assert asr.load(run, hotwords={"hi": 20.0}).transcribe(utterance.audio).text == utterance.text.replace("high", "hi")
+
+
+def test_what_a_training_of_phones_needs(corpus, tmp_path):
+    with pytest.raises(TrainError, match=r"text.tokens=phones needs data.lexicon=FILE"):
+        train(settings(corpus, tmp_path / "a", "text.tokens=phones"))
+    with pytest.raises(TrainError, match=r"gone.txt: no such file \(data.lexicon\); asr lexicon make writes one"):
+        train(of_phones(corpus, tmp_path / "b", f"data.lexicon={tmp_path / 'gone.txt'}"))
+    short = tmp_path / "short.txt"
+    short.write_text("low L OW\n")
+    with pytest.raises(TrainError, match=r"short.txt: no pronunciation of '\w+', .*asr lexicon make"):
+        train(of_phones(corpus, tmp_path / "c", f"data.lexicon={short}"))
