@@ -190,6 +190,12 @@ class TrainConfig(Section):
     warmup_ratio: float = setting(0.1, "fraction of the training in which the rate rises to the peak", ge=0, lt=1)
     min_lr_ratio: float = setting(0.01, "fraction of the peak left at the end of the cosine", ge=0, le=1)
     weight_decay: float = setting(0.01, "of matrices; biases and norms do not decay", ge=0)
+    loss: Literal["ctc", "ctc_crf"] = setting(
+        "ctc", "ctc_crf: normalized over whole utterances by an n-gram of the training tokens; decode with an LM"
+    )
+    ctc_epochs: int = setting(4, "that begin with plain CTC, of ctc_crf only", ge=0)
+    ctc_weight: float = setting(0.1, "of plain CTC that is added, of ctc_crf only", ge=0)
+    crf_order: Literal[2, 3] = setting(3, "of the n-gram of ctc_crf; 2: for hundreds of tokens")
     betas: tuple[Momentum, Momentum] = setting((0.9, 0.98), "of AdamW")
     max_grad_norm: float = setting(5.0, "the gradient is clipped to this norm", gt=0)
     ema_decay: float = setting(0.0, "of the running average of weights that is validated and kept; 0: off", ge=0, lt=1)
@@ -251,6 +257,8 @@ SWITCHES: tuple[tuple[str, Any, str], ...] = (
     ("augment.time_mask.count", 0, "augment.time_mask."),
     ("augment.frequency_mask.count", 0, "augment.frequency_mask."),
     ("features.kind", "logmel", "features.n_mfcc"),
+    ("train.loss", "ctc", "train.ctc_"),
+    ("train.loss", "ctc", "train.crf_"),
 )
 TEXTS = {key for key, field in SETTINGS.items() if field.annotation in (str, str | None, Path, Path | None)}
 # What the corpus settles when a run begins.
@@ -320,6 +328,9 @@ def unused(config: Config) -> Iterator[str]:
             yield f"{', '.join(changed)}: not used, as {switch} is {off}"
     if config.text.tokens != "phones" and (given := [key for key in ("data.lexicon", "data.lm") if values[key]]):
         yield f"{', '.join(given)}: not used, as text.tokens is {config.text.tokens}, not phones"
+    train = config.train
+    if train.loss == "ctc_crf" and AUTO < train.epochs <= train.ctc_epochs:
+        yield f"train.loss=ctc_crf: not used, as all {train.epochs} epochs are plain CTC (train.ctc_epochs)"
 
 
 def settled(config: Config, other: Config) -> Config:

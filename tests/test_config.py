@@ -228,6 +228,14 @@ def test_a_config_cannot_be_changed_after_it_was_read():
         (["data.lm=lm"], ["data.lm: not used, as text.tokens is auto, not phones"]),
         (["data.lm=lm", "text.tokens=phones"], []),
         (["features.n_mfcc=13"], ["features.n_mfcc: not used, as features.kind is logmel"]),
+        (["train.ctc_epochs=1"], ["train.ctc_epochs: not used, as train.loss is ctc"]),
+        (["train.crf_order=2"], ["train.crf_order: not used, as train.loss is ctc"]),
+        (["train.crf_order=2", "train.ctc_epochs=1", "train.loss=ctc_crf"], []),
+        (
+            ["train.loss=ctc_crf", "train.epochs=4"],
+            ["train.loss=ctc_crf: not used, as all 4 epochs are plain CTC (train.ctc_epochs)"],
+        ),
+        (["train.loss=ctc_crf", "train.epochs=5"], []),
         ([], []),
     ],
 )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -10,6 +10,7 @@ import numpy as np
 
 from asr.augment import Augmentation, augment_waveform, change_speed, generator
 from asr.data.batches import Batch, collate
+from asr.data.manifest import Utterance
 from asr.data.subset import Subset
 from asr.data.waveforms import WaveformCache
 from asr.errors import AudioError
@@ -108,8 +109,15 @@ class EpochDataset:
         samples = self.utterances.join(number, waveforms, rate, rng)
         samples = change_speed(samples, rate, float(self.speeds[number]))
         samples = augment_waveform(samples, rate, self.augmentations, rng)
+        return number, samples, self._encode(recorded)
+
+    def tokens(self, number: int) -> list[int]:
+        """The token ids of an utterance, without its audio."""
+        return self._encode(self.waveforms.manifest[row] for row in self.utterances.rows(number))
+
+    def _encode(self, recorded: Iterable[Utterance]) -> list[int]:
         text = " ".join(filter(None, (normalize(each.text or "", self.normalizer, each.lang) for each in recorded)))
-        return number, samples, self.tokenizer.encode(text)
+        return self.tokenizer.encode(text)
 
     def batches(self, groups: Sequence[list[int]], workers: int) -> Iterator[Batch]:
         """A batch of each group of utterance numbers, in order. workers: threads that load ahead; 0: load on demand.

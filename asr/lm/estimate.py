@@ -17,8 +17,9 @@ import logging
 import math
 from array import array
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -226,6 +227,32 @@ def estimate(counts: list[Counts], prune: Sequence[int] = ()) -> tuple[list[Leve
         places = np.where(kept, np.cumsum(kept) - 1, -1)
     levels[0].log_probs[START_ID] = START_LOG_PROB
     return levels, discounts
+
+
+def dense_table(sequences: Iterable[Sequence[int]], size: int, order: int) -> np.ndarray:
+    """p(last number | those before it), (size,) * order, of an n-gram estimated from sequences of 1 to size − 1.
+
+    A 0 before is the beginning of a sequence, a 0 as the last number its end. All are positive; numbers that the
+    sequences lack are as likely as <unk> elsewhere. A history with a 0 after another number does not occur.
+    """
+    shift = len(SPECIAL) - 1
+    numbers = array("i")
+    for sequence in sequences:
+        numbers.extend((START_ID, *(number + shift for number in sequence), END_ID))
+    words = size + shift
+    corpus = Corpus(np.frombuffer(numbers, np.int32), [""] * words, 0)
+    levels, _ = estimate(count_ngrams(corpus, order))
+    table, rows = np.exp(levels[0].log_probs), (np.arange(words),)
+    for contexts, level in pairwise(levels):
+        backoffs = np.ones((words,) * len(rows))
+        backoffs[rows] = np.exp(contexts.log_backoffs)
+        table = backoffs[..., None] * table
+        rows = (*(row[level.parents] for row in rows), level.words)
+        table[rows] = np.exp(level.log_probs)
+    ordinary = range(len(SPECIAL), words)
+    before, last = [START_ID, *ordinary], [END_ID, *ordinary]
+    table = table[np.ix_(*[before] * (order - 1), last)]
+    return table / table.sum(-1, keepdims=True)  # without <unk>
 
 
 def discounts_of(adjusted: np.ndarray) -> tuple[float, float, float]:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
+from torch import Tensor
 
 from asr.augment import SpecAugment
 from asr.config import (
@@ -28,12 +29,14 @@ from asr.data.subset import Subset, make_tokenizer, read_subset, require_manifes
 from asr.data.training import TrainingData
 from asr.data.waveforms import WaveformCache
 from asr.decode.decoder import greedy
-from asr.errors import TrainError
+from asr.errors import ConfigError, TrainError
 from asr.evaluate.run import evaluate
 from asr.evaluate.score import Scores
+from asr.model.crf import ctc_crf
 from asr.model.ctc import Loss, ctc
 from asr.model.folder import find_model
 from asr.model.recognizer import Recognizer
+from asr.text import Tokenizer
 from asr.train.checkpoint import CheckpointFolder
 from asr.train.distributed import ALONE, Processes, joined_processes
 from asr.train.initial import adopt, initial_recognizer, keep_tokens
@@ -49,6 +52,7 @@ from asr.util.runtime import resolve_device, set_precision
 logger = logging.getLogger(__name__)
 
 OVERFIT_EPOCHS = 300
+MAX_TABLE = 2**24  # probabilities of n-grams
 OTHER_RUN = "Choose another run folder (run=DIR, or RUN=DIR before a recipe's command)"
 
 
@@ -92,7 +96,7 @@ def train_one(config: Config, processes: Processes) -> Outcome:
             if not (run / "config.yaml").exists():
                 replace_file(run / "config.yaml", dump_yaml(config))
         log = RunLog(run if processes.first else None, config.train.epochs)
-        loss = TrainingLoss(recognizer, config, processes.rank)
+        loss = TrainingLoss(recognizer, config, processes.rank, prepared.ngrams)
         outcome = fit(recognizer, prepared.data, loss, validate, config.train, checkpoints, log, processes)
         if outcome is Outcome.FINISHED and processes.first:
             wer = export_best(run, config, recognizer, checkpoints.about, dev.read(prepared.dev.rows), decoder)
@@ -161,12 +165,13 @@ def warn_of_failure(wer: float, config: Config) -> None:
 
 @dataclass
 class Prepared:
-    """What a training is made of."""
+    """What a training is made of. ngrams: see TrainingLoss."""
 
     config: Config
     recognizer: Recognizer
     data: TrainingData
     dev: Subset
+    ngrams: Tensor | None
 
 
 def prepare(config: Config, processes: Processes = ALONE) -> Prepared:
@@ -186,9 +191,10 @@ def prepare(config: Config, processes: Processes = ALONE) -> Prepared:
         warn_of_symbols(tokenizer, subset, config.text.normalizer, name)
     recognizer = initial_recognizer(config, tokenizer, train).to(device)
     data = TrainingData(train, tokenizer, config, processes.share, pin=device.type == "cuda")
+    ngrams = token_ngrams(config, data, tokenizer) if config.train.loss == "ctc_crf" else None
     durations = data.durations(0)
     if config.train.batch_seconds == AUTO:
-        loss, seconds = TrainingLoss(recognizer, config), torch.from_numpy(durations)
+        loss, seconds = TrainingLoss(recognizer, config, ngrams=ngrams), torch.from_numpy(durations)
         found = find_batch_seconds(recognizer, loss, seconds, processes=processes.count)
         config = config.updated(train={"batch_seconds": min(processes.gather([found]))})
     batches = len(duration_batches(durations, config.train.batch_seconds))
@@ -207,7 +213,24 @@ def prepare(config: Config, processes: Processes = ALONE) -> Prepared:
     if automatic and automatic != ["train.validate_every=1"]:
         logger.info(f"auto: {' '.join(automatic)}, for {plural(batches, 'batch', 'batches')} an epoch")
     warn_of_little(config, batches, len(train))
-    return Prepared(config, recognizer, data, dev)
+    return Prepared(config, recognizer, data, dev, ngrams)
+
+
+def token_ngrams(config: Config, data: TrainingData, tokenizer: Tokenizer) -> Tensor:
+    """The n-gram of the tokens that the utterances of the first epoch have, as asr.model.crf wants it. Where utterances
+    are composed of recordings, it is an n-gram of what is composed, not of the manifest's texts.
+
+    Raises ConfigError for more tokens than a table can be made of.
+    """
+    order, size = config.train.crf_order, len(tokenizer)
+    if size**order > MAX_TABLE:
+        remedy = "train.crf_order=2" if order == 3 and size**2 <= MAX_TABLE else "train.loss=ctc"
+        raise ConfigError(f"train.crf_order={order}: too large for {size:,} tokens; set {remedy}")
+    from asr.lm.estimate import dense_table  # numba takes a second
+
+    dataset, _ = data.epoch(0)
+    sequences = map(dataset.tokens, range(len(dataset.utterances)))
+    return torch.from_numpy(dense_table(sequences, size, order)).float()
 
 
 def checkpoints_of(prepared: Prepared) -> CheckpointFolder:
@@ -234,10 +257,15 @@ def checkpoints_of(prepared: Prepared) -> CheckpointFolder:
 
 
 class TrainingLoss:
-    """The CTC loss of a batch with SpecAugment, its draws keyed by seed, epoch, batch and process."""
+    """The loss of a batch with SpecAugment, its draws keyed by seed, epoch, batch and process.
 
-    def __init__(self, recognizer: Recognizer, config: Config, rank: int = 0) -> None:
+    ngrams: of the training tokens, a table for ctc_crf, which takes over from CTC after train.ctc_epochs; None: CTC.
+    """
+
+    def __init__(self, recognizer: Recognizer, config: Config, rank: int = 0, ngrams: Tensor | None = None) -> None:
         self.recognizer, self.rank = recognizer, rank
+        self.ngrams = None if ngrams is None else ngrams.to(recognizer.device)
+        self.ctc_epochs, self.ctc_weight = config.train.ctc_epochs, config.train.ctc_weight
         self.seed, self.augment = config.train.seed, config.augment
         self.masks = SpecAugment(self.augment, 0).active
 
@@ -245,7 +273,10 @@ class TrainingLoss:
         key = (self.seed, epoch, number, 2, *([self.rank] if self.rank else []))
         spec_augment = SpecAugment(self.augment, key) if self.masks else None
         log_probs, lengths = self.recognizer(batch.waveforms, batch.waveform_lengths, spec_augment)
-        return ctc(log_probs, lengths, batch.tokens, batch.token_lengths)
+        given = (log_probs, lengths, batch.tokens, batch.token_lengths)
+        if self.ngrams is None or epoch < self.ctc_epochs:
+            return ctc(*given)
+        return ctc_crf(*given, self.ngrams, self.ctc_weight)
 
 
 def begin(config: Config) -> Config:

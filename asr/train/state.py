@@ -174,9 +174,13 @@ class TrainingState:
     def _keep_if_good(self, scores: Scores, states: dict[str, Any]) -> None:
         """Write best.pt, and epoch-NNN.pt of the best epochs, if this one is among them.
 
-        Of equally good epochs the later one wins: it has learned from more data, at a lower learning rate.
+        Of equally good epochs the later one wins: it has learned from more data, at a lower learning rate. Epochs of
+        plain CTC no longer count after the first of CTC-CRF, whose greedy output is worse at first.
         """
-        progress, rate = self.progress, rates(scores)
+        progress, rate, first = self.progress, rates(scores), self.config.ctc_epochs + 1
+        if self.config.loss == "ctc_crf" and progress.epoch >= first > (progress.best_epoch or first):
+            progress.best_wer = progress.best_cer = progress.best_epoch = None
+            progress.kept = []
         this = KeptEpoch(rate[self.config.select], progress.epoch)
         best = progress.best(self.config.select)
         if best is None or this.rate <= best:

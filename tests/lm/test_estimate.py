@@ -15,6 +15,7 @@ from asr.lm.estimate import (
     FALLBACK,
     LmConfig,
     count_ngrams,
+    dense_table,
     discounts_of,
     estimate,
     limit_vocabulary,
@@ -270,3 +271,21 @@ def test_the_same_text_gives_the_same_model_whatever_the_order_of_its_lines(tmp_
     assert first.words == second.words
     for one, other in zip(first.tables, second.tables, strict=True):
         np.testing.assert_array_equal(one, other)
+
+
+@pytest.mark.parametrize("order", [2, 3])
+def test_a_dense_table_has_the_probabilities_of_the_formulas_without_unk(order):
+    sentences = [*random_text(order), []]
+    names = "_abcdefg"  # f is the last that may occur; g never does
+    size = len(names)
+    table = dense_table([[names.index(name) for name in words] for words in sentences], size, order)
+    assert table.shape == (size,) * order
+    np.testing.assert_allclose(table.sum(-1), 1.0)
+    reference = Reference(sentences, ["<unk>", "<s>", "</s>", *names[1:]], order)
+    for history in itertools.product(range(size), repeat=order - 1):
+        if any(before and not after for before, after in itertools.pairwise(history)):
+            continue  # a beginning after something
+        words = tuple(names[number] for number in history if number)
+        given = (("<s>",) * (0 in history) + words)[-(order - 1) :]
+        expected = np.array([reference.prob(given, "</s>" if name == "_" else name) for name in names])
+        np.testing.assert_allclose(table[history], expected / expected.sum(), rtol=1e-10)

@@ -17,6 +17,7 @@ from asr.train.loop import Outcome
 from asr.train.run import train
 
 SAME = ["model.dropout=0", "augment.frequency_mask.count=0", "train.epochs=13", "train.log_every=1", "train.lr=1e-3"]
+SAME += ["train.loss=ctc_crf", "train.ctc_epochs=5"]
 
 
 @pytest.fixture(scope="module")
