@@ -164,14 +164,16 @@ def add(
     if lexicon.suffix in (".gz", ".bz2", ".xz"):
         raise AsrError(f"{lexicon}: is compressed; unpack it first")
     known, word = Pronunciations.load(lexicon, normalizer), normalize(word, normalizer)
-    if not phones:
+    if phones:
+        new = sorted({without_stress(phone) for phone in phones} - set(known.phones))
+        if new and not force:
+            there = " ".join(known.phones)
+            raise TextError(f"{lexicon}: no word has {some(new)}; there are {there} (--force adds others)")
+    else:
         model = _load_g2p(g2p, known)
         if model is None:
             raise AsrError(f"'{word}': give its phones, or a model that guesses them: --g2p")
         phones = list(model.pronounce(word)[0][0])
-    new = sorted({without_stress(phone) for phone in phones} - set(known.phones))
-    if new and not force:
-        raise TextError(f"{lexicon}: no word has {some(new)}; there are {' '.join(known.phones)} (--force adds others)")
     line = f"{word} {' '.join(phones)}"
     if not known.add(word, [without_stress(phone) for phone in phones]):
         say(f"{lexicon}: has this already: {line}")
