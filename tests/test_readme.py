@@ -32,10 +32,10 @@ UsageError = typer.BadParameter.__base__  # click's, or that of a typer which ca
 # Checked by name only: these install, need a download, several processes or another program, or train for minutes. CI
 # runs the setup and a recipe, tests/recipes runs all recipes, tests/train runs several processes.
 NOT_RUN = (
-    "CORPUS=", "RUN=", "asr data download", "asr data prepare", "asr new-recipe", "bash ", "pip ", "python -m ",
-    "python scripts/bench ", "python scripts/bench_align.py", "python scripts/bench_recurrent.py",
-    "python scripts/bench_speechbrain.py", "python scripts/kill_test.py", "python scripts/signal_test.py",
-    "python3 ", "ruff ", "source ", "torchrun ",
+    "CORPUS=", "RUN=", "asr data download", "asr data prepare", "asr lexicon download", "asr new-recipe", "bash ",
+    "pip ", "python -m ", "python scripts/bench ", "python scripts/bench_align.py", "python scripts/bench_g2p.py",
+    "python scripts/bench_recurrent.py", "python scripts/bench_speechbrain.py", "python scripts/kill_test.py",
+    "python scripts/signal_test.py", "python3 ", "ruff ", "source ", "torchrun ",
 )  # fmt: skip
 
 
@@ -173,6 +173,10 @@ def clone(tmp_path, monkeypatch):
     texts = [line["text"] for line in lines]
     with lzma.open(tmp_path / "books.txt.xz", "wt") as file:
         file.write("\n".join([*texts, "the rest is silence", "so it goes"] * 5))
+    (tmp_path / "data" / "cmudict").mkdir()
+    words = sorted({*"abcdefghijklmnopqrstuvwxyz", *(word for text in texts for word in text.split())})
+    with (tmp_path / "data" / "cmudict" / "cmudict-en-us.dict").open("w") as file:
+        file.writelines(f"{word} {' '.join(word.upper())}\n" for word in words)
     torch.manual_seed(0)
     recognizer = Recognizer(
         FeatureConfig(sample_rate=8000, n_mels=10),

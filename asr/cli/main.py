@@ -11,13 +11,14 @@ from typing import Annotated
 import typer
 
 from asr import __version__
-from asr.cli import data, evaluate, inspect, lm, train, transcribe
+from asr.cli import data, evaluate, inspect, lexicon, lm, train, transcribe
 from asr.cli.console import commands, examples, say, set_up_logging
 
 app = commands(help="Recurrent speech recognition: RNN, LSTM and GRU encoders with CTC.", no_args_is_help=True)
 for part in (transcribe, train, evaluate, inspect):
     app.add_typer(part.app)
 app.add_typer(data.app, name="data")
+app.add_typer(lexicon.app, name="lexicon")
 app.add_typer(lm.app, name="lm")
 
 

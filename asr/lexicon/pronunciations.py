@@ -23,7 +23,7 @@ Phones = tuple[str, ...]
 
 _COMMENT = re.compile(r"^\s*(;;;|#).*|\s#.*")
 _VARIANT = re.compile(r"(.+)\(\d+\)")
-_STRESS = re.compile(r"([A-Z]{2})[0-2]")  # of ARPAbet's vowels; digits of other phone sets are parts of their names
+_STRESS = re.compile("[A-Z]{2}[0-2]")  # of ARPAbet's vowels; digits of other phone sets are parts of their names
 _PROBABILITY = re.compile(r"\d*\.\d+(e-?\d+)?")
 
 
@@ -56,7 +56,7 @@ class Pronunciations:
                 what = error if isinstance(error, TextError) else "not UTF-8; convert the file first"
                 raise TextError(f"{path}: line {number}: {what}") from None
             if not keep_stress:
-                phones = [_STRESS.sub(r"\1", phone) for phone in phones]
+                phones = list(map(without_stress, phones))
             word = normalize(written, normalizer)
             if not word or " " in word:
                 left_out.append(written)
@@ -102,6 +102,11 @@ class Pronunciations:
             return False
         there.append(phones)
         return True
+
+
+def without_stress(phone: str) -> str:
+    """AH0, AH1, AH2 -> AH; other symbols unchanged."""
+    return phone[:-1] if _STRESS.fullmatch(phone) else phone
 
 
 def _check(word: str, phones: Sequence[str]) -> None:
