@@ -110,6 +110,9 @@ class DataConfig(Section):
     lm: Path | None = setting(
         None, "a model of phones is validated with this language model of words, and keeps it (asr lm train)"
     )
+    g2p: Path | None = setting(
+        None, "a model of phones keeps this one, which guesses pronunciations of other words (asr lexicon train)"
+    )
     held_out_speaker: str | None = setting(None, "leave this speaker's utterances out of train and dev")
     workers: int = setting(
         0, "threads that load audio ahead; 0: it is loaded when it is needed", ge=0, le=64, resumable=True
@@ -266,6 +269,7 @@ AUTOMATIC = (
     *("text.tokens", "model.hidden_size"),
     *("train.epochs", "train.batch_seconds", "train.validate_every", "train.threads"),
 )
+KEPT_BY_PHONES = ("data.lexicon", "data.lm", "data.g2p")
 RESUMABLE = {key for key, field in SETTINGS.items() if cast(dict[str, Any], field.json_schema_extra)["resumable"]}
 
 
@@ -326,7 +330,7 @@ def unused(config: Config) -> Iterator[str]:
         changed = [key for key in values if key.startswith(prefix) and values[key] != defaults[key]]
         if values[switch] == off and changed:
             yield f"{', '.join(changed)}: not used, as {switch} is {off}"
-    if config.text.tokens != "phones" and (given := [key for key in ("data.lexicon", "data.lm") if values[key]]):
+    if config.text.tokens != "phones" and (given := [key for key in KEPT_BY_PHONES if values[key]]):
         yield f"{', '.join(given)}: not used, as text.tokens is {config.text.tokens}, not phones"
     train = config.train
     if train.loss == "ctc_crf" and AUTO < train.epochs <= train.ctc_epochs:

@@ -14,7 +14,7 @@ from asr.util.format import some
 
 BLANK = "<blank>"  # token 0 of every model: CTC's "no symbol here" (Graves et al. 2006, section 3.1)
 
-WordPhones = Mapping[str, list[tuple[str, ...]]]  # word -> its pronunciations, each a sequence of phones
+Phones = tuple[str, ...]  # a pronunciation
 KINDS = ("characters", "words", "phones")
 UNPRONOUNCED = "=?"  # ends the symbol of a word that has none
 
@@ -112,12 +112,13 @@ class Tokenizer:
     kind "words": one token a word, for small closed vocabularies (digits, commands); kind "phones": the sounds of
     words, with a space between words.
 
-    pronunciations: of words, for phones. A word is spelled as its first one.
+    pronunciations: of words, for phones; guess: those of other words. A word is spelled as its first one.
     """
 
     kind: str
     tokens: tuple[str, ...]
-    pronunciations: WordPhones = field(default_factory=dict, repr=False, compare=False)
+    pronunciations: Mapping[str, list[Phones]] = field(default_factory=dict, repr=False, compare=False)
+    guess: Callable[[str], list[Phones]] | None = field(default=None, repr=False, compare=False)
     _index: dict[str, int] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -132,10 +133,12 @@ class Tokenizer:
         object.__setattr__(self, "_index", {token: i for i, token in enumerate(self.tokens) if i > 0})
 
     @classmethod
-    def build(cls, kind: str, texts: Iterable[str], pronunciations: WordPhones | None = None) -> Tokenizer:
+    def build(
+        cls, kind: str, texts: Iterable[str], pronunciations: Mapping[str, list[Phones]] | None = None
+    ) -> Tokenizer:
         """All symbols of normalized texts, sorted, so that the same corpus always gives the same tokens."""
         pronunciations = pronunciations or {}
-        symbols = {symbol for text in texts for symbol in symbols_of(kind, text, pronunciations)}
+        symbols = {symbol for text in texts for symbol in symbols_of(kind, text, pronunciations.get)}
         return cls(kind, (BLANK, *sorted(symbols)), pronunciations)
 
     def __len__(self) -> int:
@@ -146,7 +149,11 @@ class Tokenizer:
 
     def symbols(self, text: str) -> Sequence[str]:
         """What a normalized text is spelled with."""
-        return symbols_of(self.kind, text, self.pronunciations)
+        return symbols_of(self.kind, text, self.pronunciations_of)
+
+    def pronunciations_of(self, word: str) -> list[Phones]:
+        """Those that are known, or else a guess; none where there is no guess."""
+        return self.pronunciations.get(word) or (self.guess(word) if self.guess is not None else [])
 
     def encode(self, text: str) -> list[int]:
         """Token ids of a normalized text. Raises TextError naming a symbol that has none."""
@@ -282,14 +289,14 @@ class Oddities:
         ]
 
 
-def symbols_of(kind: str, text: str, pronunciations: WordPhones | None = None) -> Sequence[str]:
+def symbols_of(kind: str, text: str, pronounce: Callable[[str], list[Phones] | None] | None = None) -> Sequence[str]:
     """A normalized text as what tokens of that kind stand for: its characters, its words, or the phones of its words
     with spaces between them. A word without a pronunciation is one symbol that says so."""
     if kind != "phones":
         return text.split() if kind == "words" else text
     symbols: list[str] = []
     for word in text.split():
-        found = (pronunciations or {}).get(word)
+        found = pronounce(word) if pronounce is not None else None
         symbols += [" ", *(found[0] if found else [f"{word}{UNPRONOUNCED}"])]
     return symbols[1:]
 

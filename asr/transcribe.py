@@ -265,7 +265,12 @@ class Transcriber:
     ) -> Transcriber:
         """See `asr.load`."""
         folder = find_model(model)
-        return cls(load_model(folder, device), (options or DecoderOptions()).for_model(folder), folder)
+        recognizer = load_model(folder, device)
+        if recognizer.g2p is not None:
+            from asr.lexicon.g2p import Guesser
+
+            recognizer.tokenizer = replace(recognizer.tokenizer, guess=Guesser(recognizer.g2p))
+        return cls(recognizer, (options or DecoderOptions()).for_model(folder), folder)
 
     @property
     def sample_rate(self) -> int:

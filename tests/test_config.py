@@ -108,8 +108,8 @@ def test_overrides(load, override, value):
 
 
 def test_every_text_is_taken_as_it_was_typed():
-    paths = {"run", "data.train", "data.dev", "data.lexicon", "data.lm", "augment.noise.manifest", "train.init"}
-    assert {"device", "description", "license", "data.held_out_speaker", *paths} == TEXTS
+    paths = {"run", "data.train", "data.dev", "data.lexicon", "data.lm", "data.g2p", "augment.noise.manifest"}
+    assert {"device", "description", "license", "data.held_out_speaker", "train.init", *paths} == TEXTS
 
 
 def test_every_setting_explains_itself():

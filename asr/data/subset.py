@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from array import array
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
@@ -79,7 +79,7 @@ def read_subset(path: Path | None, config: Config, key: str) -> Subset:
     path = require_manifest(path, key)
     rows, speakers, without_text = array("q"), array("i"), array("q")
     pronunciations = read_pronunciations(config)
-    texts, oddities, normalizers = TextCounts(config.text.tokens, pronunciations), Oddities(), set[str]()
+    texts, oddities, normalizers = TextCounts(config.text.tokens, pronunciations.get), Oddities(), set[str]()
     numbers: dict[str | None, int] = {}
 
     def visit(row: int, line: dict[str, Any]) -> None:
@@ -128,7 +128,7 @@ class TextCounts:
     """
 
     kind: str
-    pronunciations: Mapping[str, list[Phones]] = field(default_factory=dict)
+    pronounce: Callable[[str], list[Phones] | None] | None = None
     symbols: Counter[str] = field(default_factory=Counter)
     needed: array[int] = field(default_factory=lambda: array("i"))
     waiting: list[str] = field(default_factory=list)
@@ -142,7 +142,7 @@ class TextCounts:
         """Count the texts that have been added since the last time."""
         texts, self.waiting = self.waiting, []
         if self.kind != "characters":
-            for symbols in (symbols_of(self.kind, text, self.pronunciations) for text in texts):
+            for symbols in (symbols_of(self.kind, text, self.pronounce) for text in texts):
                 self.symbols.update(symbols)
                 self.needed.append(min_frames(symbols))
         elif texts:

@@ -31,7 +31,7 @@ from asr.decode.lexicon import (
 from asr.decode.prefixes import NODE, SearchSettings
 from asr.decode.search import search
 from asr.errors import ConfigError, ModelError
-from asr.lm.model import SPACE, LanguageModel
+from asr.lm.model import SPACE, UNITS, LanguageModel
 from asr.lm.trie import END_ID, SPECIAL, UNKNOWN_ID, Level, build
 from asr.text import Tokenizer, listed, normalize
 from asr.util.jit import is_compiled
@@ -221,6 +221,8 @@ def prepare(
 
 
 def _check_fit(lm: LanguageModel, tokenizer: Tokenizer, normalizer: str) -> None:
+    if lm.unit not in UNITS:
+        raise ModelError(f"a model of {lm.unit}s is no language model; asr lm train makes one")
     if lm.normalizer is not None and lm.normalizer != normalizer:
         raise ModelError(
             f"the language model's text went through the normalizer '{lm.normalizer}', the recognizer's through"

@@ -224,7 +224,7 @@ def _spell(word: str, tokenizer: Tokenizer, normalizer: str) -> list[list[int]]:
         raise TextError(f"hot word '{word}': the model has no token for {missing[0]!r}")
     if tokenizer.kind != "phones":
         return [tokenizer.encode(text)]
-    of_words = [map(tokenizer.encode_phones, tokenizer.pronunciations[each]) for each in text.split()]
+    of_words = [map(tokenizer.encode_phones, tokenizer.pronunciations_of(each)) for each in text.split()]
     possible = [[found for found in spellings if found] for spellings in of_words]
     phrases = islice(product(*possible), MAX_PRONUNCIATIONS)
     return [[token for spelled in phrase for token in (tokenizer.space, *spelled)][1:] for phrase in phrases]
@@ -234,7 +234,7 @@ def given_pronunciations(
     tokenizer: Tokenizer, normalizer: str, hot_words: Mapping[str, float | None]
 ) -> tuple[Tokenizer, dict[str, float | None]]:
     """For tokens that are phones: hot words as they are written, and a tokenizer with the pronunciations that are given
-    behind a "=". Raises TextError for phones that the model does not have."""
+    behind a "=", or guessed. Raises TextError for phones that the model does not have."""
     if tokenizer.kind != "phones":
         return tokenizer, dict(hot_words)
     words: dict[str, float | None] = {}
@@ -250,6 +250,9 @@ def given_pronunciations(
                     f"hot word '{text}': expected one word = its phones, of {' '.join(tokenizer.tokens[1:])}"
                 )
             given[normalize(word, normalizer)] = [pronunciation]
+        for each in normalize(word, normalizer).split():
+            if each not in given and (found := tokenizer.pronunciations_of(each)):
+                given[each] = found
     return replace(tokenizer, pronunciations={**tokenizer.pronunciations, **given}), words
 
 

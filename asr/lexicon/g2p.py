@@ -16,6 +16,7 @@ import unicodedata
 from array import array
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import NamedTuple
 
@@ -118,6 +119,24 @@ class G2p:
         return [(phones, float(np.exp(log_prob - total))) for phones, log_prob in best]
 
 
+class Guesser:
+    """Guesses the pronunciation of a word by the G2P model in a folder, which is loaded when it is first needed."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    @cached_property
+    def model(self) -> G2p:
+        return G2p.load(self.folder)
+
+    def __call__(self, word: str) -> list[Phones]:
+        """The best guess, or none where the model cannot spell the word, such as a numeral."""
+        try:
+            return [self.model.pronounce(word)[0][0]]
+        except TextError:
+            return []
+
+
 @jit
 def _extend(
     tables: Tables, states: np.ndarray, log_probs: np.ndarray, choices: np.ndarray
@@ -145,7 +164,6 @@ def train(entries: Mapping[str, Iterable[Phones]], order: int = ORDER, normalize
     if not aligned:
         raise TextError("no pronunciation fits the letters of its word: nothing to learn from")
     logger.info(f"{len(aligned):,} of {plural(len(pairs), 'pronunciation')} aligned with the letters")
-    order = min(order, max(map(len, aligned)) + 2)  # with the borders of the longest word
     known = sorted({graphone for graphones in aligned for graphone in graphones})
     numbers = {graphone: number for number, graphone in enumerate(known, len(SPECIAL))}
     labels = [*SPECIAL, *(" ".join((letter, *phones)) for letter, phones in known)]

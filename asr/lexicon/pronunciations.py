@@ -13,13 +13,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from asr.errors import TextError
-from asr.text import normalize
+from asr.text import Phones, normalize
 from asr.util.files import read_lines, replace_file
 from asr.util.format import plural, some
 
 logger = logging.getLogger(__name__)
-
-Phones = tuple[str, ...]
 
 _COMMENT = re.compile(r"^\s*(;;;|#).*|\s#.*")
 _VARIANT = re.compile(r"(.+)\(\d+\)")

@@ -170,13 +170,16 @@ def limit_vocabulary(corpus: Corpus, max_words: int | None = None, min_count: in
 
 
 def count_ngrams(corpus: Corpus, order: int) -> list[Counts]:
-    """The n-grams of orders 1 to `order` that lie within a sentence. Needs about 50 bytes a word of text."""
+    """The n-grams of orders 1 to `order` that lie within a sentence; fewer orders where no sentence is that long. Needs
+    about 50 bytes a word of text."""
     numbers, size = corpus.numbers, len(corpus.words)
     single = np.zeros(size, np.int32)
     levels = [Counts(np.arange(size, dtype=np.int32), single, single, np.bincount(numbers, minlength=size))]
     rows = numbers  # of the n-gram that ends at each place of the text; -1 where it would cross a border
     for _ in range(order - 1):
         ends = 1 + np.flatnonzero((rows[:-1] >= 0) & (numbers[1:] != START_ID))
+        if not len(ends):
+            break
         keys, inverse, counts = _distinct(rows[ends - 1].astype(np.int64) * size + numbers[ends])
         suffixes = np.empty(len(keys), np.int32)
         suffixes[inverse] = rows[ends]

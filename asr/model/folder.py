@@ -22,7 +22,7 @@ if TYPE_CHECKING:  # torch takes seconds to load; that there is no such model is
 FORMAT_VERSION = 1
 BUILT_IN = Path(__file__).parent.parent / "pretrained"
 DEFAULT = "digits"
-LEXICON, LM = "lexicon.txt", "lm"  # of a model of phones
+LEXICON, LM, G2P = "lexicon.txt", "lm", "g2p"  # of a model of phones
 
 
 def built_in_models() -> list[str]:
@@ -62,7 +62,7 @@ def refuse_model_in(folder: Path) -> None:
 
 def save_model(recognizer: Recognizer, folder: Path) -> None:
     """Write a model folder: model.safetensors, config.json and the model card; for tokens of phones also lexicon.txt
-    and, if the recognizer has a language model, the folder lm."""
+    and, if the recognizer has them, the folders lm and g2p."""
     from safetensors.torch import save
 
     config = {
@@ -88,8 +88,9 @@ def save_model(recognizer: Recognizer, folder: Path) -> None:
     weights = {name: tensor.detach().cpu().contiguous() for name, tensor in recognizer.state_dict().items()}
     if recognizer.tokenizer.kind == "phones":
         Pronunciations({**recognizer.tokenizer.pronunciations}).save(folder / LEXICON)
-    if recognizer.lm is not None and recognizer.lm.resolve() != (folder / LM).resolve():
-        shutil.copytree(recognizer.lm, folder / LM, dirs_exist_ok=True)
+    for kept, name in ((recognizer.lm, LM), (recognizer.g2p, G2P)):
+        if kept is not None and kept.resolve() != (folder / name).resolve():
+            shutil.copytree(kept, folder / name, dirs_exist_ok=True)
     # The config goes last: a folder without one does not count as a model.
     replace_file(folder / "model.safetensors", save(weights, metadata={"format": "pt"}))
     replace_file(folder / "README.md", model_card(recognizer))
@@ -119,7 +120,9 @@ def load_model(folder: str | Path, device: str = "cpu") -> Recognizer:
             lenient(ModelConfig, raw["encoder"], str(path)),
             Tokenizer(text.tokens, tuple(raw["tokens"]), pronunciations),
         )
-        recognizer.lm = folder / LM if (folder / LM / "lm.json").is_file() else None
+        recognizer.lm, recognizer.g2p = (
+            folder / name if (folder / name / "lm.json").is_file() else None for name in (LM, G2P)
+        )
         slope, offset = map(float, raw.get("platt_scaling", recognizer.platt_scaling))
         recognizer.platt_scaling = slope, offset
         recognizer.emission_delay_s = float(raw.get("emission_delay_s", EMISSION_DELAY_S))

@@ -82,8 +82,9 @@ class Recognizer(nn.Module):
     """Waveforms -> log-probabilities of tokens. Everything decoding needs is here and in the model folder.
 
     emission_delay_s: seconds from the start of a word to the center of its first frame; scripts/bench_align.py measures
-    it. lm: the folder of its own language model, which its tokens need to become words. platt_scaling: slope and offset
-    that turn the log odds of a word's probability into those of it being right.
+    it. lm, g2p: folders of its own language model, which its tokens need to become words, and of what pronounces words
+    that its lexicon lacks. platt_scaling: slope and offset that turn the log odds of a word's probability into those of
+    it being right.
     """
 
     def __init__(self, features: FeatureConfig, text: TextConfig, model: ModelConfig, tokenizer: Tokenizer) -> None:
@@ -95,6 +96,7 @@ class Recognizer(nn.Module):
         self.name = "unnamed"
         self.training_record: dict[str, Any] = {}
         self.lm: Path | None = None
+        self.g2p: Path | None = None
         self.emission_delay_s = EMISSION_DELAY_S
         self.platt_scaling = (1.0, 0.0)
         self.features = FeatureExtractor(features)

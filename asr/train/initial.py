@@ -84,7 +84,8 @@ def initial_recognizer(config: Config, tokenizer: Tokenizer, subset: Subset) -> 
         text = text.model_copy(update={"normalizer": next(iter(subset.normalizers))})
     recognizer = Recognizer(config.features, text, config.model, tokenizer)
     recognizer.name = config.run.name
-    recognizer.lm = config.data.lm if tokenizer.kind == "phones" else None
+    if tokenizer.kind == "phones":
+        recognizer.lm, recognizer.g2p = config.data.lm, config.data.g2p
     if config.train.init is not None:
         copy_weights(recognizer, load_model(find_model(config.train.init)), config.train.init)
     elif config.features.normalize == "global":

@@ -81,7 +81,8 @@ def make_model(
         recognizer.head.projection.bias[0] += blank_bias
     recognizer.emission_delay_s = emission_delay_s
     recognizer.name = output.resolve().name
-    recognizer.lm = config.data.lm if tokenizer.kind == "phones" else None
+    if tokenizer.kind == "phones":
+        recognizer.lm, recognizer.g2p = config.data.lm, config.data.g2p
     about, dev_rates = kept.get("about", {}), [states.get("dev", {}).get(rate) for rate in ("wer", "cer")]
     recognizer.training_record = training_record(config, progress, about, progress.epoch, *dev_rates)
     if blank_bias:

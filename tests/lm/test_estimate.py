@@ -289,3 +289,11 @@ def test_a_dense_table_has_the_probabilities_of_the_formulas_without_unk(order):
         given = (("<s>",) * (0 in history) + words)[-(order - 1) :]
         expected = np.array([reference.prob(given, "</s>" if name == "_" else name) for name in names])
         np.testing.assert_allclose(table[history], expected / expected.sum(), rtol=1e-10)
+
+
+def test_an_order_that_no_sentence_is_long_enough_for(tmp_path):
+    text = tmp_path / "short.txt"
+    text.write_text("one\ntwo\n")
+    model, levels = train([text], LmConfig(order=6))
+    assert model.order == len(levels) == 3
+    assert np.exp(model.score_sentence(["one"]).sum()) > np.exp(model.score_sentence(["one", "two"]).sum()) > 0

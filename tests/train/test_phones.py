@@ -8,6 +8,8 @@ from helpers.training import epochs, settings, write_corpus
 import asr
 from asr.data.manifest import Manifest
 from asr.errors import TextError, TrainError
+from asr.lexicon.g2p import train as train_g2p
+from asr.lexicon.pronunciations import Pronunciations
 from asr.lm.estimate import LmConfig
 from asr.lm.estimate import train as train_lm
 from asr.model.folder import load_model
@@ -57,8 +59,14 @@ def test_a_model_of_phones_is_trained_validated_with_words_stored_and_used(corpu
     aligned = model.align(utterance.audio, utterance.text)
     assert [word.text for word in aligned.words] == utterance.text.split()
     assert "-".join(token.text for token in aligned.words[0].tokens) == sounds.transcribe(utterance.audio).words[0].text
-    with pytest.raises(TextError, match="'ninety'"):
-        model.align(utterance.audio, "low ninety")
+    with pytest.raises(TextError, match="'lowmid'"):
+        model.align(utterance.audio, "low lowmid")
+    with pytest.raises(TextError, match="hot word 'lowmid': the model has no pronunciation for it"):
+        asr.load(run, hotwords=["lowmid"])
+    train_g2p(Pronunciations.load(corpus["folder"] / "lexicon.txt").words).save(run / "model" / "g2p")
+    guessing = asr.load(run, hotwords={"lowmid": 1.0})
+    assert guessing.recognizer.tokenizer.symbols("lowmid") == ["L", "OW", "M", "IH", "D"]
+    assert [word.text for word in guessing.align(utterance.audio, "lowmid").words] == ["lowmid"]
     assert asr.load(run, hotwords={"hi": 20.0}).transcribe(utterance.audio).text == utterance.text.replace("high", "hi")
 
 

@@ -111,7 +111,7 @@ def _text_problems(text: str, duration: float, settings: CheckSettings) -> Itera
     if tokenizer is not None and not unknown:
         needed = min_frames(tokenizer.encode(text))
     else:
-        needed = min_frames(symbols_of(config.text.tokens, text, read_pronunciations(config)))
+        needed = min_frames(symbols_of(config.text.tokens, text, read_pronunciations(config).get))
     fastest = 1.0 if config.train.overfit else config.augment.speed[1]
     for name, speed in (("too few frames for CTC", 1.0), ("too few frames at the fastest speed", fastest)):
         samples = int(round(duration, 6) / speed * config.features.sample_rate)
