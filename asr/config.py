@@ -83,10 +83,13 @@ class TextConfig(Section):
     normalizer: Literal["none", "basic", "basic-tr", "basic-ga"] = setting(
         "basic", "basic: lower case, no punctuation; -tr, -ga: lower case of Turkish, Irish, where no `lang` tells"
     )
-    tokens: Literal["characters", "words", "phones", "auto"] = setting(
+    tokens: Literal["characters", "words", "phones", "subwords", "auto"] = setting(
         "auto",
-        "words: for a small closed vocabulary; phones: see data.lexicon; auto: words where the training texts have few"
-        " different ones, else characters",
+        "words: for a small closed vocabulary; phones: see data.lexicon; subwords: pieces of words (BPE); auto: words"
+        " where the training texts have few different ones, else characters",
+    )
+    subwords: int = setting(
+        300, "tokens of that kind that the training texts make, characters and blank included", ge=3, le=10_000
     )
 
 
@@ -269,7 +272,7 @@ AUTOMATIC = (
     *("text.tokens", "model.hidden_size"),
     *("train.epochs", "train.batch_seconds", "train.validate_every", "train.threads"),
 )
-KEPT_BY_PHONES = ("data.lexicon", "data.lm", "data.g2p")
+OF_TOKENS = {"phones": ("data.lexicon", "data.lm", "data.g2p"), "subwords": ("text.subwords",)}
 RESUMABLE = {key for key, field in SETTINGS.items() if cast(dict[str, Any], field.json_schema_extra)["resumable"]}
 
 
@@ -330,8 +333,9 @@ def unused(config: Config) -> Iterator[str]:
         changed = [key for key in values if key.startswith(prefix) and values[key] != defaults[key]]
         if values[switch] == off and changed:
             yield f"{', '.join(changed)}: not used, as {switch} is {off}"
-    if config.text.tokens != "phones" and (given := [key for key in KEPT_BY_PHONES if values[key]]):
-        yield f"{', '.join(given)}: not used, as text.tokens is {config.text.tokens}, not phones"
+    for kind, keys in OF_TOKENS.items():
+        if config.text.tokens != kind and (given := [key for key in keys if values[key] != defaults[key]]):
+            yield f"{', '.join(given)}: not used, as text.tokens is {config.text.tokens}, not {kind}"
     train = config.train
     if train.loss == "ctc_crf" and AUTO < train.epochs <= train.ctc_epochs:
         yield f"train.loss=ctc_crf: not used, as all {train.epochs} epochs are plain CTC (train.ctc_epochs)"

@@ -10,12 +10,13 @@ from dataclasses import dataclass, field
 from functools import cache, partial
 
 from asr.errors import TextError
+from asr.subwords import MARK, learn, spell
 from asr.util.format import some
 
 BLANK = "<blank>"  # token 0 of every model: CTC's "no symbol here" (Graves et al. 2006, section 3.1)
 
-Phones = tuple[str, ...]  # a pronunciation
-KINDS = ("characters", "words", "phones")
+Phones = tuple[str, ...]  # a pronunciation, or what else a word is spelled with
+KINDS = ("characters", "words", "phones", "subwords")
 UNPRONOUNCED = "=?"  # ends the symbol of a word that has none
 
 ZERO_WIDTH_SPACE = "\u200b"  # ends words in scripts that write no spaces
@@ -110,7 +111,8 @@ def normalize(text: str, normalizer: str, lang: str | None = None) -> str:
 class Tokenizer:
     """Symbols in order, blank first. kind "characters": one token a character, the space included;
     kind "words": one token a word, for small closed vocabularies (digits, commands); kind "phones": the sounds of
-    words, with a space between words.
+    words, with a space between words; kind "subwords": pieces of words, those joined first as they were learned, of
+    which the first one of a word begins with a mark, and no space.
 
     pronunciations: of words, for phones; guess: those of other words. A word is spelled as its first one.
     """
@@ -134,9 +136,17 @@ class Tokenizer:
 
     @classmethod
     def build(
-        cls, kind: str, texts: Iterable[str], pronunciations: Mapping[str, list[Phones]] | None = None
+        cls,
+        kind: str,
+        texts: Iterable[str],
+        pronunciations: Mapping[str, list[Phones]] | None = None,
+        subwords: int = 0,
     ) -> Tokenizer:
-        """All symbols of normalized texts, sorted, so that the same corpus always gives the same tokens."""
+        """All symbols of normalized texts, sorted, so that the same corpus always gives the same tokens. subwords: how
+        many of these tokens there may be, characters and blank included; characters are never left out."""
+        if kind == "subwords":
+            words = Counter(word for text in texts for word in text.split())
+            return cls(kind, (BLANK, *learn(words, subwords - 1, BLANK)))
         pronunciations = pronunciations or {}
         symbols = {symbol for text in texts for symbol in symbols_of(kind, text, pronunciations.get)}
         return cls(kind, (BLANK, *sorted(symbols)), pronunciations)
@@ -149,10 +159,13 @@ class Tokenizer:
 
     def symbols(self, text: str) -> Sequence[str]:
         """What a normalized text is spelled with."""
-        return symbols_of(self.kind, text, self.pronunciations_of)
+        return symbols_of(self.kind, text, self.spellings_of)
 
-    def pronunciations_of(self, word: str) -> list[Phones]:
-        """Those that are known, or else a guess; none where there is no guess."""
+    def spellings_of(self, word: str) -> list[Phones]:
+        """The pieces of a word, or for phones its pronunciations: those that are known, or else a guess; none where
+        there is no guess."""
+        if self.kind == "subwords":
+            return [spell(word, self._index)]
         return self.pronunciations.get(word) or (self.guess(word) if self.guess is not None else [])
 
     def encode(self, text: str) -> list[int]:
@@ -162,9 +175,9 @@ class Tokenizer:
         except KeyError as error:
             raise TextError(f"no token for {error.args[0]!r} in {text!r}") from None
 
-    def encode_phones(self, phones: Iterable[str]) -> list[int] | None:
-        """Token ids of a pronunciation, None where a phone has none."""
-        found = [self._index.get(phone, 0) for phone in phones]
+    def encode_symbols(self, symbols: Iterable[str]) -> list[int] | None:
+        """Token ids of a word's spelling, None where a symbol has none."""
+        found = [self._index.get(symbol, 0) for symbol in symbols]
         return found if all(found) else None
 
     def decode(self, token_ids: Iterable[int]) -> str:
@@ -172,7 +185,8 @@ class Tokenizer:
         symbols = [self.tokens[n] for n in token_ids if n != 0]
         if self.kind == "phones":
             return join_phones(symbols)
-        return " ".join((" " if self.kind == "words" else "").join(symbols).split())
+        text = (" " if self.kind == "words" else "").join(symbols)
+        return " ".join((text.replace(MARK, " ") if self.kind == "subwords" else text).split())
 
     def pronounce(self, text: str) -> str:
         """A normalized text as `decode` would write it: for phones, how its words are spoken."""
@@ -182,6 +196,10 @@ class Tokenizer:
     def space(self) -> int:
         """The token between words, -1 where there is none."""
         return self._index.get(" ", -1)
+
+    def begins_word(self, token: int) -> bool:
+        """Whether a token ends the word before it by beginning another one: of all tokens, only subwords do."""
+        return self.kind == "subwords" and self.tokens[token].startswith(MARK)
 
     def unknown(self, text: str) -> list[str]:
         """The symbols of a normalized text that have no token, in order, with repeats."""
@@ -289,16 +307,17 @@ class Oddities:
         ]
 
 
-def symbols_of(kind: str, text: str, pronounce: Callable[[str], list[Phones] | None] | None = None) -> Sequence[str]:
-    """A normalized text as what tokens of that kind stand for: its characters, its words, or the phones of its words
-    with spaces between them. A word without a pronunciation is one symbol that says so."""
-    if kind != "phones":
+def symbols_of(kind: str, text: str, spellings: Callable[[str], list[Phones] | None] | None = None) -> Sequence[str]:
+    """A normalized text as what tokens of that kind stand for: its characters, its words, the pieces of its words, or
+    their phones with spaces between them. A word without a spelling is one symbol that says so."""
+    if kind in ("characters", "words"):
         return text.split() if kind == "words" else text
+    between = [" "] if kind == "phones" else []
     symbols: list[str] = []
     for word in text.split():
-        found = pronounce(word) if pronounce is not None else None
-        symbols += [" ", *(found[0] if found else [f"{word}{UNPRONOUNCED}"])]
-    return symbols[1:]
+        found = spellings(word) if spellings is not None else None
+        symbols += [*between, *(found[0] if found else [f"{word}{UNPRONOUNCED}"])]
+    return symbols[len(between) :]
 
 
 def join_phones(symbols: Iterable[str]) -> str:

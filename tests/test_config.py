@@ -226,6 +226,8 @@ def test_a_config_cannot_be_changed_after_it_was_read():
             ["augment.time_mask.max_frames: not used, as augment.time_mask.count is 0"],
         ),
         (["data.lm=lm"], ["data.lm: not used, as text.tokens is auto, not phones"]),
+        (["text.subwords=99"], ["text.subwords: not used, as text.tokens is auto, not subwords"]),
+        (["text.subwords=99", "text.tokens=subwords"], []),
         (["data.lm=lm", "text.tokens=phones"], []),
         (["features.n_mfcc=13"], ["features.n_mfcc: not used, as features.kind is logmel"]),
         (["train.ctc_epochs=1"], ["train.ctc_epochs: not used, as train.loss is ctc"]),

@@ -9,7 +9,7 @@ from helpers import ROOT
 # From the ground up. A package or module may import those of its own line, and of the lines before it.
 FLOORS = (
     ("asr.errors", "asr.util", "asr"),
-    ("asr.audiofile", "asr.audio", "asr.text", "asr.config"),
+    ("asr.subwords", "asr.audiofile", "asr.audio", "asr.text", "asr.config"),
     ("asr.lexicon.pronunciations",),
     ("asr.lengths", "asr.augment", "asr.data"),
     ("asr.features",),

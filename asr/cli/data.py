@@ -173,10 +173,11 @@ def check_settings(config: Path | None, model: str | None, overrides: list[str],
         judge = Config(features=found.features.config, model=found.config, text=found.text)
         return CheckSettings(judge, found.tokenizer)
     if config is not None:
-        from asr.train.initial import adopt
+        from asr.train.initial import adopt, learn_subwords
         from asr.train.schedule import with_sizes
 
-        return CheckSettings(with_sizes(adopt(load_config(config, overrides)), manifest))
+        settings = with_sizes(adopt(load_config(config, overrides)), manifest)
+        return CheckSettings(settings, subwords=learn_subwords(settings, manifest))
     return CheckSettings(Config(), named=False)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from array import array
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from asr.config import Config
-from asr.data.manifest import Manifest
+from asr.data.manifest import Manifest, read_lines
 from asr.errors import ManifestError, TrainError
 from asr.lengths import min_frames
 from asr.lexicon.pronunciations import Phones, Pronunciations
@@ -32,14 +32,16 @@ from asr.text import (
 
 logger = logging.getLogger(__name__)
 
+MAX_WORDS = 2**16  # whose pieces are kept while texts are counted
+
 
 @dataclass
 class Subset:
     """Rows of a manifest that are used, and what is known of their normalized texts, which stay on disk.
 
     rows: (utterances,) of the manifest; needed: (utterances,) frames that CTC needs; speakers: (utterances,) numbers,
-    equal for the same speaker; symbols: how often each character or word occurs; oddities: of the texts as written;
-    normalizers: what they went through, as their languages ask for.
+    equal for the same speaker; symbols: how often each occurs that a token may stand for; oddities: of the texts as
+    written; normalizers: what they went through, as their languages ask for.
     """
 
     manifest: Manifest
@@ -70,16 +72,24 @@ def require_manifest(path: Path | None, key: str) -> Path:
     return path
 
 
-def read_subset(path: Path | None, config: Config, key: str) -> Subset:
+def training_texts(manifest: Path, config: Config) -> Iterator[str]:
+    """The normalized texts of a manifest without the held-out speaker's, one by one; a missing text is empty."""
+    for record in (line.parse() for line in read_lines(manifest)):
+        if config.data.held_out_speaker is None or str(record.get("speaker")) != config.data.held_out_speaker:
+            yield normalize(record.get("text") or "", config.text.normalizer, record.get("lang"))
+
+
+def read_subset(path: Path | None, config: Config, key: str, subwords: Tokenizer | None = None) -> Subset:
     """Read a manifest for training: without the held-out speaker; with train.overfit=N, its first N utterances alone.
 
-    key: the setting that names the manifest, for messages. Raises TrainError when there is no manifest or nothing in it
-    can be used, ManifestError for a damaged line or one without text.
+    key: the setting that names the manifest, for messages. subwords: what spells the words, if text.tokens is subwords.
+    Raises TrainError when there is no manifest or nothing in it can be used, ManifestError for a damaged line or one
+    without text.
     """
     path = require_manifest(path, key)
     rows, speakers, without_text = array("q"), array("i"), array("q")
-    pronunciations = read_pronunciations(config)
-    texts, oddities, normalizers = TextCounts(config.text.tokens, pronunciations.get), Oddities(), set[str]()
+    spell = read_pronunciations(config).get if subwords is None else lru_cache(MAX_WORDS)(subwords.spellings_of)
+    texts, oddities, normalizers = TextCounts(config.text.tokens, spell), Oddities(), set[str]()
     numbers: dict[str | None, int] = {}
 
     def visit(row: int, line: dict[str, Any]) -> None:
@@ -128,7 +138,7 @@ class TextCounts:
     """
 
     kind: str
-    pronounce: Callable[[str], list[Phones] | None] | None = None
+    spellings: Callable[[str], list[Phones] | None] | None = None
     symbols: Counter[str] = field(default_factory=Counter)
     needed: array[int] = field(default_factory=lambda: array("i"))
     waiting: list[str] = field(default_factory=list)
@@ -142,7 +152,7 @@ class TextCounts:
         """Count the texts that have been added since the last time."""
         texts, self.waiting = self.waiting, []
         if self.kind != "characters":
-            for symbols in (symbols_of(self.kind, text, self.pronounce) for text in texts):
+            for symbols in (symbols_of(self.kind, text, self.spellings) for text in texts):
                 self.symbols.update(symbols)
                 self.needed.append(min_frames(symbols))
         elif texts:

@@ -26,7 +26,7 @@ from asr.decode.lexicon import (
     given_pronunciations,
     sound_alike_losses,
     spell_characters,
-    spell_phones,
+    spell_words,
 )
 from asr.decode.prefixes import NODE, SearchSettings
 from asr.decode.search import search
@@ -174,7 +174,9 @@ def prepare(
     phones = tokenizer.kind == "phones"
     if phones:  # an unknown word would have no spelling
         settings = replace(settings, closed_vocabulary=True)
-    by_word = phones or (tokenizer.kind == "characters" and (tokenizer.space >= 0 if lm is None else lm.unit == "word"))
+    by_word = tokenizer.kind in ("phones", "subwords") or (
+        tokenizer.kind == "characters" and (tokenizer.space >= 0 if lm is None else lm.unit == "word")
+    )
     tokenizer, hot_words = given_pronunciations(tokenizer, normalizer, hot_words or {})
     hot = build_hot_words(hot_words, tokenizer, normalizer)
     known = lm or _no_lm()
@@ -191,7 +193,9 @@ def prepare(
     if settings.closed_vocabulary and not len(lexicon.unit):
         raise ConfigError("a closed vocabulary needs a language model of words (--lm), or hot words")
     unk_score = settings.unk_score if lm is not None else 0.0
-    max_gain = settings.word_insertion_bonus + max(0.0, unk_score) + hot.emitted.max() + hot.potential.max()
+    # One token may end an unknown word and begin another.
+    max_gain = settings.word_insertion_bonus + 2 * max(0.0, unk_score) + hot.emitted.max() + hot.potential.max()
+    is_border = np.array([i == tokenizer.space or tokenizer.begins_word(i) for i in range(len(tokenizer))])
     return BeamSearch(
         settings,
         SearchSettings(
@@ -200,6 +204,8 @@ def prepare(
             max_tokens=settings.max_tokens,
             token_threshold=float(settings.token_threshold),
             space=tokenizer.space,
+            borders=np.flatnonzero(is_border),
+            is_border=is_border,
             by_word=by_word,
             closed_vocabulary=settings.closed_vocabulary,
             scored=lm is not None,
@@ -278,12 +284,13 @@ def _make_lexicon(
     units = np.concatenate([np.arange(END_ID + 1, len(lm.words)), np.full(len(added), UNKNOWN_ID)]).astype(np.int64)
     ahead = settings.lm_weight * lm.tables.unigrams[units, 0].astype(np.float64)
     words = [*words, *added]
-    if tokenizer.kind == "phones":
-        letters, numbers = spell_phones(words, tokenizer)
-        gains = sound_alike_losses(letters, [words[number] for number in numbers], hot_words, tokenizer, normalizer)
+    if tokenizer.kind in ("phones", "subwords"):
+        letters, numbers = spell_words(words, tokenizer)
     else:
         letters, numbers = spell_characters(words, tokenizer.tokens)
-        gains = np.zeros(len(numbers))
+    gains = np.zeros(len(numbers))
+    if tokenizer.kind == "phones":
+        gains = sound_alike_losses(letters, [words[number] for number in numbers], hot_words, tokenizer, normalizer)
     return words, build_lexicon(letters, numbers, units, gains, ahead)
 
 

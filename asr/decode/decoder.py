@@ -116,6 +116,9 @@ def word_spans(token_ids: list[int], tokenizer: Tokenizer) -> list[tuple[int, in
     """(first, end) of each word: token_ids[first:end] are its tokens, without the spaces around it."""
     if tokenizer.kind == "words":
         return [(i, i + 1) for i in range(len(token_ids))]
+    if tokenizer.kind == "subwords":
+        edges = [0, *(i for i, token in enumerate(token_ids) if i > 0 and tokenizer.begins_word(token)), len(token_ids)]
+        return [(a, b) for a, b in pairwise(edges) if tokenizer.decode(token_ids[a:b])]  # a mark alone is no word
     spaces = [-1, *(i for i, token in enumerate(token_ids) if token == tokenizer.space), len(token_ids)]
     return [(a + 1, b) for a, b in pairwise(spaces) if b > a + 1]
 
@@ -132,7 +135,7 @@ def word_posteriors(log_probs: Tensor, hypothesis: Hypothesis, tokenizer: Tokeni
     summed over all alignments (CTC's forward variable, Graves et al. 2006)."""
     windows, targets = [], []
     for first, end in word_spans(hypothesis.token_ids, tokenizer):
-        if tokenizer.kind != "words":
+        if tokenizer.space >= 0:
             first, end = max(0, first - 1), min(len(hypothesis.token_ids), end + 1)
         windows.append(log_probs[hypothesis.start_frames[first] : hypothesis.end_frames[end - 1]])
         targets.append(hypothesis.token_ids[first:end])

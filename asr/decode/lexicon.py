@@ -14,6 +14,7 @@ from typing import NamedTuple
 import numpy as np
 
 from asr.errors import TextError
+from asr.subwords import MARK
 from asr.text import Tokenizer, listed, normalize
 
 MAX_WORD_LENGTH = 64  # characters; longer ones are taken for accidents in the text and are unknown
@@ -58,12 +59,13 @@ def spell_characters(words: Sequence[str], tokens: Sequence[str]) -> tuple[np.nd
     return letters[possible], np.array(usable, np.int64)[possible]
 
 
-def spell_phones(words: Sequence[str], tokenizer: Tokenizer) -> tuple[np.ndarray, np.ndarray]:
-    """The same for tokens that are phones: every pronunciation of a word is a spelling."""
+def spell_words(words: Sequence[str], tokenizer: Tokenizer) -> tuple[np.ndarray, np.ndarray]:
+    """The same for tokens that are pieces of words, or phones: every known pronunciation of a word is a spelling."""
+    spell = tokenizer.pronunciations.get if tokenizer.kind == "phones" else tokenizer.spellings_of
     spellings, numbers = [], []
     for row, word in enumerate(words):
-        for phones in tokenizer.pronunciations.get(word, ()):
-            token_ids = tokenizer.encode_phones(phones)
+        for symbols in spell(word) or ():
+            token_ids = tokenizer.encode_symbols(symbols)
             if token_ids and len(token_ids) <= MAX_WORD_LENGTH:
                 spellings.append(token_ids)
                 numbers.append(row)
@@ -113,14 +115,15 @@ class HotWords(NamedTuple):
     column: (tokens,) the column of a token in following, 0 for tokens that are in no hot word.
 
     following: (states, columns) the state after a token. emitted: (states,) the bonus of reaching a state,
-    for whole words. potential: (states,) the temporary bonus for the part of a word that has been matched.
-    start: the state before the first token.
+    for whole words. potential: (states,) the temporary bonus for the part of a word that has been matched. ended:
+    (states,) the bonus of ending a word in a state, without a token for it. start: the state before the first token.
     """
 
     column: np.ndarray
     following: np.ndarray
     emitted: np.ndarray
     potential: np.ndarray
+    ended: np.ndarray
     start: int
 
 
@@ -164,12 +167,15 @@ def _lines(path: Path) -> list[tuple[str, str]]:
 
 
 def build_hot_words(weights: Mapping[str, float | None], tokenizer: Tokenizer, normalizer: str) -> HotWords:
-    """weights: nats a token, None for HOT_WORD_WEIGHT. If the tokens have a space, only whole words match: "art" is not
-    found in "party".
+    """weights: nats a token, for subwords a letter; None for HOT_WORD_WEIGHT. If tokens tell where a word ends, only
+    whole words match: "art" is not found in "party".
 
     Raises TextError naming a word that the model cannot spell, or whose weight is out of range.
     """
-    bounds = (tokenizer.space,) if tokenizer.space >= 0 else ()
+    subwords = tokenizer.kind == "subwords"
+    # Between words stands the space, or before a subword that begins one a token that no frame says.
+    border = len(tokenizer) if subwords else tokenizer.space
+    bounds = (border,) if border >= 0 else ()
     states: dict[tuple[int, ...], int] = {(): 0}  # by what of a word has been matched
     children: dict[tuple[int, ...], list[int]] = defaultdict(list)
     whole: dict[tuple[int, ...], float] = {}
@@ -181,16 +187,23 @@ def build_hot_words(weights: Mapping[str, float | None], tokenizer: Tokenizer, n
             )
         weight = HOT_WORD_WEIGHT if given is None else given
         for letters in _spell(word, tokenizer, normalizer):
-            phrase = (*bounds, *letters, *bounds)
-            for place, token in enumerate(phrase):
-                before, after = phrase[:place], phrase[: place + 1]
-                if after not in states:
-                    states[after] = len(states)
+            sizes = [len(tokenizer.tokens[token].removeprefix(MARK)) if subwords else 1 for token in letters]
+            parts = [(border, 0)]  # tokens, and the letters that each stands for
+            for token, size in zip(letters, sizes, strict=True):
+                if tokenizer.begins_word(token) and len(parts) > 1:
+                    parts.append((border, 0))
+                parts.append((token, size))
+            phrase: tuple[int, ...] = ()
+            reached = 0
+            for token, size in [*parts, (border, 0)] if bounds else parts[1:]:
+                before, phrase, reached = phrase, (*phrase, token), reached + size
+                if phrase not in states:
+                    states[phrase] = len(states)
                     children[before].append(token)
-                begun[after] = max(begun[after], weight * min(max(place + 1 - len(bounds), 0), len(letters)))
-            whole[phrase] = weight * len(letters)
+                begun[phrase] = max(begun[phrase], weight * reached)
+            whole[phrase] = weight * reached
     known = sorted({token for branches in children.values() for token in branches})
-    column = np.zeros(len(tokenizer), np.int32)
+    column = np.zeros(len(tokenizer) + 1, np.int32)
     column[known] = np.arange(1, len(known) + 1)
     following = np.zeros((len(states), len(known) + 1), np.int32)
     # Where a match breaks, it continues from its longest suffix that is a state.
@@ -207,7 +220,11 @@ def build_hot_words(weights: Mapping[str, float | None], tokenizer: Tokenizer, n
         for token in children[matched]:
             longer = (*matched, token)
             following[state, column[token]] = states[longer]
-    return HotWords(column, following, emitted, potential, states[bounds] if weights else 0)
+    end = following[:, column[border]] if bounds else np.zeros(len(states), np.int32)
+    # A subword that begins a word is two steps: over the border, and over itself.
+    begins = column[[token for token in range(len(tokenizer)) if tokenizer.begins_word(token)]]
+    following[:, begins] = following[end][:, begins]
+    return HotWords(column, following, emitted, potential, emitted[end], states[bounds] if weights else 0)
 
 
 def _spell(word: str, tokenizer: Tokenizer, normalizer: str) -> list[list[int]]:
@@ -224,7 +241,7 @@ def _spell(word: str, tokenizer: Tokenizer, normalizer: str) -> list[list[int]]:
         raise TextError(f"hot word '{word}': the model has no token for {missing[0]!r}")
     if tokenizer.kind != "phones":
         return [tokenizer.encode(text)]
-    of_words = [map(tokenizer.encode_phones, tokenizer.pronunciations_of(each)) for each in text.split()]
+    of_words = [map(tokenizer.encode_symbols, tokenizer.spellings_of(each)) for each in text.split()]
     possible = [[found for found in spellings if found] for spellings in of_words]
     phrases = islice(product(*possible), MAX_PRONUNCIATIONS)
     return [[token for spelled in phrase for token in (tokenizer.space, *spelled)][1:] for phrase in phrases]
@@ -251,7 +268,7 @@ def given_pronunciations(
                 )
             given[normalize(word, normalizer)] = [pronunciation]
         for each in normalize(word, normalizer).split():
-            if each not in given and (found := tokenizer.pronunciations_of(each)):
+            if each not in given and (found := tokenizer.spellings_of(each)):
                 given[each] = found
     return replace(tokenizer, pronunciations={**tokenizer.pronunciations, **given}), words
 

@@ -22,7 +22,8 @@ class SearchSettings(NamedTuple):
 
     beam, beam_threshold, max_tokens, token_threshold: see asr.decode.beam.BeamSettings. tables: the language model.
 
-    by_word: the language model scores words where they end, at the token `space` (-1: there is none); otherwise every
+    borders: the tokens that end a word: `space` (-1: there is none), and those that begin another word themselves;
+    is_border: (tokens,) which ones these are. by_word: the language model scores words where they end; otherwise every
     token, whose numbers in the model are units: (tokens,). closed_vocabulary: prefixes that begin no word of the
     lexicon are cut. unknown_ahead: added to a prefix as soon as it can become no known word. max_gain: the most
     that the language model, the bonus and the hot words can add with one token.
@@ -33,6 +34,8 @@ class SearchSettings(NamedTuple):
     max_tokens: int
     token_threshold: float
     space: int
+    borders: np.ndarray
+    is_border: np.ndarray
     by_word: bool
     closed_vocabulary: bool
     scored: bool
@@ -157,14 +160,17 @@ def extend(
         gain, state = query(rules, state, rules.units[token])
         lm += gain
         bias += rules.lm_weight * gain + rules.bonus
-    elif token != rules.space:
-        lexeme, gain = spell(rules, lexeme, token)
-        bias += gain
-    elif lexeme != 0:
-        gain, state, worth = end_word(tree, node, entry, rules.closed_vocabulary, rules)
-        lm += gain
-        bias += worth
-        lexeme = 0
+    else:
+        if rules.is_border[token] and lexeme != 0:
+            gain, state, worth = end_word(tree, node, entry, rules.closed_vocabulary, rules)
+            lm += gain
+            bias += worth
+            lexeme = 0
+        if token != rules.space:
+            lexeme, gain = spell(rules, lexeme, token)
+            bias += gain
+            if rules.is_border[token]:
+                bias += rules.hot.ended[row.hot]
     hot, gain = listen(rules.hot, row.hot, token)
     return bias + gain, lm, state, lexeme, hot
 
@@ -185,8 +191,7 @@ def finish(
         bias += worth
     gain, _ = query(rules, state, END_ID)
     bias += rules.lm_weight * gain - rules.hot.potential[hot]
-    if rules.space >= 0:  # it ends the last word
-        bias += rules.hot.emitted[rules.hot.following[hot, rules.hot.column[rules.space]]]
+    bias += rules.hot.ended[hot]
     return bias, lm + gain
 
 

@@ -125,8 +125,8 @@ def look_ahead(worth: np.ndarray, row: Any, rules: SearchSettings) -> float:
     if len(hot.emitted) > 1:
         for token in range(1, len(worth)):
             worth[token] += listen(hot, row.hot, token)[1]
-    if rules.space >= 0:
-        worth[rules.space] = UNASKED
+    for token in rules.borders:
+        worth[token] = UNASKED
     return bias + rules.max_gain
 
 
@@ -175,7 +175,7 @@ def grow(
             acoustic = (beam.blank[s] if token == repeated else beam.either[s]) + frame[token]
             if acoustic + beam.worth[s, token] < threshold:
                 continue
-            first, entries = entries_at(rules, beam.tree[node].lexeme) if token == rules.space else (-1, 1)
+            first, entries = entries_at(rules, beam.tree[node].lexeme) if rules.is_border[token] else (-1, 1)
             for entry in range(first, first + entries):
                 rank = acoustic + beam.worth[s, token]
                 if rank < threshold or (beam.merged[s, token] and entries == 1):

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from asr.config import AUTO, AUTOMATIC, Config, FeatureConfig, ModelConfig, Section, TextConfig, lenient
-from asr.data.subset import Subset
+from asr.data.subset import Subset, training_texts
 from asr.data.waveforms import read_utterance
 from asr.errors import AudioError, TrainError
 from asr.model.folder import FORMAT_VERSION, find_model, load_model
@@ -55,6 +55,23 @@ def adopt(config: Config) -> Config:
     if changed:
         raise TrainError(f"train.init={config.train.init} does not fit: {'; '.join(changed)}; leave these settings out")
     return config.updated(**adopted)
+
+
+def learn_subwords(config: Config, manifest: Path) -> Tokenizer | None:
+    """If text.tokens is subwords, the tokens that a manifest's texts make, or those of the model that training starts
+    from, with the characters that the texts have besides."""
+    if config.text.tokens != "subwords":
+        return None
+    texts, size = training_texts(manifest, config), config.text.subwords
+    if config.train.init is not None:
+        _, record = read_model_config(config.train.init)
+        if record["text"]["tokens"] == "subwords" and record["text"]["subwords"] == size:
+            known = record["tokens"]
+            return Tokenizer("subwords", (*known, *sorted(set(" ").union(*texts) - {" ", *known})))
+    tokenizer = Tokenizer.build("subwords", texts, subwords=size)
+    if len(tokenizer) != size:
+        logger.warning(f"text.subwords={size}: the training texts make {len(tokenizer)}")
+    return tokenizer
 
 
 def keep_tokens(tokenizer: Tokenizer, init: str | None) -> Tokenizer:

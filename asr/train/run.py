@@ -39,7 +39,7 @@ from asr.model.recognizer import Recognizer
 from asr.text import Tokenizer
 from asr.train.checkpoint import CheckpointFolder
 from asr.train.distributed import ALONE, Processes, joined_processes
-from asr.train.initial import adopt, initial_recognizer, keep_tokens
+from asr.train.initial import adopt, initial_recognizer, keep_tokens, learn_subwords
 from asr.train.log import RunLog
 from asr.train.loop import Outcome, fit
 from asr.train.memory import find_batch_seconds
@@ -183,10 +183,12 @@ def prepare(config: Config, processes: Processes = ALONE) -> Prepared:
     if config.train.threads:
         torch.set_num_threads(config.train.threads)
     given = config
-    config = with_sizes(config, require_manifest(config.data.train, "data.train"))
-    train = read_subset(config.data.train, config, "data.train")
-    dev = train if config.train.overfit else read_subset(config.data.dev, config, "data.dev")
-    tokenizer = keep_tokens(make_tokenizer(config, train), config.train.init)
+    manifest = require_manifest(config.data.train, "data.train")
+    config = with_sizes(config, manifest)
+    subwords = learn_subwords(config, manifest)
+    train = read_subset(manifest, config, "data.train", subwords)
+    dev = train if config.train.overfit else read_subset(config.data.dev, config, "data.dev", subwords)
+    tokenizer = keep_tokens(make_tokenizer(config, train), config.train.init) if subwords is None else subwords
     for name, subset in (("train", train), ("dev", dev)):
         warn_of_symbols(tokenizer, subset, config.text.normalizer, name)
     recognizer = initial_recognizer(config, tokenizer, train).to(device)

@@ -42,11 +42,13 @@ Problem = tuple[str, str, float]  # the finding's name, what is wrong in words, 
 
 @dataclass(frozen=True)
 class CheckSettings:
-    """By what training judges utterances. tokenizer: of a model; named: whether someone chose these settings."""
+    """By what training judges utterances. tokenizer: of a model; named: whether someone chose these settings; subwords:
+    what would spell the words in training, if text.tokens is subwords."""
 
     config: Config
     tokenizer: Tokenizer | None = None
     named: bool = True
+    subwords: Tokenizer | None = None
 
 
 @dataclass(slots=True)
@@ -108,8 +110,9 @@ def _text_problems(text: str, duration: float, settings: CheckSettings) -> Itera
     unknown = tokenizer.unknown(text) if tokenizer is not None else []
     if unknown:
         yield "unknown symbol", " ".join(map(repr, list(dict.fromkeys(unknown))[:MAX_SYMBOLS])), len(unknown)
-    if tokenizer is not None and not unknown:
-        needed = min_frames(tokenizer.encode(text))
+    speller = tokenizer or settings.subwords
+    if speller is not None:
+        needed = min_frames(speller.symbols(text))
     else:
         needed = min_frames(symbols_of(config.text.tokens, text, read_pronunciations(config).get))
     fastest = 1.0 if config.train.overfit else config.augment.speed[1]
