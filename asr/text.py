@@ -310,7 +310,7 @@ class Oddities:
 def symbols_of(kind: str, text: str, spellings: Callable[[str], list[Phones] | None] | None = None) -> Sequence[str]:
     """A normalized text as what tokens of that kind stand for: its characters, its words, the pieces of its words, or
     their phones with spaces between them. A word without a spelling is one symbol that says so."""
-    if kind in ("characters", "words"):
+    if kind not in ("phones", "subwords"):  # where the kind is still to be found out, its characters
         return text.split() if kind == "words" else text
     between = [" "] if kind == "phones" else []
     symbols: list[str] = []
