@@ -65,7 +65,7 @@ def learn_subwords(config: Config, manifest: Path) -> Tokenizer | None:
     texts, size = training_texts(manifest, config), config.text.subwords
     if config.train.init is not None:
         _, record = read_model_config(config.train.init)
-        if record["text"]["tokens"] == "subwords" and record["text"]["subwords"] == size:
+        if record["text"]["tokens"] == "subwords" and record["text"].get("subwords") == size:
             known = record["tokens"]
             return Tokenizer("subwords", (*known, *sorted(set(" ").union(*texts) - {" ", *known})))
     tokenizer = Tokenizer.build("subwords", texts, subwords=size)
