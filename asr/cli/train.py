@@ -63,7 +63,7 @@ def check_files(config: Config) -> None:
     require_manifest(config.data.train, "data.train")
     if not config.train.overfit:
         require_manifest(config.data.dev, "data.dev")
-    check_paths(config.augment.noise.manifest, model=config.train.init)
+    check_paths(config.augment.noise.manifest, model=None if config.train.init == "auto" else config.train.init)
     if config.run.exists() and not config.run.is_dir():
         raise TrainError(f"{config.run}: is a file; run=DIR names the folder of a run")
 
