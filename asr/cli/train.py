@@ -34,7 +34,8 @@ def train(
     """Train a model. The same command resumes a run that was interrupted.
 
     What CONFIG leaves out follows from the size of the corpus. train.init=MODEL starts from another model, built-in or
-    your own (docs/fine-tune.md): little speech is enough then. After a finished run, it is the way to train on.
+    your own (docs/fine-tune.md): little speech is enough then; auto decides by the corpus. After a finished run, it is
+    the way to train on.
     """
     from asr.config import load_config
 

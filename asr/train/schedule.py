@@ -76,7 +76,7 @@ def warn_of_little(config: Config, batches: int, utterances: int, known: bool = 
     train = config.train
     if train.overfit:
         return
-    if utterances < MIN_UTTERANCES:
+    if utterances < MIN_UTTERANCES and not known:
         logger.warning(
             f"{plural(utterances, 'training utterance')}: enough to try the commands, but expect about 100 % WER on"
             " other recordings; record more, or start from a model that knows the words (train.init)"
