@@ -183,7 +183,9 @@ class AugmentConfig(Section):
 
 class TrainConfig(Section):
     init: str | None = setting(
-        None, "start from this model, a folder or a built-in name: its weights, and its features, model and text"
+        None,
+        "start from this model, a folder or a built-in name: its weights, and its features, model and text;"
+        " auto: from digits where the corpus is small, of few different words, and no setting contradicts",
     )
     freeze: tuple[str, ...] = setting((), "parameters that stay as they are, by patterns: [encoder.layers.0.*]")
     epochs: AutoCount = setting(AUTO, "passes over the training data; auto: as many as make enough steps")

@@ -227,8 +227,14 @@ class SymbolReport:
             return some((f"{symbol!r} × {count}" for symbol, count in symbols.most_common()), 20)
 
         out = []
-        if self.unknown:
-            out.append("symbols without a token: " + counted(self.unknown))
+        words = Counter(
+            {word.removesuffix(UNPRONOUNCED): n for word, n in self.unknown.items() if word.endswith(UNPRONOUNCED)}
+        )
+        symbols = Counter({symbol: n for symbol, n in self.unknown.items() if not symbol.endswith(UNPRONOUNCED)})
+        if symbols:
+            out.append("symbols without a token: " + counted(symbols))
+        if words:
+            out.append("words that the lexicon lacks, so they cannot be found: " + counted(words))
         if self.numerals:
             out.append("numerals in the text, to be spelled out as they are spoken: " + counted(self.numerals))
         return out

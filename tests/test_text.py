@@ -224,6 +224,9 @@ def test_phones_spell_words_as_they_sound():
     assert tokenizer.decode([0, *tokenizer.encode("the read"), 1]) == "DH-AH R-EH-D" == tokenizer.pronounce("the read")
     assert split_phones("DH-AH R-EH-D") == ["DH", "AH", "R", "EH", "D"]
     assert tokenizer.unknown("the book reads") == ["book=?", "reads=?"]
+    report = SymbolReport()
+    report.add(tokenizer.unknown("the book"), "the book", 2)
+    assert report.lines() == ["words that the lexicon lacks, so they cannot be found: 'book' × 2"]
     assert tokenizer.encode_symbols(("R", "EH", "D")) == [6, 5, 3]
     assert tokenizer.encode_symbols(("R", "IY", "D")) is None
     with pytest.raises(TextError, match=r"no token for 'book=[?]' in 'the book'"):

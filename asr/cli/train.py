@@ -34,7 +34,8 @@ def train(
     """Train a model. The same command resumes a run that was interrupted.
 
     What CONFIG leaves out follows from the size of the corpus. train.init=MODEL starts from another model, built-in or
-    your own (docs/fine-tune.md): little speech is enough then. After a finished run, it is the way to train on.
+    your own (docs/fine-tune.md): little speech is enough then; auto decides by the corpus. After a finished run, it is
+    the way to train on.
     """
     from asr.config import load_config
 
@@ -63,7 +64,7 @@ def check_files(config: Config) -> None:
     require_manifest(config.data.train, "data.train")
     if not config.train.overfit:
         require_manifest(config.data.dev, "data.dev")
-    check_paths(config.augment.noise.manifest, model=config.train.init)
+    check_paths(config.augment.noise.manifest, model=None if config.train.init == "auto" else config.train.init)
     if config.run.exists() and not config.run.is_dir():
         raise TrainError(f"{config.run}: is a file; run=DIR names the folder of a run")
 

@@ -22,7 +22,7 @@ from urllib.parse import urlsplit
 
 from asr import __version__
 from asr.errors import DownloadError
-from asr.util.files import file_digest, replace_file, require_file, walk
+from asr.util.files import file_digest, require_file
 
 if TYPE_CHECKING:
     from rich.progress import Progress
@@ -40,7 +40,6 @@ OPENSLR = (
     "https://openslr.elda.org",
     "https://openslr.magicdatatech.com",
 )
-CMUDICT = "cmudict-en-us.dict"
 SUFFIXES = (".tar.gz", ".tar.bz2", ".tar.xz", ".tgz", ".tar")
 HEADER = 512  # bytes that any member takes in a tar archive
 # Sound and text shrink to a tenth at most, silence further; archives made to fill disks shrink to a thousandth.
@@ -84,31 +83,6 @@ class Archive:
 def openslr(path: str, **fields: Any) -> Archive:
     """A file of openslr.org, `12/dev-clean.tar.gz`, with its mirrors; fields: the other fields of an Archive."""
     return Archive(f"openslr/{path}", tuple(f"{home}/resources/{path}" for home in OPENSLR), **fields)
-
-
-# The source package of the speech recognizer pocketsphinx (BSD license), which brings the dictionary along.
-POCKETSPHINX = Archive(
-    "pypi/pocketsphinx-5.1.1.tar.gz",
-    (
-        "https://files.pythonhosted.org/packages/61/e7/13e0e787ff467218de880310d79cba14424f13b87171ac44af0bde1e428c/pocketsphinx-5.1.1.tar.gz",
-    ),
-    sha256="675778b309a22dfc9b7d37f7621976bba491d2a5f8c59696bd77fd6d07271355",
-    gigabytes=0.034,
-)
-
-
-def fetch_cmudict(folder: Path, mirror: str | None = None, verify: bool = True) -> Path:
-    """Download CMUdict (124,000 words of American English, 39 phones without stress) to `folder`; returns its path.
-    What is there is not downloaded again. mirror, verify: see `fetch`. Raises DownloadError."""
-    target, unpacked = folder / CMUDICT, folder / POCKETSPHINX.name
-    if not target.is_file():
-        unpack(fetch(POCKETSPHINX, folder / "archives", mirror, verify), unpacked)
-        found = list(walk(unpacked, CMUDICT))
-        if not found:
-            raise DownloadError(f"{POCKETSPHINX.path}: holds no {CMUDICT}; get the archive again")
-        replace_file(target, found[0].read_bytes())
-        shutil.rmtree(unpacked)
-    return target
 
 
 def mirror_folder(mirror: str | None) -> Path | None:

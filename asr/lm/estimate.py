@@ -17,7 +17,7 @@ import logging
 import math
 from array import array
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence, Set
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -27,12 +27,13 @@ import numpy as np
 from asr.errors import ConfigError, TextError
 from asr.lm.model import UNITS, LanguageModel, join_units, split_sentences
 from asr.lm.trie import END_ID, SPECIAL, START_ID, UNKNOWN_ID, Level, build
-from asr.text import NORMALIZERS, Oddities, without_marks
+from asr.text import NORMALIZERS, Oddities, normalize, without_marks
 from asr.util.files import file_sha256, read_lines
 from asr.util.format import plural
 
 logger = logging.getLogger(__name__)
 
+SHARED = 7  # words in a row that are no chance: one text quotes the other
 FALLBACK = (0.5, 1.0, 1.5)  # discounts where the counts do not follow the law they are estimated by: as in KenLM
 START_LOG_PROB = -99 * math.log(10)  # ln probability of <s>, by the convention of ARPA files
 
@@ -63,13 +64,17 @@ class LmConfig:
                 raise ConfigError(f"{name}={value}: expected {minimum} to {maximum:,}")
 
 
-def train(texts: Sequence[Path], config: LmConfig, heldout: Path | None = None) -> tuple[LanguageModel, list[Level]]:
+def train(
+    texts: Sequence[Path], config: LmConfig, heldout: Path | None = None, without: Iterable[str] = ()
+) -> tuple[LanguageModel, list[Level]]:
     """Estimate a model; the levels are its n-grams before they are packed, for an ARPA file.
 
-    texts, heldout: files of one sentence a line; the perplexity is measured on the latter.
+    texts, heldout: files of one sentence a line; the perplexity is measured on the latter. without: texts that the
+    model must not know, since weights are tuned on them: sentences that share SHARED words in a row are left out.
     Raises TextError, ConfigError.
     """
-    corpus = read_corpus(texts, config.unit, config.normalizer, config.drop_marks)
+    barred = {run for text in without for run in word_runs(normalize(text, config.normalizer))}
+    corpus = read_corpus(texts, config.unit, config.normalizer, config.drop_marks, barred)
     different = len(corpus.words) - len(SPECIAL)
     logger.info(
         f"{plural(corpus.units, config.unit)} in {plural(corpus.sentences, 'sentence')}, {different:,} different"
@@ -83,6 +88,8 @@ def train(texts: Sequence[Path], config: LmConfig, heldout: Path | None = None) 
         logger.info(f"{order}-grams: {len(all_of):,}" + (f", {len(kept):,} kept" if len(kept) < len(all_of) else ""))
     record["discounts"] = discounts
     model = LanguageModel(build(levels, config.bits), corpus.words, config.unit, config.normalizer, record)
+    if barred:
+        record["without"] = len(barred)
     if heldout is not None:
         measured = model.perplexity(line.decode(errors="replace") for line in read_lines(heldout))
         record["perplexity"] = {"file": heldout.name, "sha256": file_sha256(heldout), **vars(measured)}
@@ -120,13 +127,27 @@ class Counts:
         return len(self.words)
 
 
-def read_corpus(paths: Sequence[Path], unit: str, normalizer: str, drop_marks: bool = False) -> Corpus:
-    """Texts, one sentence a line, with or without <s> and </s> around. What they should not hold is logged. Raises
-    TextError naming the file and the line."""
+def word_runs(text: str) -> Iterator[tuple[str, ...]]:
+    """Every SHARED words in a row of a normalized text."""
+    words = text.split()
+    return zip(*(words[first:] for first in range(SHARED)), strict=False)
+
+
+def read_corpus(
+    paths: Sequence[Path],
+    unit: str,
+    normalizer: str,
+    drop_marks: bool = False,
+    barred: Set[tuple[str, ...]] = frozenset(),
+) -> Corpus:
+    """Texts, one sentence a line, with or without <s> and </s> around. What they should not hold is logged.
+
+    barred: sentences with one of these `word_runs` are left out. Raises TextError naming the file and the line.
+    """
     index = defaultdict[str, int](None, {word: number for number, word in enumerate(SPECIAL)})
     index.default_factory = index.__len__  # a new word gets the next number
     numbers = array("i")
-    sentences, told, oddities = 0, 10_000_000, Oddities()
+    sentences, left_out, told, oddities = 0, 0, 10_000_000, Oddities()
     for path in paths:
         for row, line in enumerate(read_lines(path), 1):
             try:
@@ -141,6 +162,9 @@ def read_corpus(paths: Sequence[Path], unit: str, normalizer: str, drop_marks: b
                 units = join_units(pieces, unit, normalizer)
                 if not units:
                     continue
+                if barred and not barred.isdisjoint(word_runs(normalize(" ".join(pieces), normalizer))):
+                    left_out += 1
+                    continue
                 numbers.append(START_ID)
                 numbers.extend(map(index.__getitem__, units))
                 numbers.append(END_ID)
@@ -150,6 +174,8 @@ def read_corpus(paths: Sequence[Path], unit: str, normalizer: str, drop_marks: b
                 told += 10_000_000
     if not sentences:
         raise TextError(f"{', '.join(map(str, paths))}: no text to learn from")
+    if barred:
+        logger.info(f"{plural(left_out, 'sentence')} left out, with {SHARED} words in a row that must not be known")
     for told_line in oddities.lines(normalizer):
         logger.warning(told_line)
     return Corpus(np.frombuffer(numbers, np.int32), list(index), sentences)

@@ -156,6 +156,7 @@ def model_card(recognizer: Recognizer) -> str:
     model = recognizer.config
     direction = "bidirectional" if model.bidirectional else "unidirectional"
     layers = f"{model.layers} {direction} {model.cell} layers of {model.hidden_size}"
+    start = f"; it started from {record['init']}: {record['init_license']}" if record.get("init") else ""
     lines = [
         f"# {recognizer.name}",
         "",
@@ -172,7 +173,7 @@ def model_card(recognizer: Recognizer) -> str:
         f"| training | {record.get('epochs')} epochs, {record.get('minutes')} min on {record.get('device')},"
         f" seed {record.get('seed')} |",
         f"| development WER | {percent(record.get('dev_wer'))} ({describe_weights(record)}) |",
-        f"| license | {record.get('license') or 'not stated'} |",
+        f"| license | {record.get('license') or 'not stated'}{start} |",
         "",
     ]
     results = record.get("results") or []

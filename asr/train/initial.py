@@ -11,16 +11,47 @@ import numpy as np
 import torch
 
 from asr.config import AUTO, AUTOMATIC, Config, FeatureConfig, ModelConfig, Section, TextConfig, lenient
-from asr.data.subset import Subset, training_texts
+from asr.data.subset import Subset, require_manifest, training_texts
 from asr.data.waveforms import read_utterance
 from asr.errors import AudioError, TrainError
 from asr.model.folder import FORMAT_VERSION, find_model, load_model
 from asr.model.recognizer import Recognizer
 from asr.text import Tokenizer, listed
+from asr.train.model_folder import read_run_config
 from asr.train.optimizer import freeze
+from asr.train.schedule import is_small, with_sizes
 from asr.util.files import read_record
 
 logger = logging.getLogger(__name__)
+
+# What train.init=auto sets where the config does not. Minutes of speech are too few to learn what voices share. The
+# first layers, which heard many, keep what they know; those above have far to go to other words.
+BUILT_IN: dict[str, Any] = {"init": "digits", "freeze": ("encoder.subsampling.*", "encoder.layers.0.*"), "lr": 2e-3}
+
+
+def with_init(config: Config, manifest: Path | None) -> Config:
+    """The config with train.init=auto settled, as its run has it if that has begun: a built-in model for little speech
+    of few different words, none for other corpora and where a setting contradicts it.
+
+    manifest: of the training. Raises ManifestError or TrainError when it, or the run, cannot be read.
+    """
+    if config.train.init != "auto":
+        return config
+    anew = config.updated(train={"init": None})
+    given = config.train.model_fields_set - {"init"}
+    built_in = config.updated(train={key: value for key, value in BUILT_IN.items() if key not in given})
+    if (config.run / "config.yaml").exists():
+        return built_in if read_run_config(config.run).train.init else anew
+    if not is_small(with_sizes(anew, require_manifest(manifest, "data.train"))):
+        return anew
+    try:
+        adopt(built_in)
+    except TrainError as error:
+        logger.info(f"auto: train.init=null, as {error}")
+        return anew
+    license = read_model_config(BUILT_IN["init"])[1]["training"]["license"]
+    logger.info(f"auto: train.init={BUILT_IN['init']}; train.init=null starts from nothing. Its license: {license}")
+    return built_in
 
 
 def adopt(config: Config) -> Config:
@@ -74,13 +105,18 @@ def learn_subwords(config: Config, manifest: Path) -> Tokenizer | None:
     return tokenizer
 
 
-def keep_tokens(tokenizer: Tokenizer, init: str | None) -> Tokenizer:
-    """The tokens of the model that a training starts from, where they are all that its texts need."""
+def keep_tokens(tokenizer: Tokenizer, init: str | None) -> tuple[Tokenizer, bool]:
+    """The tokens of the model that a training starts from, where they are all that its texts need, and whether they
+    are."""
     if init is None:
-        return tokenizer
+        return tokenizer, False
     _, record = read_model_config(init)
-    enough = record["text"]["tokens"] == tokenizer.kind and set(tokenizer.tokens) <= set(record["tokens"])
-    return replace(tokenizer, tokens=tuple(record["tokens"])) if enough else tokenizer
+    ours, theirs = set(tokenizer.tokens), set(record["tokens"])
+    # Subwords spell a text as their order says.
+    enough = record["text"]["tokens"] == tokenizer.kind and (
+        tokenizer.tokens == tuple(record["tokens"]) if tokenizer.kind == "subwords" else ours <= theirs
+    )
+    return replace(tokenizer, tokens=tuple(record["tokens"])) if enough else tokenizer, enough
 
 
 def read_model_config(model: str) -> tuple[Path, dict[str, Any]]:

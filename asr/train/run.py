@@ -39,7 +39,14 @@ from asr.model.recognizer import Recognizer
 from asr.text import Tokenizer
 from asr.train.checkpoint import CheckpointFolder
 from asr.train.distributed import ALONE, Processes, joined_processes
-from asr.train.initial import adopt, initial_recognizer, keep_tokens, learn_subwords
+from asr.train.initial import (
+    adopt,
+    initial_recognizer,
+    keep_tokens,
+    learn_subwords,
+    read_model_config,
+    with_init,
+)
 from asr.train.log import RunLog
 from asr.train.loop import Outcome, fit
 from asr.train.memory import find_batch_seconds
@@ -188,7 +195,7 @@ def prepare(config: Config, processes: Processes = ALONE) -> Prepared:
     subwords = learn_subwords(config, manifest)
     train = read_subset(manifest, config, "data.train", subwords)
     dev = train if config.train.overfit else read_subset(config.data.dev, config, "data.dev", subwords)
-    tokenizer = keep_tokens(make_tokenizer(config, train), config.train.init) if subwords is None else subwords
+    tokenizer, known = keep_tokens(make_tokenizer(config, train) if subwords is None else subwords, config.train.init)
     for name, subset in (("train", train), ("dev", dev)):
         warn_of_symbols(tokenizer, subset, config.text.normalizer, name)
     recognizer = initial_recognizer(config, tokenizer, train).to(device)
@@ -200,7 +207,7 @@ def prepare(config: Config, processes: Processes = ALONE) -> Prepared:
         found = find_batch_seconds(recognizer, loss, seconds, processes=processes.count)
         config = config.updated(train={"batch_seconds": min(processes.gather([found]))})
     batches = len(duration_batches(durations, config.train.batch_seconds))
-    config = data.config = with_epochs(config, batches)
+    config = data.config = with_epochs(config, batches, known)
     if config.train.threads:
         torch.set_num_threads(config.train.threads)
     logger.info(
@@ -214,7 +221,7 @@ def prepare(config: Config, processes: Processes = ALONE) -> Prepared:
     automatic = [f"{key}={after[key]}" for key in AUTOMATIC if before[key] == "auto" != after[key]]
     if automatic and automatic != ["train.validate_every=1"]:
         logger.info(f"auto: {' '.join(automatic)}, for {plural(batches, 'batch', 'batches')} an epoch")
-    warn_of_little(config, batches, len(train))
+    warn_of_little(config, batches, len(train), known)
     return Prepared(config, recognizer, data, dev, ngrams)
 
 
@@ -254,6 +261,10 @@ def checkpoints_of(prepared: Prepared) -> CheckpointFolder:
         "device": str(prepared.recognizer.device),
         "torch": str(torch.__version__),
     }
+    if config.train.init is not None:
+        _, other = read_model_config(config.train.init)
+        license = (other.get("training") or {}).get("license")
+        about |= {"init": other.get("name", config.train.init), "init_license": license or "not stated"}
     identity = {"tokens": list(prepared.recognizer.tokenizer.tokens), **hashes}
     return CheckpointFolder(config.run / "checkpoints", identity, about)
 
@@ -283,7 +294,8 @@ class TrainingLoss:
 
 def begin(config: Config) -> Config:
     """The config with what follows from train.overfit and train.init. Raises TrainError, ModelError."""
-    return adopt(overfitting(config) if config.train.overfit else config)
+    config = overfitting(config) if config.train.overfit else config
+    return adopt(with_init(config, config.data.train))
 
 
 def overfitting(config: Config) -> Config:

@@ -15,7 +15,7 @@ logger = logging.getLogger(__name__)
 
 MIN_EPOCHS = 40  # a large corpus is heard so often
 STEPS = 1600  # a small one so often that these are taken: CTC learns blanks first, words after many hundred steps
-STEPS_FROM_INIT = 200  # a model that knows words already adapts sooner
+STEPS_KNOWN = 200  # a model that knows the words already adapts sooner
 TOO_FEW = 0.2  # of the steps that are wanted
 MIN_UTTERANCES = 20  # fewer are learned by heart
 VALIDATIONS = 25  # of a training with many short epochs
@@ -47,10 +47,18 @@ def with_sizes(config: Config, manifest: Path) -> Config:
     return settled(config, config.updated(text={"tokens": tokens}, model={"hidden_size": hidden_size}))
 
 
-def with_epochs(config: Config, batches: int) -> Config:
-    """The config with its epochs, threads and how often it is validated settled. batches: of an epoch."""
+def is_small(config: Config) -> bool:
+    """Whether the corpus was found to be small, and its words few."""
+    return config.text.tokens == "words" and config.model.hidden_size == SMALL
+
+
+def with_epochs(config: Config, batches: int, known: bool = False) -> Config:
+    """The config with its epochs, threads and how often it is validated settled.
+
+    batches: of an epoch. known: whether the training starts from a model that knows all tokens.
+    """
     train = config.train
-    enough = math.ceil(steps_wanted(config) * train.grad_accum_steps / batches)
+    enough = math.ceil(steps_wanted(known) * train.grad_accum_steps / batches)
     epochs = max(MIN_EPOCHS, enough) if train.init is None else enough
     validate_every = 1 if train.epochs else max(1, epochs // VALIDATIONS)
     # A second thread gains little on steps this small, and loses much where another program wants its core.
@@ -59,21 +67,21 @@ def with_epochs(config: Config, batches: int) -> Config:
     return settled(config, config.updated(train=found))
 
 
-def steps_wanted(config: Config) -> int:
-    return STEPS if config.train.init is None else STEPS_FROM_INIT
+def steps_wanted(known: bool) -> int:
+    return STEPS_KNOWN if known else STEPS
 
 
-def warn_of_little(config: Config, batches: int, utterances: int) -> None:
-    """Say before a training, not after, that it will learn nothing, and what to do. batches: of an epoch."""
+def warn_of_little(config: Config, batches: int, utterances: int, known: bool = False) -> None:
+    """Say before a training, not after, that it will learn nothing, and what to do. See `with_epochs`."""
     train = config.train
     if train.overfit:
         return
-    if utterances < MIN_UTTERANCES:
+    if utterances < MIN_UTTERANCES and not known:
         logger.warning(
             f"{plural(utterances, 'training utterance')}: enough to try the commands, but expect about 100 % WER on"
             " other recordings; record more, or start from a model that knows the words (train.init)"
         )
-    steps, wanted = train.epochs * math.ceil(batches / train.grad_accum_steps), steps_wanted(config)
+    steps, wanted = train.epochs * math.ceil(batches / train.grad_accum_steps), steps_wanted(known)
     if steps < TOO_FEW * wanted:
         taken = f"{plural(steps, 'step')} ({plural(train.epochs, 'epoch')} of {plural(batches, 'batch', 'batches')})"
         epochs = math.ceil(wanted * train.grad_accum_steps / batches)

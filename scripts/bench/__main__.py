@@ -68,7 +68,7 @@ def train(
     threads: Annotated[int, typer.Option(min=0, max=1024, help="Of the CPU, for every way; 0: one for each core.")] = 0,
     output: Annotated[Path | None, typer.Option(help="Also write all figures here (JSON).")] = None,
 ) -> None:
-    """Audio a second in training: all of the pipeline, its bare steps, and those with packed sequences."""
+    """Audio a second in training: all of the pipeline, its bare steps, those with packed sequences and with CTC-CRF."""
     from bench import train as measurement
     from bench.record import write_record
 

@@ -1,4 +1,4 @@
-"""The training of a whole pipeline next to its bare steps, and those next to packed sequences."""
+"""The training of a whole pipeline next to its bare steps, and those next to packed sequences and to CTC-CRF."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from torch import Tensor
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 from asr import __version__
-from asr.config import Config, parse_config
+from asr.config import parse_config
 from asr.data.batches import Batch
 from asr.evaluate.score import Pair, Scores, score
 from asr.model.recognizer import Recognizer
@@ -35,7 +35,7 @@ from bench.record import Epoch, Say, machine, median_ratio, print_table, take_tu
 FORMAT = "asr-bench-train-1"
 CELLS = ("rnn", "lstm", "gru")
 SOURCES = {"cache": "flac", "flac": "flac", "opus": "opus"}  # where the pipeline's audio comes from -> files
-WAYS = ("bare", "packed", *SOURCES)
+WAYS = ("bare", "ctc_crf", "packed", *SOURCES)
 SIZES = {"cpu": {"layers": 3, "hidden_size": 256}, "cuda": {"layers": 5, "hidden_size": 512}}
 BATCH_S = {"cpu": 60.0, "cuda": 600.0}
 MINUTES = {"cpu": 6.0, "cuda": 90.0}
@@ -87,12 +87,13 @@ def ways(cell: str, setup: Setup, folder: Path) -> dict[str, Epoch]:
     """Every way to train on the corpus once: the same model from the same weights, the same batches."""
     sources = {source: prepared(source, cell, setup, folder) for source in SOURCES}
     batches = list(sources["flac"].data.batches(0)[1])
-    bare = partial(bare_epoch, sources["flac"].recognizer, sources["flac"].config, batches)
+    bare = partial(bare_epoch, sources["flac"], batches)
+    crf = partial(bare_epoch, prepared("flac", cell, setup, folder, loss="ctc_crf"), batches)
     pipelines = {source: partial(pipeline_epoch, made) for source, made in sources.items()}
-    return {"bare": bare, "packed": partial(packed_epoch, bare, sources["flac"].recognizer)} | pipelines
+    return {"bare": bare, "ctc_crf": crf, "packed": partial(packed_epoch, bare, sources["flac"].recognizer)} | pipelines
 
 
-def prepared(source: str, cell: str, setup: Setup, folder: Path) -> Prepared:
+def prepared(source: str, cell: str, setup: Setup, folder: Path, loss: str = "ctc") -> Prepared:
     """What a training is made of. What is cached is the training process's own, so no others decode it."""
     manifest = str(folder / f"{SOURCES[source]}.jsonl")
     cached = source == "cache"
@@ -101,22 +102,23 @@ def prepared(source: str, cell: str, setup: Setup, folder: Path) -> Prepared:
         "data": {"train": manifest, "dev": manifest, "cache_mb": 100_000 if cached else 0},
         "model": {"cell": cell, **SIZES[setup.kind]},
         "augment": {"time_mask": {"count": 2}, "frequency_mask": {"count": 2}},
-        "train": {"epochs": 1, "batch_seconds": BATCH_S[setup.kind]},
+        "train": {"epochs": 1, "batch_seconds": BATCH_S[setup.kind], "loss": loss, "ctc_epochs": 0},
     }
     raw["data"]["workers"] = 0 if cached else setup.workers
     return prepare(parse_config(raw, "bench"))
 
 
-def bare_epoch(recognizer: Recognizer, config: Config, batches: list[Batch]) -> float:
+def bare_epoch(made: Prepared, batches: list[Batch]) -> float:
     """Features, masks, forward, backward and optimizer, on waveforms in the device's memory."""
-    loss, optimizer = TrainingLoss(recognizer, config), make_optimizer(recognizer, config.train)
+    recognizer, train = made.recognizer, made.config.train
+    loss, optimizer = TrainingLoss(recognizer, made.config, ngrams=made.ngrams), make_optimizer(recognizer, train)
     ready = [batch.to(recognizer.device) for batch in batches]
     recognizer.train()
     began = now(recognizer.device)
     for number, batch in enumerate(ready):
         recognizer.zero_grad(set_to_none=True)
         (loss(batch, 0, number).total / len(batch.indices)).backward()
-        torch.nn.utils.clip_grad_norm_(recognizer.parameters(), config.train.max_grad_norm)
+        torch.nn.utils.clip_grad_norm_(recognizer.parameters(), train.max_grad_norm)
         optimizer.step()
     return now(recognizer.device) - began
 
@@ -186,6 +188,7 @@ def measure(epochs: dict[str, Epoch], audio_s: float, repeat: int) -> dict[str, 
         "audio_per_s": {way: round(audio_s / statistics.median(seconds), 1) for way, seconds in times.items()},
         "pipeline_over_bare": {source: median_ratio(times["bare"], times[source]) for source in SOURCES},
         "bare_over_packed": median_ratio(times["packed"], times["bare"]),
+        "time_of_ctc_crf": median_ratio(times["ctc_crf"], times["bare"]),
         "seconds": {way: [round(value, 4) for value in seconds] for way, seconds in times.items()},
     }
 
@@ -198,4 +201,5 @@ def print_tables(record: dict[str, Any]) -> None:
     rows = [[f"{way}, audio s / s", *[f"{x['audio_per_s'][way]:.0f}" for x in cells]] for way in WAYS]
     rows += [[f"{source} over bare", *[f"{x['pipeline_over_bare'][source]:.2f}" for x in cells]] for source in SOURCES]
     rows += [["bare over packed", *[f"{x['bare_over_packed']:.2f}" for x in cells]]]
+    rows += [["time of ctc_crf over bare", *[f"{x['time_of_ctc_crf']:.2f}" for x in cells]]]
     print_table(title, ["", *record["cells"]], rows)

@@ -1,11 +1,15 @@
 """`asr lexicon`: from a dictionary to a G2P model and a lexicon of a text's words."""
 
 import json
+import os
+import zipfile
+from hashlib import sha256
 
 import pytest
 from helpers.command_line import asr
-from helpers.servers import pack, serving
 
+from asr.errors import DownloadError
+from asr.lexicon import cmudict
 from asr.lexicon.pronunciations import Pronunciations
 
 SOUNDS = {"a": "AE", "i": "IH", "o": "AA", "b": "B", "d": "D", "k": "K", "n": "N", "s": "S", "t": "T", "x": "K S"}
@@ -120,22 +124,39 @@ def test_a_g2p_of_other_phones_is_refused(g2p, tmp_path):
     assert "are not those of the lexicon" in done.stderr
 
 
-def test_download(dictionary, tmp_path):
-    served = tmp_path / "served"
-    inside = "pocketsphinx-5.1.1/model/en-us/cmudict-en-us.dict"
-    pack(served / "pypi/pocketsphinx-5.1.1.tar.gz", [(inside, dictionary.read_text()), ("a/b.txt", "other")])
-    with serving(served) as mirror:
-        command = ("lexicon", "download", "--output", tmp_path / "cmudict", "--mirror", mirror.url)
-        refused = asr(*command)
-        assert refused.returncode == 1
-        assert "sha256" in refused.stderr
-        done = asr(*command, "--no-verify")
-        assert done.stdout == f"{tmp_path / 'cmudict' / 'cmudict-en-us.dict'}\n"
-        assert (tmp_path / "cmudict" / "cmudict-en-us.dict").read_text() == dictionary.read_text()
-        assert sorted(path.name for path in (tmp_path / "cmudict").iterdir()) == ["archives", "cmudict-en-us.dict"]
-        asked = len(mirror.sent)
-        assert asr(*command).returncode == 0
-        assert len(mirror.sent) == asked
-    pack(served / "pypi/pocketsphinx-5.1.1.tar.gz", [("a/b.txt", "other")])
-    done = asr("lexicon", "download", "--output", tmp_path / "again", "--mirror", served)
-    assert "holds no cmudict-en-us.dict" in done.stderr
+def wheel(folder, files):
+    """A package index of one folder, as pip takes it from the environment."""
+    folder.mkdir()
+    about = "pocketsphinx-5.1.1.dist-info"
+    files = {**files, f"{about}/METADATA": "Metadata-Version: 2.1\nName: pocketsphinx\nVersion: 5.1.1\n"}
+    files[f"{about}/WHEEL"] = "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
+    with zipfile.ZipFile(folder / "pocketsphinx-5.1.1-py3-none-any.whl", "w") as made:
+        for name, text in files.items():
+            made.writestr(name, text)
+        made.writestr(f"{about}/RECORD", "")
+    return {"PIP_NO_INDEX": "1", "PIP_FIND_LINKS": str(folder), "PIP_CONFIG_FILE": os.devnull}
+
+
+def test_download(dictionary, tmp_path, monkeypatch):
+    index = wheel(tmp_path / "good", {f"pocketsphinx/model/en-us/{cmudict.NAME}": dictionary.read_text()})
+    for name, value in index.items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(DownloadError, match=r"its cmudict-en-us.dict is not the one that is known"):
+        cmudict.fetch_cmudict(tmp_path / "a")
+    monkeypatch.setattr(cmudict, "SHA256", sha256(dictionary.read_bytes()).hexdigest())
+    made = cmudict.fetch_cmudict(tmp_path / "a")
+    assert made.read_text() == dictionary.read_text()
+    assert list((tmp_path / "a").iterdir()) == [made]
+    monkeypatch.setenv("PIP_FIND_LINKS", str(tmp_path / "nowhere"))
+    assert cmudict.fetch_cmudict(tmp_path / "a") == made  # it is there
+    with pytest.raises(DownloadError, match=r"pip cannot download it \(ERROR: .*put a dictionary at"):
+        cmudict.fetch_cmudict(tmp_path / "b")
+    assert not (tmp_path / "b").exists()
+    monkeypatch.setenv("PIP_FIND_LINKS", wheel(tmp_path / "other", {"a/b.txt": "other"})["PIP_FIND_LINKS"])
+    with pytest.raises(DownloadError, match="is not the one that is known"):
+        cmudict.fetch_cmudict(tmp_path / "b")
+
+
+def test_the_download_command(dictionary, tmp_path):
+    (tmp_path / cmudict.NAME).write_text(dictionary.read_text())
+    assert asr("lexicon", "download", "--output", tmp_path).stdout == f"{tmp_path / cmudict.NAME}\n"

@@ -297,3 +297,13 @@ def test_an_order_that_no_sentence_is_long_enough_for(tmp_path):
     model, levels = train([text], LmConfig(order=6))
     assert model.order == len(levels) == 3
     assert np.exp(model.score_sentence(["one"]).sum()) > np.exp(model.score_sentence(["one", "two"]).sum()) > 0
+
+
+def test_sentences_that_share_seven_words_with_a_text_are_left_out(tmp_path, caplog):
+    text = tmp_path / "books.txt"
+    text.write_text("so A b c, d e f g then\na b c d e f\nb c d e f g h\n<s> x y </s> a b c d e f g\n")
+    with caplog.at_level("INFO"):
+        model, _ = train([text], LmConfig(order=1), without=["z a b c d e f G."])
+    assert "2 sentences left out, with 7 words in a row that must not be known" in caplog.messages
+    assert model.words[3:] == [*"abcdefgh", "x", "y"]
+    assert model.record["without"] == 2

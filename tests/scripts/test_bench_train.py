@@ -23,8 +23,9 @@ def test_every_way_of_a_cell_has_its_figures(small):
     assert record["audio_s"] >= 18
     [figures] = record["cells"].values()
     seconds = {way: values[0] for way, values in figures["seconds"].items()}
-    assert list(seconds) == ["bare", "packed", "cache", "flac", "opus"]
+    assert list(seconds) == ["bare", "ctc_crf", "packed", "cache", "flac", "opus"]
     assert figures["bare_over_packed"] == pytest.approx(seconds["packed"] / seconds["bare"], rel=0.02)
+    assert figures["time_of_ctc_crf"] == pytest.approx(seconds["ctc_crf"] / seconds["bare"], rel=0.02)
     for source, ratio in figures["pipeline_over_bare"].items():
         assert ratio == pytest.approx(seconds["bare"] / seconds[source], rel=0.02)
     for way, rate in figures["audio_per_s"].items():
@@ -69,3 +70,14 @@ def test_what_cannot_be_measured_is_said_in_a_line(option, value):
     assert done.exit_code == (1 if option == "--device" else 2)
     assert option.strip("-") in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_ctc_crf_is_measured_on_as_many_tokens_as_phones(small, tmp_path):
+    write_corpus(tmp_path, 40.0)
+    made = train.prepared("flac", "rnn", train.Setup("cpu", ["rnn"], None, 0, 1, 1), tmp_path, "ctc_crf")
+    assert made.ngrams.shape == (41, 41, 41)
+    batch = next(made.data.batches(0)[1])
+    losses = [
+        train.TrainingLoss(made.recognizer, made.config, ngrams=n)(batch, 0, 0).total for n in (None, made.ngrams)
+    ]
+    assert losses[0] != losses[1]

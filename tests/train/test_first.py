@@ -7,16 +7,16 @@ import torch
 from helpers import ROOT
 from helpers.training import assert_equal, weights, write_corpus
 
-from asr.config import AUTO, AUTOMATIC, flatten, load_config
+from asr.config import AUTO, AUTOMATIC, dump_yaml, flatten, load_config
 from asr.data.manifest import Utterance, write_manifest
 from asr.errors import TrainError
 from asr.model.folder import load_model
 from asr.train.dry_run import dry_run
-from asr.train.initial import adopt
+from asr.train.initial import BUILT_IN, adopt, with_init
 from asr.train.loop import Outcome
 from asr.train.model_folder import read_run_config
 from asr.train.run import begin, train
-from asr.train.schedule import MIN_EPOCHS, STEPS, STEPS_FROM_INIT, with_epochs, with_sizes
+from asr.train.schedule import MIN_EPOCHS, STEPS, STEPS_KNOWN, with_epochs, with_sizes
 
 
 @pytest.fixture(scope="module")
@@ -69,8 +69,9 @@ def test_epochs_are_as_many_as_make_the_steps(plain, batches):
     assert found.epochs == max(MIN_EPOCHS, -(-STEPS // batches))
     assert found.epochs * batches >= STEPS
     assert 1 <= found.validate_every <= found.epochs / 20
-    fewer = with_epochs(plain("run", "train.init=digits"), batches).train
-    assert STEPS_FROM_INIT <= fewer.epochs * batches < STEPS_FROM_INIT + batches
+    for known, steps in ((True, STEPS_KNOWN), (False, STEPS)):  # its words, or others
+        started = with_epochs(plain("run", "train.init=digits"), batches, known).train
+        assert steps <= started.epochs * batches < steps + batches
     given = with_epochs(plain("run", "train.epochs=7"), batches).train
     assert (given.epochs, given.validate_every, given.threads) == (7, 1, AUTO)
     assert with_epochs(plain("run", "model.hidden_size=128"), batches).train.threads == 1
@@ -101,6 +102,91 @@ def test_recipes_leave_nothing_open_that_changes_what_is_learned(path):
     settings = flatten(load_config(path))
     harmless = {"train.validate_every", "train.threads"}  # 1 and all, where train.epochs is set
     assert {key for key in AUTOMATIC if settings[key] == "auto"} <= harmless
+
+
+# --- a small corpus and the built-in model
+
+
+@pytest.fixture
+def template(tmp_path):
+    """The config of recipes/custom, untouched but for paths and what a test adds."""
+
+    def load(train, dev=None, *overrides):
+        given = [f"data.train={train}", f"data.dev={dev or train}", f"run={tmp_path / 'run'}", "device=cpu"]
+        return load_config(ROOT / "recipes" / "custom" / "custom.yaml", [*given, *overrides])
+
+    return load
+
+
+SPOKEN = ["red blue", "blue green", "green red"] * 10
+
+
+@pytest.mark.parametrize(
+    ("texts", "seconds", "overrides", "chosen"),
+    [
+        (SPOKEN, 2.0, [], True),
+        (SPOKEN, 2.0, ["features.sample_rate=8000", "model.dropout=0.3", "text.tokens=words"], True),
+        (SPOKEN * 100, 2.0, [], False),  # more than an hour
+        ([f"word{i} said once" for i in range(40)], 2.0, [], False),
+        (SPOKEN, 2.0, ["text.tokens=characters"], False),
+        (SPOKEN, 2.0, ["features.sample_rate=16000"], False),
+        (SPOKEN, 2.0, ["model.cell=gru"], False),
+        (SPOKEN, 2.0, ["model.hidden_size=128"], False),
+        (SPOKEN, 2.0, ["train.init=null"], False),
+    ],
+)
+def test_a_small_corpus_of_few_words_starts_from_the_built_in_model(
+    template, tmp_path, said, texts, seconds, overrides, chosen
+):
+    given = template(manifest(tmp_path / "m.jsonl", texts, seconds), None, *overrides)
+    found = begin(given)
+    if chosen:
+        assert {key: getattr(found.train, key) for key in BUILT_IN} == BUILT_IN
+        assert (found.features.sample_rate, found.model.hidden_size, found.text.tokens) == (8000, 112, "words")
+        assert any(line.startswith("auto: train.init=digits") and "CC BY-SA" in line for line in said)
+        assert found.augment == given.augment
+    else:
+        assert found == given.updated(train={"init": None})
+        contradicted = any(key in str(overrides) for key in ("sample_rate", "cell", "hidden_size"))
+        assert any(line.startswith("auto: train.init=null, as train.init=digits does") for line in said) == contradicted
+
+
+def test_what_the_config_sets_of_learning_rate_and_frozen_layers_stays(template, tmp_path):
+    spoken = manifest(tmp_path / "m.jsonl", SPOKEN, 2.0)
+    found = begin(template(spoken, None, "train.lr=1e-4", "train.freeze=[]")).train
+    assert (found.init, found.lr, found.freeze) == ("digits", 1e-4, ())
+
+
+def test_a_large_corpus_has_what_it_had_before_there_was_a_choice(template, tmp_path):
+    large = template(manifest(tmp_path / "m.jsonl", SPOKEN * 100, 2.0))
+    found = flatten(with_sizes(begin(large), large.data.train))
+    expected = {"features.sample_rate": 16000, "model.cell": "lstm", "model.layers": 3, "model.hidden_size": 256}
+    expected |= {"train.init": None, "train.freeze": [], "train.lr": 1e-3, "train.ema_decay": 0.99}
+    assert {key: found[key] for key in expected} == expected
+
+
+def test_a_run_goes_on_as_it_began_whatever_the_manifest_has_become(template, tmp_path):
+    spoken = manifest(tmp_path / "m.jsonl", SPOKEN, 2.0)
+    (tmp_path / "run").mkdir()
+    for init in (None, "digits"):
+        begun = begin(template(spoken, None, f"train.init={init or ''}"))
+        (tmp_path / "run" / "config.yaml").write_text(dump_yaml(begun))
+        assert with_init(template(tmp_path / "gone.jsonl"), tmp_path / "gone.jsonl").train.init == init
+
+
+def test_training_with_the_template_says_where_it_started_and_resumes(corpus, template, tmp_path, said):
+    two_epochs = corpus["train"], corpus["dev"], "train.epochs=2"
+    assert train(template(*two_epochs, "train.max_epochs=1")) is Outcome.ENOUGH_EPOCHS
+    assert any(line.startswith("starting from digits; new output layer for these words: 'high'") for line in said)
+    assert train(template(*two_epochs)) is Outcome.FINISHED
+    assert train(template(*two_epochs)) is Outcome.ALREADY_FINISHED
+    card = (tmp_path / "run" / "model" / "README.md").read_text(encoding="utf-8")
+    assert "| license | not stated; it started from digits: CC BY-SA 4.0" in card
+    before, after = load_model(ROOT / "asr" / "pretrained" / "digits"), load_model(tmp_path / "run" / "model")
+    for name, tensor in before.state_dict().items():
+        frozen = name.startswith(("encoder.subsampling.", "encoder.layers.0."))
+        if name.startswith("encoder."):
+            assert torch.equal(tensor, after.state_dict()[name]) == frozen, name
 
 
 # --- what is said before

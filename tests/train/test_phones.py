@@ -63,7 +63,8 @@ def test_a_model_of_phones_is_trained_validated_with_words_stored_and_used(corpu
         model.align(utterance.audio, "low lowmid")
     with pytest.raises(TextError, match="hot word 'lowmid': the model has no pronunciation for it"):
         asr.load(run, hotwords=["lowmid"])
-    train_g2p(Pronunciations.load(corpus["folder"] / "lexicon.txt").words).save(run / "model" / "g2p")
+    words = Pronunciations.load(corpus["folder"] / "lexicon.txt").words
+    train_g2p({word: phones[:1] for word, phones in words.items()}).save(run / "model" / "g2p")
     guessing = asr.load(run, hotwords={"lowmid": 1.0})
     assert guessing.recognizer.tokenizer.symbols("lowmid") == ["L", "OW", "M", "IH", "D"]
     assert [word.text for word in guessing.align(utterance.audio, "lowmid").words] == ["lowmid"]

@@ -54,7 +54,7 @@ from asr.util.runtime import map_ahead
 from asr.util.signals import handling, interrupt, take_over
 take_over()
 def read(path):
-    print("reading", flush=True)
+    print("reading\\n", end="", flush=True)  # in one piece: other threads print too
     soundfile.read(path)
 with handling(interrupt):
     if sys.argv[2] == "here":
