@@ -282,7 +282,7 @@ def sound_alike_losses(
 ) -> np.ndarray:
     """(spellings,) what a word loses that sounds like a hot word and is none: the bonus that it got for the sound.
 
-    letters: (spellings, longest) and words: (spellings,) as of `spell_phones`.
+    letters: (spellings, longest) and words: (spellings,) as of `spell_words`.
     """
     bonus: dict[bytes, float] = defaultdict(float)
     hot = set()

@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from decode.test_beam import EVERYTHING, Bigrams, enumerated, random_log_probs
+from decode.test_beam import EVERYTHING, Bigrams, check_against_enumeration, random_log_probs
 
 from asr.decode.beam import BeamSettings, prepare
 from asr.decode.decoder import Hypothesis, word_posteriors, word_spans, words_of
@@ -65,28 +65,7 @@ def draw_case(rng):
 
 @pytest.mark.parametrize("seed", range(10))
 def test_an_unbounded_beam_equals_the_enumeration_of_all_alignments(seed):
-    rng = np.random.default_rng(seed)
-    for _ in range(10):
-        search, bonus = draw_case(rng)
-        for frames in rng.integers(0, 6, 10):
-            log_probs = random_log_probs(rng, frames, 5)
-            if rng.random() < 0.2:
-                log_probs[rng.random(log_probs.shape) < 0.3] = -np.inf
-            expected = {}
-            for prefix, acoustic in enumerated(log_probs).items():
-                worth = bonus(prefix)
-                if worth is not None:
-                    expected[prefix] = acoustic + worth
-            found = search.n_best(log_probs, 10_000)
-            assert [h.total for h in found] == sorted((h.total for h in found), reverse=True)
-            scores = {tuple(h.token_ids): h.total for h in found}
-            assert len(scores) == len(found)
-            assert scores.keys() >= expected.keys()
-            for prefix, total in scores.items():
-                if prefix in expected:
-                    assert total == pytest.approx(expected[prefix], abs=1e-4)
-                else:
-                    assert total < -1000  # only through what has no probability
+    check_against_enumeration(np.random.default_rng(seed), draw_case, 5)
 
 
 @pytest.mark.parametrize("seed", range(10))

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 from helpers.toys import Toys, batch, make_recognizer, real_loss
-from helpers.training import RANDOM, assert_equal, settings, weights, write_corpus
+from helpers.training import RANDOM, assert_equal, settings, weights
 
 from asr.config import Config, TrainConfig
 from asr.data.manifest import Manifest
@@ -22,12 +22,6 @@ from asr.train.loop import Outcome, fit
 from asr.train.run import MAX_TABLE, TrainingLoss, prepare, token_ngrams, train
 
 CRF = ["train.loss=ctc_crf", "train.ctc_epochs=2"]
-
-
-@pytest.fixture(scope="module")
-def corpus(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("corpus")
-    return {"train": write_corpus(folder, 24, 1), "dev": write_corpus(folder, 6, 2), "folder": folder}
 
 
 @pytest.mark.parametrize("cell", ["rnn", "lstm", "gru"])

@@ -5,7 +5,7 @@ import json
 import pytest
 import torch
 from helpers import ROOT
-from helpers.training import assert_equal, weights, write_corpus
+from helpers.training import assert_equal, weights
 
 from asr.config import AUTO, AUTOMATIC, dump_yaml, flatten, load_config
 from asr.data.manifest import Utterance, write_manifest
@@ -17,12 +17,6 @@ from asr.train.loop import Outcome
 from asr.train.model_folder import read_run_config
 from asr.train.run import begin, train
 from asr.train.schedule import MIN_EPOCHS, STEPS, STEPS_KNOWN, with_epochs, with_sizes
-
-
-@pytest.fixture(scope="module")
-def corpus(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("corpus")
-    return {"train": write_corpus(folder, 24, 1), "dev": write_corpus(folder, 6, 2)}
 
 
 @pytest.fixture

@@ -25,12 +25,6 @@ from asr.train.run import prepare, train
 
 
 @pytest.fixture(scope="module")
-def corpus(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("corpus")
-    return {"train": write_corpus(folder, 24, 1), "dev": write_corpus(folder, 6, 2), "folder": folder}
-
-
-@pytest.fixture(scope="module")
 def holed(tmp_path_factory):
     """A corpus of which two recordings have vanished."""
     folder = tmp_path_factory.mktemp("holed")

@@ -4,7 +4,7 @@ import json
 from operator import eq
 
 import pytest
-from helpers.training import epochs, settings, write_corpus
+from helpers.training import epochs, settings
 
 import asr
 from asr.cli.data import check_settings
@@ -20,12 +20,6 @@ from asr.train.model_folder import make_model
 from asr.train.run import prepare, train
 
 SUBWORDS = ("text.tokens=subwords", "text.subwords=16")
-
-
-@pytest.fixture(scope="module")
-def corpus(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("corpus")
-    return {"train": write_corpus(folder, 24, 1), "dev": write_corpus(folder, 6, 2), "folder": folder}
 
 
 @pytest.fixture(scope="module")

@@ -26,12 +26,6 @@ from asr.train.run import train
 from asr.util.files import folder_lock
 
 
-@pytest.fixture(scope="module")
-def corpus(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("corpus")
-    return {"train": write_corpus(folder, 24, 1), "dev": write_corpus(folder, 6, 2), "folder": folder}
-
-
 @pytest.mark.parametrize("cell", ["rnn", "lstm", "gru"])
 def test_each_cell_learns_and_leaves_a_whole_run_folder(corpus, tmp_path, cell):
     run = tmp_path / cell
