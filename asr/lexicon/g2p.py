@@ -3,7 +3,7 @@
 
 A word with its phones is a sequence of graphones, letters with the phones they make. An n-gram model, estimated as for
 words, says how likely the sequence is. It reads from the end of the word, which made fewer errors in English than from
-the beginning. The probability of a pronunciation is the sum over all sequences that give it, divided by the sum over all
+the beginning. The probability of a pronunciation is the sum over all sequences that give it, divided by that over all
 sequences of these letters.
 """
 
