@@ -16,6 +16,7 @@ logger = logging.getLogger(__name__)
 MIN_EPOCHS = 40  # a large corpus is heard so often
 STEPS = 1600  # a small one so often that these are taken: CTC learns blanks first, words after many hundred steps
 STEPS_KNOWN = 200  # a model that knows the words already adapts sooner
+STEPS_NEW = 3200  # one that is to learn others turns its layers to them slowly, at a lower learning rate
 TOO_FEW = 0.2  # of the steps that are wanted
 MIN_UTTERANCES = 20  # fewer are learned by heart
 VALIDATIONS = 25  # of a training with many short epochs
@@ -58,7 +59,7 @@ def with_epochs(config: Config, batches: int, known: bool = False) -> Config:
     batches: of an epoch. known: whether the training starts from a model that knows all tokens.
     """
     train = config.train
-    enough = math.ceil(steps_wanted(known) * train.grad_accum_steps / batches)
+    enough = math.ceil(steps_wanted(config, known) * train.grad_accum_steps / batches)
     epochs = max(MIN_EPOCHS, enough) if train.init is None else enough
     validate_every = 1 if train.epochs else max(1, epochs // VALIDATIONS)
     # A second thread gains little on steps this small, and loses much where another program wants its core.
@@ -67,8 +68,10 @@ def with_epochs(config: Config, batches: int, known: bool = False) -> Config:
     return settled(config, config.updated(train=found))
 
 
-def steps_wanted(known: bool) -> int:
-    return STEPS_KNOWN if known else STEPS
+def steps_wanted(config: Config, known: bool) -> int:
+    if known:
+        return STEPS_KNOWN
+    return STEPS if config.train.init is None else STEPS_NEW
 
 
 def warn_of_little(config: Config, batches: int, utterances: int, known: bool = False) -> None:
@@ -81,7 +84,7 @@ def warn_of_little(config: Config, batches: int, utterances: int, known: bool = 
             f"{plural(utterances, 'training utterance')}: enough to try the commands, but expect about 100 % WER on"
             " other recordings; record more, or start from a model that knows the words (train.init)"
         )
-    steps, wanted = train.epochs * math.ceil(batches / train.grad_accum_steps), steps_wanted(known)
+    steps, wanted = train.epochs * math.ceil(batches / train.grad_accum_steps), steps_wanted(config, known)
     if steps < TOO_FEW * wanted:
         taken = f"{plural(steps, 'step')} ({plural(train.epochs, 'epoch')} of {plural(batches, 'batch', 'batches')})"
         epochs = math.ceil(wanted * train.grad_accum_steps / batches)

@@ -16,7 +16,7 @@ from asr.train.initial import BUILT_IN, adopt, with_init
 from asr.train.loop import Outcome
 from asr.train.model_folder import read_run_config
 from asr.train.run import begin, train
-from asr.train.schedule import MIN_EPOCHS, STEPS, STEPS_KNOWN, with_epochs, with_sizes
+from asr.train.schedule import MIN_EPOCHS, STEPS, STEPS_KNOWN, STEPS_NEW, with_epochs, with_sizes
 
 
 @pytest.fixture
@@ -63,7 +63,7 @@ def test_epochs_are_as_many_as_make_the_steps(plain, batches):
     assert found.epochs == max(MIN_EPOCHS, -(-STEPS // batches))
     assert found.epochs * batches >= STEPS
     assert 1 <= found.validate_every <= found.epochs / 20
-    for known, steps in ((True, STEPS_KNOWN), (False, STEPS)):  # its words, or others
+    for known, steps in ((True, STEPS_KNOWN), (False, STEPS_NEW)):  # its words, or others
         started = with_epochs(plain("run", "train.init=digits"), batches, known).train
         assert steps <= started.epochs * batches < steps + batches
     given = with_epochs(plain("run", "train.epochs=7"), batches).train
