@@ -79,7 +79,7 @@ def load(
     device: "auto", "cpu", "cuda" or "cuda:N".
     lm: a language model, made by `asr lm train`, or an ARPA file.
     hotwords: words to listen for: a list, or a mapping to weights in nats a letter (None: the default weight).
-    beam: prefixes that the search keeps, 128 by default; without lm, hotwords and beam, decoding is greedy.
+    beam: prefixes that the search keeps, 512 by default; without lm, hotwords and beam, decoding is greedy.
     lm_weight: weight of the language model; by default what `asr lm tune` found, as for the next two.
     word_insertion_bonus, unk_score: nats added for every word, and for every word that the language model lacks.
     closed_vocabulary: recognize only words of the language model, and hot words.

@@ -40,17 +40,17 @@ class Decoding:
 
     Beam = Annotated[
         int | None,
-        typer.Option(min=1, help="Beam search that keeps this many prefixes; default: greedy, or 128 with --lm."),
+        typer.Option(min=1, help="Beam search that keeps this many prefixes; default: greedy, or 512 with --lm."),
     ]
     Lm = Annotated[
         Path | None,
         typer.Option(metavar="LM", help="A language model: a folder, an ARPA file, or none; default: the model's own."),
     ]
     LmWeight = Annotated[
-        float | None, typer.Option(help="Weight of the language model; default: what it was tuned to, or 0.5.")
+        float | None, typer.Option(help="Weight of the language model; default: what it was tuned to, or 0.8.")
     ]
     WordInsertionBonus = Annotated[
-        float | None, typer.Option(help="Added for every word, in nats; default: as tuned, or 0.5.")
+        float | None, typer.Option(help="Added for every word, in nats; default: as tuned, or 0.")
     ]
     UnkScore = Annotated[
         float | None,

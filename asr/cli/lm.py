@@ -126,7 +126,7 @@ def tune(
     lm: Annotated[Path, typer.Argument(metavar="LM", help="A language model's folder.")],
     manifest: Annotated[Path, typer.Argument(metavar="MANIFEST", help="Utterances with texts: a development set.")],
     model: Annotated[str, MODEL],
-    beam: Annotated[int, typer.Option(min=1, help="Prefixes kept.")] = 128,
+    beam: Annotated[int, typer.Option(min=1, help="Prefixes kept.")] = 512,
     closed_vocabulary: Annotated[
         bool, typer.Option("--closed-vocabulary", help="Only words of the language model are heard.")
     ] = False,

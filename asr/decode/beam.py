@@ -3,6 +3,10 @@
 Graves (2012), Hannun et al. (2014). The score of a text is the sum over all its alignments, not the best one:
 
     ln p(text | audio) + lm_weight · ln p(text) + word_insertion_bonus · words + bonus of hot words
+
+Where more texts compete than the beam holds, and a language model is used, those are recombined that cannot be told
+apart by what follows, because they differ in words too far back for the language model: the likeliest stays (Ney and
+Ortmanns 1999).
 """
 
 from __future__ import annotations
@@ -53,12 +57,12 @@ class BeamSettings:
     score for <unk>. closed_vocabulary: such words are never recognized.
     """
 
-    beam: int = 128
-    beam_threshold: float = 16.0
+    beam: int = 512
+    beam_threshold: float = 12.0
     max_tokens: int = 64
-    token_threshold: float = 5.0
-    lm_weight: float = 0.5
-    word_insertion_bonus: float = 0.5
+    token_threshold: float = 6.0
+    lm_weight: float = 0.8
+    word_insertion_bonus: float = 0.0
     unk_score: float = -10.0
     closed_vocabulary: bool = False
 

@@ -35,7 +35,8 @@ class Beam(NamedTuple):
     order: (beam,) the slots, those in use first. Per slot: node, the prefix's node in the tree; blank, last and either,
     ln p of its alignments that end in a blank, in its last token, in any; worth: (beam, tokens) its score with one more
     token, without the acoustic part, UNASKED until the language model has been asked; bound: an upper bound of that;
-    merged: (beam, tokens) whether it is in the beam with one more token as well; kept: whether it stays in the beam.
+    merged: (beam, tokens) whether it is in the beam with one more token as well; marked:
+    (beam,) room to mark some of them.
     """
 
     tree: np.ndarray
@@ -47,7 +48,7 @@ class Beam(NamedTuple):
     worth: np.ndarray
     bound: np.ndarray
     merged: np.ndarray
-    kept: np.ndarray
+    marked: np.ndarray
 
 
 class Candidates(NamedTuple):
@@ -65,6 +66,14 @@ class Candidates(NamedTuple):
     tokens: np.ndarray
     chosen: np.ndarray
     fresh: np.ndarray
+
+
+class Futures(NamedTuple):
+    """A hash table by what the rest of a search depends on: last token, node of the lexicon, states of the language
+    model and the hot words. slot: of the likeliest prefix with these; frame: when it was put here."""
+
+    slot: np.ndarray
+    frame: np.ndarray
 
 
 @njit_no_refcount
@@ -227,7 +236,7 @@ def renew(used: int, beam: Beam, active: int, candidates: Candidates, kept: int,
     for c in chosen:
         s = candidates.origin[c]
         if candidates.added[c] < 0:
-            beam.kept[s] = True
+            beam.marked[s] = True
             beam.blank[s], beam.last[s], beam.either[s] = candidates.blank[c], candidates.last[c], candidates.either[c]
         else:
             node, used = take_child(tree, used, beam.node[s], candidates.added[c], candidates.entry[c], rules)
@@ -236,9 +245,9 @@ def renew(used: int, beam: Beam, active: int, candidates: Candidates, kept: int,
     staying = 0
     for i in range(active):
         s = beam.order[i]
-        if beam.kept[s]:
+        if beam.marked[s]:
             beam.order[i], beam.order[staying] = beam.order[staying], s
-            beam.kept[s] = False
+            beam.marked[s] = False
             staying += 1
         else:
             tree[beam.node[s]].slot = -1
@@ -250,8 +259,50 @@ def renew(used: int, beam: Beam, active: int, candidates: Candidates, kept: int,
     return used
 
 
+@inlined
+def find_future(frame: int, beam: Beam, s: int, futures: Futures) -> int:
+    """The place in `futures` of what the prefix in slot s can become; a free one, if it is not there yet."""
+    row = beam.tree[beam.node[s]]
+    key = ((row.state * 1_000_003 + row.lexeme) * 1_000_003 + row.hot) * 1_000_003 + row.token
+    mask = len(futures.slot) - 1
+    place = (key ^ (key >> 29)) & mask
+    while futures.frame[place] == frame:
+        other = beam.tree[beam.node[futures.slot[place]]]
+        alike = other.state == row.state and other.lexeme == row.lexeme and other.hot == row.hot
+        if alike and other.token == row.token:
+            break
+        place = (place + 1) & mask
+    return place
+
+
+@inlined
+def recombine(frame: int, beam: Beam, active: int, futures: Futures) -> int:
+    """Of the prefixes that can become the same, which differ in words that no longer count for the language model, keep
+    the likeliest. Returns how many are left in the beam."""
+    for i in range(active):
+        s = beam.order[i]
+        place = find_future(frame, beam, s, futures)
+        if futures.frame[place] == frame:
+            o = futures.slot[place]
+            lead = beam.either[s] + beam.tree[beam.node[s]].bias - beam.either[o] - beam.tree[beam.node[o]].bias
+            beam.marked[s if lead <= 0.0 else o] = True
+            if lead <= 0.0:
+                continue
+        futures.slot[place], futures.frame[place] = s, frame
+    staying = 0
+    for i in range(active):
+        s = beam.order[i]
+        if beam.marked[s]:
+            beam.tree[beam.node[s]].slot = -1
+            beam.marked[s] = False
+        else:
+            beam.order[i], beam.order[staying] = beam.order[staying], s
+            staying += 1
+    return staying
+
+
 @njit_no_refcount
-def walk(log_probs: np.ndarray, beam: Beam, candidates: Candidates, rules: SearchSettings) -> int:
+def walk(log_probs: np.ndarray, beam: Beam, candidates: Candidates, futures: Futures, rules: SearchSettings) -> int:
     """Through all frames, from the empty prefix: the number of prefixes then in the beam."""
     root, used, active = beam.tree[0], 1, 1
     root.parent, root.token, root.child, root.sibling, root.slot = -1, -1, -1, -1, 0
@@ -259,12 +310,13 @@ def walk(log_probs: np.ndarray, beam: Beam, candidates: Candidates, rules: Searc
     root.bias, root.lm, root.ending_lm, root.ending_entry = rules.hot.potential[rules.hot.start], 0.0, NEVER, -1
     beam.node[0], beam.blank[0], beam.last[0], beam.either[0] = 0, 0.0, NEVER, 0.0
     beam.bound[0] = look_ahead(beam.worth[0], root, rules)
-    for frame in log_probs:
+    for number, frame in enumerate(log_probs):
         best, lowest = stay(frame, beam, active, candidates)
         count, best = grow(frame, beam, active, candidates, best, lowest, rules)
         kept = select(candidates, count, best - rules.beam_threshold, rules.beam)
         used = renew(used, beam, active, candidates, kept, rules)
-        active = kept
+        full = kept == rules.beam
+        active = recombine(number, beam, kept, futures) if full and rules.scored else kept
     return active
 
 
@@ -290,7 +342,7 @@ def search(
         worth=np.empty((size, vocabulary)),
         bound=np.empty(size),
         merged=np.zeros((size, vocabulary), np.bool_),
-        kept=np.zeros(size, np.bool_),
+        marked=np.zeros(size, np.bool_),
     )
     candidates = Candidates(
         origin=np.empty(room, np.int32),
@@ -304,7 +356,9 @@ def search(
         chosen=np.empty(room, np.int32),
         fresh=np.empty(size, np.int32),
     )
-    alive = beam.order[: walk(log_probs, beam, candidates, rules)]
+    places = 2 ** int(np.ceil(np.log2(4 * size)))
+    futures = Futures(slot=np.empty(places, np.int32), frame=np.full(places, -1))
+    alive = beam.order[: walk(log_probs, beam, candidates, futures, rules)]
     return best_prefixes(tree, beam.node[alive], beam.either[alive], best, rules)
 
 

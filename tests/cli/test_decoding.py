@@ -36,7 +36,7 @@ def test_evaluate_records_the_decoder_and_measures_again_when_it_changes(folder)
     beam = [*command, "--lm", folder / "basic", "--lm-weight", 0.7, "--hotword", "ab:2"]
     assert "already evaluated" not in run(*beam).output
     decoder = json.loads((folder / "eval/wer.json").read_text())["decoder"]
-    assert (decoder["kind"], decoder["beam"], decoder["hotwords"]) == ("beam", 128, {"ab": 2.0})
+    assert (decoder["kind"], decoder["beam"], decoder["hotwords"]) == ("beam", 512, {"ab": 2.0})
     assert decoder["weights"]["lm_weight"] == 0.7
     assert len(decoder["lm"]["sha256"]) == 64
     assert "already evaluated" in run(*beam).output
@@ -69,7 +69,7 @@ def test_too_much_weight_for_the_language_model_is_suspected(folder):
 
 
 def test_weights_that_a_few_words_cannot_tell_apart_are_called_so(folder, write_audio):
-    command = ["lm", "tune", folder / "basic", folder / "list.jsonl", "--model", folder / "model", "--beam", 4]
+    command = ["lm", "tune", folder / "basic", folder / "list.jsonl", "--model", folder / "model", "--beam", 1]
     assert "note: all weights gave the same errors" in run(*command).stderr
     write_audio("noise.wav", 0.1 * np.random.default_rng(1).standard_normal(40_000), 8000)
     line = {"id": "1", "audio": "noise.wav", "duration": 5.0, "text": "ab a b bab " * 4}

@@ -40,10 +40,11 @@ class Bigrams:
         self.bigrams = dict(zip(pairs, bigrams, strict=True))
         self.unigrams, self.backoffs = unigrams, backoffs
 
-    def log_prob(self, units):
+    def log_prob(self, units, ends=True):
+        """Of a sentence, or of its beginning."""
         numbers = [self.words.index(unit) if unit in self.words else 0 for unit in units]
         total = 0.0
-        for before, after in itertools.pairwise([1, *numbers, 2]):
+        for before, after in itertools.pairwise([1, *numbers, *([2] if ends else [])]):
             total += self.bigrams.get((before, after), self.backoffs[before] + self.unigrams[after])
         return total
 
@@ -143,8 +144,12 @@ def test_an_unbounded_beam_equals_the_enumeration_of_all_alignments(seed):
     check_against_enumeration(np.random.default_rng(seed), draw_case, 4)
 
 
-def plain_search(log_probs, beam, token_threshold):
-    """Dictionaries from prefix to probabilities of ending in a blank and in a token."""
+def plain_search(log_probs, beam, token_threshold, worth=None):
+    """Dictionaries from prefix to probabilities of ending in a blank and in a token.
+
+    worth: what a prefix earns beside its acoustic score, by which its last token alone decides what follows: then only
+    the best prefix with each last token stays in a full beam.
+    """
     beams = {(): (1.0, 0.0)}
     for frame in np.exp(log_probs.astype(float)):
         tried = {token for token in range(1, len(frame)) if frame[token] >= frame.max() * math.exp(-token_threshold)}
@@ -155,7 +160,11 @@ def plain_search(log_probs, beam, token_threshold):
                 begun = blank if prefix and prefix[-1] == new else blank + token
                 if begun and (new in tried or (*prefix, new) in beams):
                     after[(*prefix, new)] += 0.0, begun * frame[new]
-        beams = dict(sorted(after.items(), key=lambda item: -sum(item[1]))[:beam])
+        ranks = {prefix: math.log(sum(scores)) + (worth(prefix) if worth else 0.0) for prefix, scores in after.items()}
+        kept = sorted(after, key=ranks.__getitem__, reverse=True)[:beam]
+        if worth and len(kept) == beam:  # sorted the other way round, the best of each last token is named last
+            kept = list({prefix[-1:]: prefix for prefix in reversed(kept)}.values())
+        beams = {prefix: tuple(after[prefix]) for prefix in kept}
     return [(list(prefix), math.log(sum(scores))) for prefix, scores in beams.items()]
 
 
@@ -171,6 +180,26 @@ def test_pruning_equals_a_plain_search_with_the_same_pruning(seed):
     expected = plain_search(log_probs, settings.beam, settings.token_threshold)
     assert [h.token_ids for h in found] == [tokens for tokens, _ in expected]
     assert [h.total for h in found] == pytest.approx([total for _, total in expected], abs=1e-4)
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_prefixes_that_go_on_alike_make_room_in_a_full_beam(seed):
+    rng = np.random.default_rng(seed)
+    spoken = Tokenizer("words", ("<blank>", *(f"word{i}" for i in range(7))))
+    lm = Bigrams(spoken.tokens[1:], rng)
+    weights = {"lm_weight": 0.7, "word_insertion_bonus": -0.5}
+    settings = BeamSettings(beam=int(rng.integers(2, 12)), token_threshold=1e9, beam_threshold=1e9, **weights)
+
+    def worth(prefix, ends=False):
+        return 0.7 * lm.log_prob([spoken.tokens[token] for token in prefix], ends) - 0.5 * len(prefix)
+
+    log_probs = random_log_probs(rng, 40, 8)
+    expected = plain_search(log_probs, settings.beam, settings.token_threshold, worth)
+    total, tokens = max((acoustic + worth(tokens, ends=True), tokens) for tokens, acoustic in expected)
+    found = prepare(spoken, "basic", settings, lm.model).n_best(log_probs, settings.beam)
+    assert len(found) == len(expected)
+    assert found[0].token_ids == tokens
+    assert found[0].total == pytest.approx(total, abs=1e-3)
 
 
 @pytest.mark.parametrize("value", [-np.inf, np.nan, np.inf, -1e30, 0.0, 3e38])
