@@ -38,7 +38,7 @@ class Weights(NamedTuple):
     unk_score: float
 
 
-GRID = [Weights(*values, -10.0) for values in product((0.25, 0.5, 0.75, 1.0, 1.5), (0.0, 1.5, 3.0))]
+GRID = [Weights(*values, -10.0) for values in product((0.25, 0.5, 0.75, 1.0, 1.5), (-1.5, 0.0, 1.5))]
 STEP = Weights(0.2, 1.0, 4.0)
 STEP_SIZES = (1.0, 0.5, 0.25)  # in units of STEP
 MAX_TRIALS = 100

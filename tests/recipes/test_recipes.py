@@ -1,6 +1,7 @@
 """Every recipe from its archive's true layout, served over HTTP on this machine, to wer.json, as a user runs it."""
 
 import functools
+import gzip
 import http.server
 import io
 import json
@@ -49,9 +50,22 @@ def digits_files():
                 yield name, tone(factor * (300 + 200 * digit), 0.25 + 0.01 * take)
 
 
+def librispeech_files(part, speakers):
+    """A tone for each word."""
+    pitches = {"ONE": 300, "TWO": 500, "AND": 700, "MORE": 900}
+    for speaker, factor in speakers.items():
+        folder = f"LibriSpeech/{part}/{speaker}/1"
+        texts = {f"{speaker}-1-{n:04}": text for n, text in enumerate(("ONE AND ONE", "TWO MORE", "MORE AND TWO"))}
+        for name, text in texts.items():
+            yield f"{folder}/{name}.wav", np.concatenate([tone(factor * pitches[word], 0.4) for word in text.split()])
+        yield f"{folder}/{speaker}-1.trans.txt", "".join(f"{name} {text}\n" for name, text in texts.items())
+
+
 ARCHIVES = {
     "openslr/1/waves_yesno.tar.gz": yesno_files,
     "digits/v1.0.10.tar.gz": digits_files,
+    "openslr/31/train-clean-5.tar.gz": lambda: librispeech_files("train-clean-5", {"19": 1.0, "26": 1.1, "32": 0.9}),
+    "openslr/31/dev-clean-2.tar.gz": lambda: librispeech_files("dev-clean-2", {"84": 0.95}),
 }
 
 
@@ -62,9 +76,13 @@ def mirror(tmp_path_factory):
     for path, files in ARCHIVES.items():
         (folder / path).parent.mkdir(parents=True, exist_ok=True)
         with tarfile.open(folder / path, "w:gz") as tar:
-            for name, samples in files():
-                buffer = io.BytesIO()
-                soundfile.write(buffer, samples, RATE, format="WAV", subtype="PCM_16")
+            for name, content in files():
+                if isinstance(content, str):
+                    buffer = io.BytesIO(content.encode())
+                    buffer.seek(0, io.SEEK_END)
+                else:
+                    buffer = io.BytesIO()
+                    soundfile.write(buffer, content, RATE, format="WAV", subtype="PCM_16")
                 member = tarfile.TarInfo(name)
                 member.size = buffer.tell()
                 buffer.seek(0)
@@ -145,6 +163,62 @@ def test_digits_and_a_held_out_speaker(mirror, tmp_path):
     assert "20 training utterances" in done.stderr
     record = json.loads((heldout / "run" / "eval" / "wer.json").read_text())
     assert record["manifest"].endswith("heldout_bob.jsonl")
+
+
+DICTIONARY = """\
+one W AH N
+two T UW
+to T UW
+and AE N D
+and(2) AH N D
+more M AO R
+nor N AO R
+war W AO R
+man M AE N
+"""
+
+
+@needs_bash
+@pytest.mark.usefixtures("quick_asr")
+def test_mini_librispeech_from_texts_to_tuned_weights(mirror, tmp_path):
+    data, run = tmp_path / "data" / "mini_librispeech", tmp_path / "run"
+    (tmp_path / "data" / "cmudict").mkdir(parents=True)
+    (tmp_path / "data" / "cmudict" / "cmudict-en-us.dict").write_text(DICTIONARY)
+    settings = ("model.layers=1", "augment.codec.prob=0", "train.ctc_epochs=0", "device=cpu")
+    (tmp_path / "a.txt").write_text("one and two\nmore to nora\n" * 20)
+    (tmp_path / "b.txt").write_text("to one war\none man and more\n" * 20)
+
+    without_text = recipe("mini_librispeech", mirror, tmp_path, *settings)
+    assert without_text.returncode == 1
+    assert 'name texts of your own, one sentence a line: TEXT="' in without_text.stderr
+
+    done = recipe("mini_librispeech", mirror, tmp_path, *settings, TEXT=f"{tmp_path / 'a.txt'} {tmp_path / 'b.txt'}")
+    assert done.returncode == 0, done.stderr
+    assert "nora" in (data / "lexicon.dict").read_text()  # guessed
+    tuned = json.loads((run / "model" / "lm" / "lm.json").read_text())["tuned"]
+    assert tuned["manifest"] == "dev.jsonl"
+    for folder, kind in (("eval", "beam"), ("eval/phones", "greedy")):
+        record = json.loads((run / folder / "wer.json").read_text())
+        assert (record["words"], record["decoder"]["kind"]) == (8, kind)
+    again = recipe("mini_librispeech", mirror, tmp_path, *settings)
+    assert again.returncode == 0, again.stderr
+    assert again.stderr.count("already") == 4  # prepared, finished, evaluated twice
+    assert "tuning" not in again.stderr
+
+
+@needs_bash
+@pytest.mark.usefixtures("quick_asr")
+def test_mini_librispeech_with_letters_and_the_public_text(mirror, tmp_path):
+    public = tmp_path / "data" / "librispeech_lm" / "librispeech-lm-norm.txt.gz"
+    public.parent.mkdir(parents=True)
+    public.write_bytes(gzip.compress(b"ONE AND TWO\nMORE TO NORA\n" * 400))
+    (tmp_path / "data" / "cmudict").mkdir()
+    (tmp_path / "data" / "cmudict" / "cmudict-en-us.dict").write_text(DICTIONARY)
+    letters = ("text.tokens=characters", "train.loss=ctc", "data.lexicon=", "data.lm=", "data.g2p=")
+    done = recipe("mini_librispeech", mirror, tmp_path, *letters, "model.layers=1", "augment.codec.prob=0")
+    assert done.returncode == 0, done.stderr
+    assert len(gzip.decompress((tmp_path / "data/mini_librispeech/text.txt.gz").read_bytes()).splitlines()) == 50
+    assert json.loads((tmp_path / "run" / "eval" / "wer.json").read_text())["decoder"]["kind"] == "greedy"
 
 
 def test_a_recipe_whose_manifests_are_gone_is_prepared_again(mirror, tmp_path, caplog):
