@@ -8,6 +8,7 @@ import shlex
 import shutil
 import subprocess
 import sys
+from itertools import product
 
 import pytest
 import torch
@@ -164,9 +165,9 @@ def clone(tmp_path, monkeypatch):
     lines = [json.loads(line) for line in (ROOT / "data/samples/samples.jsonl").read_text().splitlines()]
     for line in lines:
         line["audio"] = str(tmp_path / "data" / "samples" / line["audio"])
-    (tmp_path / "data" / "mini_librispeech").mkdir()
-    for part in ("train", "dev", "test"):
-        manifest = tmp_path / "data" / "mini_librispeech" / f"{part}.jsonl"
+    for corpus, part in product(("mini_librispeech", "yesno"), ("train", "dev", "test")):
+        manifest = tmp_path / "data" / corpus / f"{part}.jsonl"
+        manifest.parent.mkdir(exist_ok=True)
         manifest.write_text("".join(json.dumps(line) + "\n" for line in lines))
     (tmp_path / "musan" / "noise").mkdir(parents=True)
     shutil.copy(ROOT / "data/samples/rms_8k.wav", tmp_path / "musan" / "noise")
