@@ -19,7 +19,7 @@ from asr.data.waveforms import read_utterance
 from asr.decode.decoder import GREEDY, Decoder, decode_waveforms, greedy, with_confidence, words_of
 from asr.errors import AudioError, ManifestError
 from asr.evaluate.calibration import diagram, measure, word_correctness
-from asr.evaluate.score import Pair, Scores, score
+from asr.evaluate.score import Pair, Scores, count_homophones, score
 from asr.model.folder import LEXICON
 from asr.model.recognizer import Recognizer
 from asr.text import normalize
@@ -37,7 +37,8 @@ class Evaluation:
     """pairs: in the manifest's order; failed: an error message for each unreadable utterance, which is not scored.
 
     audio_s, compute_s: seconds of audio, and seconds that decoding took. phones: the pairs say how words sound, since
-    the decoder knew no words; see Tokenizer.pronounce.
+    the decoder knew no words; see Tokenizer.pronounce. homophones: substitutions by a word that sounds the same, None
+    where the model does not know how words sound.
     """
 
     pairs: list[Pair] = field(default_factory=list)
@@ -45,6 +46,7 @@ class Evaluation:
     audio_s: float = 0.0
     compute_s: float = 0.0
     phones: bool = False
+    homophones: int | None = None
 
     def score(self) -> Scores:
         return score(self.pairs, phones=self.phones)
@@ -68,6 +70,8 @@ def evaluate(recognizer: Recognizer, examples: Iterable[Example], decoder: Decod
             else:
                 text = normalize(text, normalizer)
             result.pairs.append(Pair(utterance.id, reference, text, utterance.speaker, tuple(hypothesis.confidence)))
+    if tokenizer.kind == "phones" and not result.phones:
+        result.homophones = count_homophones(result.pairs, tokenizer.spellings_of)
     return result
 
 
@@ -129,6 +133,7 @@ def make_record(
     return {
         "format": FORMAT,
         **{name: getattr(scores, name) for name in SCORES},
+        "homophones": evaluation.homophones,
         "failed": len(evaluation.failed),
         "wer_ci95": [interval.low, interval.high] if interval else None,
         "ci_method": interval.method if interval else None,

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from asr.errors import AsrError
-from asr.text import split_phones
+from asr.text import Phones, split_phones
 
 BOOTSTRAP_DRAWS = 10_000
 MIN_SPEAKERS = 4  # with fewer the interval is over utterances
@@ -98,6 +98,23 @@ def _counts(pair: Pair) -> tuple[int, int, int, int]:
         return 0, 0, 0, len(pair.hypothesis.split())
     found = jiwer.process_words(pair.reference, pair.hypothesis)
     return found.hits, found.substitutions, found.deletions, found.insertions
+
+
+def count_homophones(pairs: Sequence[Pair], pronounce: Callable[[str], Sequence[Phones]]) -> int:
+    """How many of the substitutions are by a word that sounds the same, in one of its pronunciations."""
+    import jiwer
+
+    count = 0
+    for pair in pairs:
+        if not pair.reference or not pair.hypothesis:
+            continue
+        said, heard = pair.reference.split(), pair.hypothesis.split()
+        for chunk in jiwer.process_words(pair.reference, pair.hypothesis).alignments[0]:
+            if chunk.type == "substitute":
+                words = slice(chunk.ref_start_idx, chunk.ref_end_idx), slice(chunk.hyp_start_idx, chunk.hyp_end_idx)
+                for word, other in zip(said[words[0]], heard[words[1]], strict=True):
+                    count += any(phones in pronounce(other) for phones in pronounce(word))
+    return count
 
 
 def right_words(pair: Pair) -> list[bool]:

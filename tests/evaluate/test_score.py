@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 
 from asr.cli.main import app
 from asr.errors import AsrError
-from asr.evaluate.score import MIN_UNITS, Pair, Scores, compare, diagnose, rate_interval, score
+from asr.evaluate.score import MIN_UNITS, Pair, Scores, compare, count_homophones, diagnose, rate_interval, score
 
 TRUE_RATE = 0.15
 
@@ -41,6 +41,14 @@ def test_counts_and_rates_agree_with_jiwer(seed):
     assert ours.interval.low <= ours.wer <= ours.interval.high
     assert ours.interval.unit == "speaker"
     assert score(pairs, seed=0) == ours
+
+
+def test_homophones_are_substitutions_that_sound_right():
+    sounds = {"two": [("T", "UW")], "to": [("T", "UW"), ("T", "AH")], "the": [("DH", "AH")], "ta": [("T", "AH")]}
+    texts = [("two cats", "to cats"), ("to", "ta"), ("two", "ta"), ("the to", "the to"), ("", "to"), ("two", ""), ("x", "y")]
+    pairs = [Pair(str(i), *both) for i, both in enumerate(texts)]
+    assert count_homophones(pairs, lambda word: sounds.get(word, [])) == 2
+    assert score(pairs).substitutions == 4
 
 
 def test_edit_distance_is_the_least_possible():

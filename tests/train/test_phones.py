@@ -55,7 +55,9 @@ def test_a_model_of_phones_is_trained_validated_with_words_stored_and_used(corpu
     assert model.evaluate(corpus["dev"])["wer"] <= 0.1
     sounds = asr.load(run, lm="none")
     assert sounds.transcribe(utterance.audio).text == recognizer.tokenizer.pronounce(utterance.text)
-    assert sounds.evaluate(corpus["dev"])["cer"] <= 0.1  # of phones
+    of_phones_alone = sounds.evaluate(corpus["dev"])
+    assert of_phones_alone["cer"] <= 0.1
+    assert of_phones_alone["homophones"] is None
     aligned = model.align(utterance.audio, utterance.text)
     assert [word.text for word in aligned.words] == utterance.text.split()
     assert "-".join(token.text for token in aligned.words[0].tokens) == sounds.transcribe(utterance.audio).words[0].text
@@ -68,7 +70,11 @@ def test_a_model_of_phones_is_trained_validated_with_words_stored_and_used(corpu
     guessing = asr.load(run, hotwords={"lowmid": 1.0})
     assert guessing.recognizer.tokenizer.symbols("lowmid") == ["L", "OW", "M", "IH", "D"]
     assert [word.text for word in guessing.align(utterance.audio, "lowmid").words] == ["lowmid"]
-    assert asr.load(run, hotwords={"hi": 20.0}).transcribe(utterance.audio).text == utterance.text.replace("high", "hi")
+    wrong = asr.load(run, hotwords={"hi": 4.0})
+    assert wrong.transcribe(utterance.audio).text == utterance.text.replace("high", "hi")
+    record = wrong.evaluate(corpus["dev"])
+    said = sum(utterance.text.split().count("high") for utterance in Manifest(corpus["dev"]))
+    assert said - 1 <= record["homophones"] <= record["substitutions"]
 
 
 def test_what_a_training_of_phones_needs(corpus, tmp_path):
