@@ -163,10 +163,11 @@ class Tokenizer:
 
     def spellings_of(self, word: str) -> list[Phones]:
         """The pieces of a word, or for phones its pronunciations: those that are known, or else a guess; none where
-        there is no guess."""
+        there is no guess. Those with a phone that has no token only where there are no others."""
         if self.kind == "subwords":
             return [spell(word, self._index)]
-        return self.pronunciations.get(word) or (self.guess(word) if self.guess is not None else [])
+        found = self.pronunciations.get(word) or (self.guess(word) if self.guess is not None else [])
+        return [phones for phones in found if self._index.keys() >= {*phones}] or found
 
     def encode(self, text: str) -> list[int]:
         """Token ids of a normalized text. Raises TextError naming a symbol that has none."""

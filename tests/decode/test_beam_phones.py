@@ -121,6 +121,9 @@ def test_hot_words_have_the_models_pronunciation_or_a_given_one():
     assert heard({}) == "baa"  # the nearest that the language model knows
     assert heard({"abba": 3.0}) == "abba"
     assert heard({"Aber = A B A": 3.0}) == "aber"
+    tokenizer.pronunciations["abra"] = [("A", "B", "R", "A"), ("A", "B", "A")]  # it has no R
+    assert heard({"abra": 3.0}) == "abra"
+    assert tokenizer.encode("abra") == [2, 3, 2]
     with pytest.raises(TextError, match=r"no pronunciation for it; give it, as in 'aber=HH AH L OW'"):
         heard({"aber": 3.0})
     for wrong in ("aber=A X", "aber=", "a ber=A B", "=A B"):
