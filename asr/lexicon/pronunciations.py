@@ -10,6 +10,7 @@ import logging
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 
 from asr.errors import TextError
@@ -45,7 +46,8 @@ class Pronunciations:
         changed: list[tuple[str, Phones]] = []
         for number, line in enumerate(read_lines(path), 1):
             try:
-                entry, *phones = _COMMENT.sub("", line.decode("utf-8-sig" if number == 1 else "utf-8")).split() or [""]
+                text = line.decode("utf-8-sig" if number == 1 else "utf-8")
+                entry, *phones = (_COMMENT.sub("", text) if "#" in text or ";;;" in text else text).split() or [""]
                 if not entry:
                     continue
                 written = entry if (match := _VARIANT.fullmatch(entry)) is None else match[1]
@@ -102,6 +104,7 @@ class Pronunciations:
         return True
 
 
+@lru_cache(maxsize=1024)
 def without_stress(phone: str) -> str:
     """AH0, AH1, AH2 -> AH; other symbols unchanged."""
     return phone[:-1] if _STRESS.fullmatch(phone) else phone
@@ -112,7 +115,12 @@ def _check(word: str, phones: Sequence[str]) -> None:
     if not phones:
         raise TextError(f"'{word}' has no phones; write them behind it: hello HH AH L OW")
     for phone in phones:
-        if _PROBABILITY.fullmatch(phone):
-            raise TextError(f"'{phone}' is a number, not a phone of '{word}'; remove the column of probabilities")
-        if phone.startswith(("#", ";")) or phone.split() != [phone]:
+        if not _may_be_phone(phone):
+            if _PROBABILITY.fullmatch(phone):
+                raise TextError(f"'{phone}' is a number, not a phone of '{word}'; remove the column of probabilities")
             raise TextError(f"{phone!r} of '{word}' is not a phone")
+
+
+@lru_cache(maxsize=1024)
+def _may_be_phone(phone: str) -> bool:
+    return not (_PROBABILITY.fullmatch(phone) or phone.startswith(("#", ";"))) and phone.split() == [phone]
