@@ -1,6 +1,6 @@
 """The beam search against pyctcdecode and flashlight-text: the same log-probs, ARPA file, weights and beam.
 
-    python scripts/bench_beam.py dump --model runs/mini_librispeech --lm lm --output bench dev.jsonl
+    python scripts/bench_beam.py dump --model runs/letters --lm lm --output bench dev.jsonl
     python scripts/bench_beam.py asr bench
     OTHER/bin/python scripts/bench_beam.py pyctcdecode bench    # an environment with "numpy<2" pyctcdecode kenlm
     OTHER/bin/python scripts/bench_beam.py flashlight bench     # and one with flashlight-text (Python 3.10 to 3.12)

@@ -1,6 +1,6 @@
 """Rare words as hot words: how many more of them are heard, and how often they are heard where nobody said them.
 
-    python scripts/bench_hotwords.py --model runs/mini_librispeech --lm lm --manifest data/mini_librispeech/test.jsonl
+    python scripts/bench_hotwords.py --model runs/letters --lm lm --manifest data/mini_librispeech/test.jsonl
 
 The hot words are words of the manifest's own texts, of four letters or more: first those that the language model lacks,
 then those that it finds least likely whatever stands before them; among equals a seed decides. Many are names. All

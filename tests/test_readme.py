@@ -186,7 +186,8 @@ def clone(tmp_path, monkeypatch):
         Tokenizer.build("characters", sorted(set("".join(texts)))),
     )
     recognizer.name = "mini_librispeech"
-    save_model(recognizer.eval(), tmp_path / "runs" / "mini_librispeech" / "model")
+    for name in ("letters", "mini_librispeech"):
+        save_model(recognizer.eval(), tmp_path / "runs" / name / "model")
     monkeypatch.chdir(tmp_path)
     return tmp_path
 
