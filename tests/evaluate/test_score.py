@@ -45,7 +45,15 @@ def test_counts_and_rates_agree_with_jiwer(seed):
 
 def test_homophones_are_substitutions_that_sound_right():
     sounds = {"two": [("T", "UW")], "to": [("T", "UW"), ("T", "AH")], "the": [("DH", "AH")], "ta": [("T", "AH")]}
-    texts = [("two cats", "to cats"), ("to", "ta"), ("two", "ta"), ("the to", "the to"), ("", "to"), ("two", ""), ("x", "y")]
+    texts = [
+        ("two cats", "to cats"),
+        ("to", "ta"),
+        ("two", "ta"),
+        ("the to", "the to"),
+        ("", "to"),
+        ("two", ""),
+        ("x", "y"),
+    ]
     pairs = [Pair(str(i), *both) for i, both in enumerate(texts)]
     assert count_homophones(pairs, lambda word: sounds.get(word, [])) == 2
     assert score(pairs).substitutions == 4

@@ -1,11 +1,14 @@
 """Packing, the compiled query against a plain one, folders whole and damaged, the commands."""
 
+import gzip
 import json
 import threading
+from pathlib import Path
 
 import numpy as np
 import pytest
 from helpers.command_line import asr, asr_process
+from helpers.servers import serving
 
 from asr.errors import ModelError
 from asr.lm import trie
@@ -232,3 +235,21 @@ def test_a_damaged_folder_may_be_written_again(tmp_path):
     (tmp_path / "lm/lm.json").write_text("{")
     assert asr_process("lm", "train", tmp_path / "t.txt", "-o", tmp_path / "lm").returncode == 0
     assert LanguageModel.load(tmp_path / "lm").words
+
+
+def test_the_public_text_is_downloaded_once_and_a_broken_transfer_goes_on(tmp_path, monkeypatch):
+    monkeypatch.setattr("asr.corpus.download.PAUSE_S", 0.001)
+    path = "openslr/11/librispeech-lm-norm.txt.gz"
+    (tmp_path / "mirror" / path).parent.mkdir(parents=True)
+    (tmp_path / "mirror" / path).write_bytes(gzip.compress(np.random.default_rng(0).bytes(100_000)))
+    command = ("lm", "download", "--data", tmp_path / "data", "--mirror")
+    with serving(tmp_path / "mirror") as server:
+        server.broken.add(path)
+        done = asr(*command, server.url)
+        assert done.stdout.strip() == str(tmp_path / "data" / "librispeech_lm" / "librispeech-lm-norm.txt.gz")
+        assert len(server.sent) == 2
+        asr(*command, server.url)
+        assert len(server.sent) == 2
+    assert Path(done.stdout.strip()).read_bytes() == (tmp_path / "mirror" / path).read_bytes()
+    assert asr(*command, tmp_path / "mirror").stdout.strip() == str(tmp_path / "mirror" / path)
+    assert "MIRROR must hold openslr/11/" in asr(*command, tmp_path).stderr
