@@ -47,7 +47,7 @@ class Decoding:
         typer.Option(metavar="LM", help="A language model: a folder, an ARPA file, or none; default: the model's own."),
     ]
     LmWeight = Annotated[
-        float | None, typer.Option(help="Weight of the language model; default: what it was tuned to, or 0.8.")
+        float | None, typer.Option(help="Weight of the language model; default: what it was tuned to, or 1.")
     ]
     WordInsertionBonus = Annotated[
         float | None, typer.Option(help="Added for every word, in nats; default: as tuned, or 0.")

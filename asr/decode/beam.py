@@ -61,7 +61,7 @@ class BeamSettings:
     beam_threshold: float = 12.0
     max_tokens: int = 64
     token_threshold: float = 6.0
-    lm_weight: float = 0.8
+    lm_weight: float = 1.0
     word_insertion_bonus: float = 0.0
     unk_score: float = -10.0
     closed_vocabulary: bool = False
