@@ -37,6 +37,14 @@ ENDLESS_FRAMES = 2**33  # 50 hours at 48 kHz: no recording, but a length that is
 TOLERANCE_S = 0.25
 SAME_S = 0.05  # by so much two decoders may differ on the length of a file
 JUNK_BYTES = 64  # behind the audio: less than 50 ms of anything
+# Frames of an mp3 by which its header may differ from what it holds: the first one, which holds that header, and those
+# that encoder and decoder need to warm up.
+MP3_FRAMES = 4
+# kbit/s of a frame of layer III by its header, for MPEG-2 and MPEG-1; 0: not allowed, or not told
+MP3_KBITS = (
+    (0, 8, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 144, 160, 0),
+    (0, 32, 40, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320, 0),
+)
 # Files made of named chunks: how name and length are written, and where the first chunk begins.
 CHUNKS = {"WAV": ("<4sI", 12), "WAVEX": ("<4sI", 12), "AIFF": (">4sI", 12), "CAF": (">4sq", 8)}
 # Files made of a stream, or of several one behind the other: how each begins.
@@ -92,10 +100,10 @@ def _header_is_true(file: soundfile.SoundFile, handle: FileIO) -> bool:
     if file.frames >= ENDLESS_FRAMES or not file.seekable():
         return False
     if file.subtype.startswith("MPEG"):  # to decode its end alone makes mpg123 print complaints
-        end = _end_of_mp3(handle) if file.format == "MP3" else None
-        if end is None or handle.seek(0, os.SEEK_END) < end - JUNK_BYTES:
+        found = _walk_mp3(handle) if file.format == "MP3" else None
+        if found is None or abs(found[1] - file.frames) > MP3_FRAMES * found[2]:
             return False
-        handle.seek(end)
+        handle.seek(found[0])
     elif file.frames:
         file.seek(file.frames - 1)
         if not len(file.read(1)):
@@ -103,16 +111,27 @@ def _header_is_true(file: soundfile.SoundFile, handle: FileIO) -> bool:
     return unread_bytes(file.format, handle, True) <= JUNK_BYTES
 
 
-def _end_of_mp3(handle: FileIO) -> int | None:
-    """Where the last frame of an mp3 ends, by what encoders that write to files note in the first one (Xing, Info)."""
+def _walk_mp3(handle: FileIO) -> tuple[int, int, int] | None:
+    """Where the last frame of an mp3 ends, how many samples a channel its frames hold, and how many one of them holds;
+    None where the stream does not begin behind the tag (ID3v2). By the headers of its frames (ISO 11172-3, 2.4.2.3)."""
     handle.seek(0)
-    first, tag = 0, handle.read(10)
-    if tag[:3] == b"ID3" and len(tag) == 10:  # ID3v2, whose length has 7 bits a byte
-        first = 10 + (tag[6] << 21 | tag[7] << 14 | tag[8] << 7 | tag[9])
-    handle.seek(first)
-    found = re.search(rb"(?:Xing|Info)\0\0\0[\x03\x07\x0b\x0f].{4}(.{4})", handle.read(64), re.DOTALL)
-    # It stands 13 to 36 bytes behind the start of the stream, whose bytes it counts.
-    return first + max(0, found.start() - 36) + int.from_bytes(found[1], "big") if found else None
+    tag = handle.read(10)
+    place, count, size = 0, 0, 0
+    if tag[:3] == b"ID3" and len(tag) == 10:  # whose length has 7 bits a byte
+        place = 10 + (tag[6] << 21 | tag[7] << 14 | tag[8] << 7 | tag[9])
+    handle.seek(place)
+    content = handle.read()
+    at = 0
+    while at + 4 <= len(content) and content[at] == 0xFF and content[at + 1] & 0xE6 == 0xE2:  # layer III
+        version, bits = content[at + 1] >> 3 & 3, content[at + 2]  # version: 3 is MPEG-1, 2 is MPEG-2, 0 is MPEG-2.5
+        kbits = MP3_KBITS[version == 3][bits >> 4]
+        if not kbits or bits >> 2 & 3 == 3 or version == 1:
+            break
+        rate = (44_100, 48_000, 32_000)[bits >> 2 & 3] >> (3 - version if version else 2)
+        size = 1152 if version == 3 else 576
+        at += size // 8 * kbits * 1000 // rate + (bits >> 1 & 1)
+        count += size
+    return (place + at, count, size) if count else None
 
 
 def mono(samples: np.ndarray, channel: int | None, rate: float) -> tuple[np.ndarray, int]:
@@ -286,7 +305,7 @@ def _end_of_chunks(handle: FileIO, size: int, layout: str, place: int) -> int:
         kind, length = struct.unpack(layout, handle.read(width))
         after = place + width + length
         if kind in (b"data", b"SSND") and not 0 <= length <= size - place:
-            return size
+            return place  # its size is not known: how far the decoder got must tell
         if kind in (b"RIFF", b"FORM") or after > size or not (kind.isascii() and kind.decode().isprintable()):
             return place
         # An odd length is followed by a zero, but not every writer knows.

@@ -10,6 +10,7 @@ import pytest
 import soundfile
 
 from asr.audio import as_audio, audio_info, read_audio
+from asr.audiofile import _walk_mp3
 from asr.errors import AudioError, AudioFault
 
 needs_ffmpeg = pytest.mark.skipif(shutil.which("ffmpeg") is None, reason="needs ffmpeg")
@@ -71,6 +72,37 @@ def wav_with_size(content: bytes, size: int) -> bytes:
 )
 def test_what_was_written_into_a_pipe_is_read_whole(form, options, encode, tmp_path):
     same_everywhere(tmp_path, encode(form, *options), SECONDS)
+
+
+@needs_ffmpeg
+@pytest.mark.parametrize(
+    "options", [["-ac", "2", "-ar", "44100"], ["-ar", "16000"], ["-ar", "8000", "-q:a", "6"]], ids=str
+)
+def test_an_mp3_in_a_wav_of_unknown_size_is_read_whole(options, encode, tmp_path):
+    content = encode("mp3", *options, seekable=True)
+    rate, channels = int(options[options.index("-ar") + 1]), 2 if "-ac" in options else 1
+    about = struct.pack("<HHIIHHHHIHHH", 0x55, channels, rate, 8000, 1, 0, 12, 1, 2, 1152, 1, 1393)
+    head = b"RIFF\xff\xff\xff\xffWAVEfmt \x1e\0\0\0" + about + b"data\xff\xff\xff\xff"
+    same_everywhere(tmp_path, head + content[content.index(b"\xff", 10) :], SECONDS, tolerance=0.2)
+
+
+@pytest.mark.parametrize("rate", [8_000, 16_000, 22_050, 44_100, 48_000])
+@pytest.mark.parametrize("channels", [1, 2])
+def test_an_mp3_is_as_long_as_its_frames_whatever_its_header_counts(rate, channels, write_audio, tone):
+    x = np.tile(tone(440, rate, 1.0)[:, None], channels)
+    path = write_audio("a.mp3", x, rate, format="MP3")
+    content = path.read_bytes()
+    with path.open("rb", buffering=0) as handle:
+        end, frames, one = _walk_mp3(handle)
+    assert end == len(content)
+    assert rate < frames < rate + 4 * one
+    assert audio_info(path).duration == pytest.approx(1.0, abs=0.1)
+    place = next(content.index(name) for name in (b"Xing", b"Info") if name in content)
+    for count in (1, 3, frames // one // 2, 2 * frames // one, 2**20, 2**31 - 1):
+        path.write_bytes(content[: place + 8] + struct.pack(">I", count) + content[place + 12 :])
+        seconds = audio_info(path).duration
+        audio = read_audio(path, duration=seconds)
+        assert audio.duration == pytest.approx(1.0, abs=0.1) or audio.notes, count
 
 
 @needs_ffmpeg

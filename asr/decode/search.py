@@ -276,14 +276,29 @@ def find_future(frame: int, beam: Beam, s: int, futures: Futures) -> int:
 
 
 @inlined
+def begins_with(tree: np.ndarray, longer: int, node: int) -> bool:
+    """Whether a node is the beginning of another one, that was made later."""
+    while longer > node:
+        longer = tree[longer].parent
+    return longer == node
+
+
+@inlined
 def recombine(frame: int, beam: Beam, active: int, futures: Futures) -> int:
     """Of the prefixes that can become the same, which differ in words that no longer count for the language model, keep
-    the likeliest. Returns how many are left in the beam."""
+    the likeliest. Returns how many are left in the beam.
+
+    A prefix and its own beginning, as "five five" and "five", both stay: the longer one is new, and gets more of the
+    probability with every frame.
+    """
     for i in range(active):
         s = beam.order[i]
         place = find_future(frame, beam, s, futures)
         if futures.frame[place] == frame:
             o = futures.slot[place]
+            older, newer = min(beam.node[s], beam.node[o]), max(beam.node[s], beam.node[o])
+            if begins_with(beam.tree, newer, older):
+                continue
             lead = beam.either[s] + beam.tree[beam.node[s]].bias - beam.either[o] - beam.tree[beam.node[o]].bias
             beam.marked[s if lead <= 0.0 else o] = True
             if lead <= 0.0:
