@@ -164,7 +164,7 @@ class DecoderOptions:
 
     lm: a language model, a folder or an ARPA file; by default the model's own, if it has one; "none": without.
     hotwords: words to listen for, with weights in nats a letter or None for the usual one. beam: prefixes kept from
-    frame to frame, 128 by default.
+    frame to frame, 512 by default.
 
     lm_weight, word_insertion_bonus, unk_score: see asr.decode.beam.BeamSettings; by default what the language model was
     tuned to. closed_vocabulary: hear only words of the language model, and hot words.

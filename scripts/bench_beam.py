@@ -250,7 +250,7 @@ def main() -> None:
     for name, default in (("beam-threshold", 16.0), ("token-threshold", 5.0), ("lm-weight", 0.5)):
         parser.add_argument(f"--{name}", type=float, default=default)
     parser.add_argument("--word-insertion-bonus", type=float, default=0.5)
-    parser.add_argument("--unk-score", type=float, default=-10.0)
+    parser.add_argument("--unk-score", type=float, default=-20.0)
     a = parser.parse_args()
     if a.what == "dump":
         dump(a.output, a.model, a.lm, a.path)

@@ -160,11 +160,14 @@ def tune(
     from asr.decode.beam import BeamSettings, prepare
     from asr.evaluate import tune as tuning
     from asr.lm.model import LanguageModel
-    from asr.model.folder import find_model, load_model
+    from asr.model.folder import LM, find_model, load_model
 
     language, folder, listed = LanguageModel.load(lm), find_model(model), Manifest(manifest)
-    recognizer = load_model(folder, device)
     settings = BeamSettings(beam=beam, closed_vocabulary=closed_vocabulary)
+    if tuning.is_tuned(language, settings, folder, manifest):
+        say(f"{lm}: already tuned with this model and manifest")
+        return
+    recognizer = load_model(folder, device)
     # Before the audio is computed, so that what does not fit fails at once.
     prepare(recognizer.tokenizer, recognizer.text.normalizer, settings, language).warm_up()
     development = tuning.compute_log_probs(recognizer, listed, watch(listed, len(listed), "computing"))
@@ -181,7 +184,8 @@ def tune(
     elif words < FEW_WORDS:
         say(f"note: {plural(words, 'word')} are too few to tell weights apart: use a manifest with {FEW_WORDS} or more")
     tuning.store(lm, best, platt_scaling, settings, recognizer, folder, manifest)
-    say(f"{lm}: stored; asr evaluate and asr transcribe use these weights with --lm {lm}")
+    own = lm.resolve() == (folder / LM).resolve()
+    say(f"{lm}: stored; asr evaluate and asr transcribe use these weights{'' if own else f' with --lm {lm}'}")
     if development.failed:
         say(f"{len(development.failed)} of {len(listed)} utterances could not be read: left out")
         raise typer.Exit(1)

@@ -148,7 +148,10 @@ def fetch(archive: Archive, folder: Path, mirror: str | None, verify: bool) -> P
         if difference := _difference(target, archive, verify):
             raise DownloadError(f"{target}: {difference}; delete it to download it again")
         return target
-    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise DownloadError(f"{folder}: {error.strerror}; name another folder") from None
     urls = [_in_mirror(archive, mirror)] if mirror is not None else list(archive.urls)
     errors = [] if urls else [f"{archive.path}: has no public address; get it by hand and set MIRROR to its folder"]
     part = target.with_name(target.name + ".part")
@@ -166,9 +169,10 @@ def fetch(archive: Archive, folder: Path, mirror: str | None, verify: bool) -> P
             return target
         except DownloadError as error:
             errors.append(str(error))
+    corpus = ", or CORPUS=PATH (--from) of the archive or the unpacked corpus" if target.name.endswith(SUFFIXES) else ""
     raise DownloadError(
         f"{'; '.join(errors)}. Without a network, name what you have: MIRROR=FOLDER (--mirror) that holds"
-        f" {archive.path}, or CORPUS=PATH (--from) of the archive or the unpacked corpus"
+        f" {archive.path}{corpus}"
     )
 
 

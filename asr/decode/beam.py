@@ -63,7 +63,7 @@ class BeamSettings:
     token_threshold: float = 6.0
     lm_weight: float = 1.0
     word_insertion_bonus: float = 0.0
-    unk_score: float = -10.0
+    unk_score: float = -20.0
     closed_vocabulary: bool = False
 
     def __post_init__(self) -> None:

@@ -35,8 +35,8 @@ class Beam(NamedTuple):
     order: (beam,) the slots, those in use first. Per slot: node, the prefix's node in the tree; blank, last and either,
     ln p of its alignments that end in a blank, in its last token, in any; worth: (beam, tokens) its score with one more
     token, without the acoustic part, UNASKED until the language model has been asked; bound: an upper bound of that;
-    merged: (beam, tokens) whether it is in the beam with one more token as well; marked:
-    (beam,) room to mark some of them.
+    merged: (beam, tokens) whether it is in the beam with one more token as well; kept: whether it stays in
+    the beam.
     """
 
     tree: np.ndarray
@@ -48,7 +48,7 @@ class Beam(NamedTuple):
     worth: np.ndarray
     bound: np.ndarray
     merged: np.ndarray
-    marked: np.ndarray
+    kept: np.ndarray
 
 
 class Candidates(NamedTuple):
@@ -236,7 +236,7 @@ def renew(used: int, beam: Beam, active: int, candidates: Candidates, kept: int,
     for c in chosen:
         s = candidates.origin[c]
         if candidates.added[c] < 0:
-            beam.marked[s] = True
+            beam.kept[s] = True
             beam.blank[s], beam.last[s], beam.either[s] = candidates.blank[c], candidates.last[c], candidates.either[c]
         else:
             node, used = take_child(tree, used, beam.node[s], candidates.added[c], candidates.entry[c], rules)
@@ -245,9 +245,9 @@ def renew(used: int, beam: Beam, active: int, candidates: Candidates, kept: int,
     staying = 0
     for i in range(active):
         s = beam.order[i]
-        if beam.marked[s]:
+        if beam.kept[s]:
             beam.order[i], beam.order[staying] = beam.order[staying], s
-            beam.marked[s] = False
+            beam.kept[s] = False
             staying += 1
         else:
             tree[beam.node[s]].slot = -1
@@ -285,34 +285,30 @@ def begins_with(tree: np.ndarray, longer: int, node: int) -> bool:
 
 @inlined
 def recombine(frame: int, beam: Beam, active: int, futures: Futures) -> int:
-    """Of the prefixes that can become the same, which differ in words that no longer count for the language model, keep
-    the likeliest. Returns how many are left in the beam.
+    """Of the prefixes that can become the same, which differ in words that no longer count for the language model, or in
+    the spelling of an unknown word, keep the likeliest. Returns how many are left in the beam.
 
-    A prefix and its own beginning, as "five five" and "five", both stay: the longer one is new, and gets more of the
-    probability with every frame.
+    Its own beginnings and what begins with it stay, as "five" and "five five": the longer one is new, and gets more of
+    the probability with every frame.
     """
     for i in range(active):
         s = beam.order[i]
         place = find_future(frame, beam, s, futures)
         if futures.frame[place] == frame:
             o = futures.slot[place]
-            older, newer = min(beam.node[s], beam.node[o]), max(beam.node[s], beam.node[o])
-            if begins_with(beam.tree, newer, older):
-                continue
             lead = beam.either[s] + beam.tree[beam.node[s]].bias - beam.either[o] - beam.tree[beam.node[o]].bias
-            beam.marked[s if lead <= 0.0 else o] = True
             if lead <= 0.0:
                 continue
         futures.slot[place], futures.frame[place] = s, frame
     staying = 0
     for i in range(active):
         s = beam.order[i]
-        if beam.marked[s]:
-            beam.tree[beam.node[s]].slot = -1
-            beam.marked[s] = False
-        else:
+        best = futures.slot[find_future(frame, beam, s, futures)]
+        if begins_with(beam.tree, max(beam.node[s], beam.node[best]), min(beam.node[s], beam.node[best])):
             beam.order[i], beam.order[staying] = beam.order[staying], s
             staying += 1
+        else:
+            beam.tree[beam.node[s]].slot = -1
     return staying
 
 
@@ -357,7 +353,7 @@ def search(
         worth=np.empty((size, vocabulary)),
         bound=np.empty(size),
         merged=np.zeros((size, vocabulary), np.bool_),
-        marked=np.zeros(size, np.bool_),
+        kept=np.zeros(size, np.bool_),
     )
     candidates = Candidates(
         origin=np.empty(room, np.int32),

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from itertools import product
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -38,7 +38,7 @@ class Weights(NamedTuple):
     unk_score: float
 
 
-GRID = [Weights(*values, -10.0) for values in product((0.25, 0.5, 0.75, 1.0, 1.5), (-1.5, 0.0, 1.5))]
+GRID = [Weights(*values, -20.0) for values in product((0.25, 0.5, 0.75, 1.0, 1.5), (-1.5, 0.0, 1.5))]
 STEP = Weights(0.2, 1.0, 4.0)
 STEP_SIZES = (1.0, 0.5, 0.25)  # in units of STEP
 MAX_TRIALS = 100
@@ -161,15 +161,21 @@ def store(
 
     model: the recognizer's folder.
     """
-    source = {
-        "platt_scaling": list(platt_scaling),
-        "wer": best.wer,
-        "cer": best.cer,
+    source = {"platt_scaling": list(platt_scaling), "wer": best.wer, "cer": best.cer}
+    names = {"model": recognizer.name, "manifest": manifest.name}
+    store_tuned(folder, best.weights._asdict() | source | names | _conditions(settings, model, manifest))
+
+
+def is_tuned(lm: LanguageModel, settings: BeamSettings, model: Path, manifest: Path) -> bool:
+    """Whether the language model's weights were tuned for just this."""
+    return lm.tuned.items() >= _conditions(settings, model, manifest).items()
+
+
+def _conditions(settings: BeamSettings, model: Path, manifest: Path) -> dict[str, Any]:
+    """What the best weights depend on."""
+    return {
         "beam": settings.beam,
         "closed_vocabulary": settings.closed_vocabulary,
-        "model": recognizer.name,
         "model_sha256": model_sha256(model),
-        "manifest": manifest.name,
         "manifest_sha256": file_sha256(manifest),
     }
-    store_tuned(folder, best.weights._asdict() | source)

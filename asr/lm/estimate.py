@@ -186,6 +186,8 @@ def limit_vocabulary(corpus: Corpus, max_words: int | None = None, min_count: in
     counts = np.bincount(corpus.numbers, minlength=len(corpus.words))
     ordinary = range(len(SPECIAL), len(corpus.words))
     kept = [number for number in ordinary if counts[number] >= min_count]
+    if not kept:
+        raise TextError(f"no word occurs {min_count} times or more: lower min_count, or add text")
     kept.sort(key=lambda number: (-counts[number], corpus.words[number]))
     kept = sorted(kept[:max_words], key=corpus.words.__getitem__)
     renumbered = np.full(len(corpus.words), UNKNOWN_ID, np.int32)

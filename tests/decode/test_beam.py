@@ -4,6 +4,7 @@ import itertools
 import math
 from collections import defaultdict
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from functools import lru_cache
 
 import numpy as np
@@ -148,8 +149,12 @@ def plain_search(log_probs, beam, token_threshold, worth=None):
     """Dictionaries from prefix to probabilities of ending in a blank and in a token.
 
     worth: what a prefix earns beside its acoustic score, by which its last token alone decides what follows: then only
-    the best prefix with each last token stays in a full beam.
+    the best prefix with each last token stays in a full beam, with its beginnings and what begins with it.
     """
+
+    def begins(longer, prefix):
+        return longer[: len(prefix)] == prefix
+
     beams = {(): (1.0, 0.0)}
     for frame in np.exp(log_probs.astype(float)):
         tried = {token for token in range(1, len(frame)) if frame[token] >= frame.max() * math.exp(-token_threshold)}
@@ -162,8 +167,9 @@ def plain_search(log_probs, beam, token_threshold, worth=None):
                     after[(*prefix, new)] += 0.0, begun * frame[new]
         ranks = {prefix: math.log(sum(scores)) + (worth(prefix) if worth else 0.0) for prefix, scores in after.items()}
         kept = sorted(after, key=ranks.__getitem__, reverse=True)[:beam]
-        if worth and len(kept) == beam:  # sorted the other way round, the best of each last token is named last
-            kept = list({prefix[-1:]: prefix for prefix in reversed(kept)}.values())
+        if worth and len(kept) == beam:
+            best = {prefix[-1:]: prefix for prefix in reversed(kept)}  # the first of each last token is named last
+            kept = [prefix for prefix in kept if begins(prefix, best[prefix[-1:]]) or begins(best[prefix[-1:]], prefix)]
         beams = {prefix: tuple(after[prefix]) for prefix in kept}
     return [(list(prefix), math.log(sum(scores))) for prefix, scores in beams.items()]
 
@@ -200,6 +206,28 @@ def test_prefixes_that_go_on_alike_make_room_in_a_full_beam(seed):
     assert len(found) == len(expected)
     assert found[0].token_ids == tokens
     assert found[0].total == pytest.approx(total, abs=1e-3)
+
+
+@pytest.mark.parametrize("beam", [64, 256])
+def test_a_word_that_is_repeated_stays_in_a_full_beam(beam):
+    """Though for a language model of order 2 the longer text goes on as the shorter one does."""
+    rng = np.random.default_rng(9)
+    digits = Tokenizer("words", ("<blank>", *"0123456789"))
+    search = prepare(digits, "basic", BeamSettings(beam=beam, lm_weight=0.3), Bigrams(digits.tokens[1:], rng).model)
+    unlimited = replace(search, rules=search.rules._replace(beam=10_000))
+    for _ in range(20):
+        spoken = rng.integers(1, 11, 4)
+        spoken[2] = spoken[1]
+        rows = []
+        for token in spoken:  # 6 frames that may be the word or none, then a pause
+            rows += [*([[0.5, 0.47, token]] * 6), [0.97, 0.0, token]]
+        probabilities = np.full((len(rows), 11), 0.003)
+        for row, (pause, word, token) in zip(probabilities, rows, strict=True):
+            row[0], row[token] = pause, row[token] + word
+        log_probs = np.log(probabilities / probabilities.sum(1, keepdims=True)).astype(np.float32)
+        found, best = search.n_best(log_probs)[0], unlimited.n_best(log_probs)[0]
+        assert found.token_ids == best.token_ids
+        assert found.total == pytest.approx(best.total, abs=0.1)
 
 
 @pytest.mark.parametrize("value", [-np.inf, np.nan, np.inf, -1e30, 0.0, 3e38])

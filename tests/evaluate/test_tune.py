@@ -82,7 +82,7 @@ def test_ties_go_to_fewer_character_errors_and_then_to_the_first():
 
 
 def test_in_a_closed_vocabulary_the_penalty_stays():
-    assert {trial.weights.unk_score for trial in search_weights(bowl((0.5, 0.0, 0.0)), False)} == {-10.0}
+    assert {trial.weights.unk_score for trial in search_weights(bowl((0.5, 0.0, 0.0)), False)} == {-20.0}
 
 
 def test_trials_are_what_an_evaluation_measures_and_the_same_again(folder):

@@ -200,10 +200,13 @@ def test_mini_librispeech_from_texts_to_tuned_weights(mirror, tmp_path):
     for folder, kind in (("eval", "beam"), ("eval/phones", "greedy")):
         record = json.loads((run / folder / "wer.json").read_text())
         assert (record["words"], record["decoder"]["kind"]) == (8, kind)
-    again = recipe("mini_librispeech", mirror, tmp_path, *settings)
+    again = recipe("mini_librispeech", mirror, tmp_path, *settings, TEXT=str(tmp_path / "a.txt"))
     assert again.returncode == 0, again.stderr
-    assert again.stderr.count("already") == 4  # prepared, finished, evaluated twice
-    assert "tuning" not in again.stderr
+    assert again.stderr.count("already") == 5  # prepared, finished, tuned, evaluated twice
+    assert "note: TEXT is not used: " in again.stderr
+    gone = recipe("mini_librispeech", mirror, tmp_path, *settings, TEXT=f"{tmp_path / 'a.txt'}\n{tmp_path / 'c.txt'}")
+    assert gone.returncode == 2
+    assert f"error: {tmp_path / 'c.txt'}: no such file (TEXT)" in gone.stderr
 
 
 @needs_bash
