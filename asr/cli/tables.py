@@ -38,8 +38,9 @@ def print_evaluation(record: dict[str, Any], expect: float | None = None) -> Non
     errors = {kind: record[f"{kind}s"] for kind in ("substitution", "deletion", "insertion")}
     kinds = ", ".join(plural(count, kind) for kind, count in errors.items())
     table.add_row("errors", f"{sum(errors.values()):,} in {plural(record['words'], 'word')}: {kinds}")
-    if record.get("homophones") is not None:
+    if record.get("per") is not None:
         table.add_row("homophones", f"{record['homophones']:,} of the substitutions sound like what was said")
+        table.add_row("phone errors", percent(record["per"]))
     table.add_row("CER", percent(record["cer"]))
     table.add_row("wrong utterances", f"{percent(record['ser'])} of {record['utterances']}")
     if confidence := record.get("confidence"):

@@ -35,8 +35,7 @@ class Beam(NamedTuple):
     order: (beam,) the slots, those in use first. Per slot: node, the prefix's node in the tree; blank, last and either,
     ln p of its alignments that end in a blank, in its last token, in any; worth: (beam, tokens) its score with one more
     token, without the acoustic part, UNASKED until the language model has been asked; bound: an upper bound of that;
-    merged: (beam, tokens) whether it is in the beam with one more token as well; kept: whether it stays in
-    the beam.
+    merged: (beam, tokens) whether it is in the beam with one more token as well; kept: whether it stays in the beam.
     """
 
     tree: np.ndarray
@@ -285,7 +284,7 @@ def begins_with(tree: np.ndarray, longer: int, node: int) -> bool:
 
 @inlined
 def recombine(frame: int, beam: Beam, active: int, futures: Futures) -> int:
-    """Of the prefixes that can become the same, which differ in words that no longer count for the language model, or in
+    """Of the prefixes that can become the same, which differ in words that no longer count for the language model or in
     the spelling of an unknown word, keep the likeliest. Returns how many are left in the beam.
 
     Its own beginnings and what begins with it stay, as "five" and "five five": the longer one is new, and gets more of

@@ -37,8 +37,8 @@ class Evaluation:
     """pairs: in the manifest's order; failed: an error message for each unreadable utterance, which is not scored.
 
     audio_s, compute_s: seconds of audio, and seconds that decoding took. phones: the pairs say how words sound, since
-    the decoder knew no words; see Tokenizer.pronounce. homophones: substitutions by a word that sounds the same, None
-    where the model does not know how words sound.
+    the decoder knew no words; see Tokenizer.pronounce. homophones: substitutions by a word that sounds the same; per:
+    the error rate of phones; None where there are no words, or where the model does not know how they sound.
     """
 
     pairs: list[Pair] = field(default_factory=list)
@@ -47,6 +47,7 @@ class Evaluation:
     compute_s: float = 0.0
     phones: bool = False
     homophones: int | None = None
+    per: float | None = None
 
     def score(self) -> Scores:
         return score(self.pairs, phones=self.phones)
@@ -72,6 +73,9 @@ def evaluate(recognizer: Recognizer, examples: Iterable[Example], decoder: Decod
             result.pairs.append(Pair(utterance.id, reference, text, utterance.speaker, tuple(hypothesis.confidence)))
     if tokenizer.kind == "phones" and not result.phones:
         result.homophones = count_homophones(result.pairs, tokenizer.spellings_of)
+        pronounce = tokenizer.pronounce
+        sounds = [Pair(pair.id, pronounce(pair.reference), pronounce(pair.hypothesis)) for pair in result.pairs]
+        result.per = score(sounds, phones=True).cer
     return result
 
 
@@ -134,6 +138,7 @@ def make_record(
         "format": FORMAT,
         **{name: getattr(scores, name) for name in SCORES},
         "homophones": evaluation.homophones,
+        "per": evaluation.per,
         "failed": len(evaluation.failed),
         "wer_ci95": [interval.low, interval.high] if interval else None,
         "ci_method": interval.method if interval else None,

@@ -75,6 +75,7 @@ def test_a_model_of_phones_is_trained_validated_with_words_stored_and_used(corpu
     record = wrong.evaluate(corpus["dev"])
     said = sum(utterance.text.split().count("high") for utterance in Manifest(corpus["dev"]))
     assert said - 1 <= record["homophones"] <= record["substitutions"]
+    assert record["per"] < 0.1 < record["wer"]
 
 
 def test_what_a_training_of_phones_needs(corpus, tmp_path):
