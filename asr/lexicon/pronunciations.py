@@ -20,7 +20,7 @@ from asr.util.format import plural, some
 
 logger = logging.getLogger(__name__)
 
-_COMMENT = re.compile(r"^\s*(;;;|#).*|\s#.*")
+_COMMENT = re.compile(r"(^|\s)(;;;|#).*")
 _VARIANT = re.compile(r"(.+)\(\d+\)")
 _STRESS = re.compile("[A-Z]{2}[0-2]")  # of ARPAbet's vowels; digits of other phone sets are parts of their names
 _PROBABILITY = re.compile(r"\d*\.\d+(e-?\d+)?")

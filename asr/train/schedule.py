@@ -59,13 +59,17 @@ def with_epochs(config: Config, batches: int, known: bool = False) -> Config:
     batches: of an epoch. known: whether the training starts from a model that knows all tokens.
     """
     train = config.train
-    enough = math.ceil(steps_wanted(config, known) * train.grad_accum_steps / batches)
+    enough = math.ceil(steps_wanted(config, known) / steps_an_epoch(config, batches))
     epochs = max(MIN_EPOCHS, enough) if train.init is None else enough
     validate_every = 1 if train.epochs else max(1, epochs // VALIDATIONS)
     # A second thread gains little on steps this small, and loses much where another program wants its core.
     threads = 1 if not train.epochs and config.model.hidden_size <= SMALL else AUTO
     found = {"epochs": epochs, "validate_every": validate_every, "threads": threads}
     return settled(config, config.updated(train=found))
+
+
+def steps_an_epoch(config: Config, batches: int) -> int:
+    return math.ceil(batches / config.train.grad_accum_steps)
 
 
 def steps_wanted(config: Config, known: bool) -> int:
@@ -84,10 +88,10 @@ def warn_of_little(config: Config, batches: int, utterances: int, known: bool = 
             f"{plural(utterances, 'training utterance')}: enough to try the commands, but expect about 100 % WER on"
             " other recordings; record more, or start from a model that knows the words (train.init)"
         )
-    steps, wanted = train.epochs * math.ceil(batches / train.grad_accum_steps), steps_wanted(config, known)
+    steps, wanted = train.epochs * steps_an_epoch(config, batches), steps_wanted(config, known)
     if steps < TOO_FEW * wanted:
         taken = f"{plural(steps, 'step')} ({plural(train.epochs, 'epoch')} of {plural(batches, 'batch', 'batches')})"
-        epochs = math.ceil(wanted * train.grad_accum_steps / batches)
+        epochs = math.ceil(wanted / steps_an_epoch(config, batches))
         logger.warning(
             f"{taken} are too few to learn from, some {wanted:,} are enough: leave out train.epochs and"
             f" train.batch_seconds (auto), or set train.epochs={epochs}"

@@ -25,7 +25,7 @@ cause K AO Z # usual
 naïve\tN AY IY V
 
 hello HH AH L OW\r
-don’t D OW N T
+don’t D OW N T ;;; or without T
 """
 
 
