@@ -100,9 +100,13 @@ def test_an_mp3_is_as_long_as_its_frames_whatever_its_header_counts(rate, channe
     place = next(content.index(name) for name in (b"Xing", b"Info") if name in content)
     for count in (1, 3, frames // one // 2, 2 * frames // one, 2**20, 2**31 - 1):
         path.write_bytes(content[: place + 8] + struct.pack(">I", count) + content[place + 12 :])
-        seconds = audio_info(path).duration
-        audio = read_audio(path, duration=seconds)
-        assert audio.duration == pytest.approx(1.0, abs=0.1) or audio.notes, count
+        try:
+            audio = read_audio(path, duration=audio_info(path).duration)
+        except AudioError as error:
+            assert shutil.which("ffmpeg") is None
+            assert "put an ffmpeg on the PATH" in str(error)
+        else:
+            assert audio.duration == pytest.approx(1.0, abs=0.1) or audio.notes, count
 
 
 @needs_ffmpeg
