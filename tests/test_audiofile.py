@@ -88,7 +88,7 @@ def test_an_mp3_in_a_wav_of_unknown_size_is_read_whole(options, encode, tmp_path
 
 @pytest.mark.parametrize("rate", [8_000, 16_000, 22_050, 44_100, 48_000])
 @pytest.mark.parametrize("channels", [1, 2])
-def test_an_mp3_is_as_long_as_its_frames_whatever_its_header_counts(rate, channels, write_audio, tone):
+def test_the_frames_of_an_mp3_are_counted(rate, channels, write_audio, tone):
     x = np.tile(tone(440, rate, 1.0)[:, None], channels)
     path = write_audio("a.mp3", x, rate, format="MP3")
     content = path.read_bytes()
@@ -97,16 +97,18 @@ def test_an_mp3_is_as_long_as_its_frames_whatever_its_header_counts(rate, channe
     assert end == len(content)
     assert rate < frames < rate + 4 * one
     assert audio_info(path).duration == pytest.approx(1.0, abs=0.1)
+
+
+@needs_ffmpeg
+@pytest.mark.parametrize("rate", [8_000, 22_050, 44_100])
+def test_what_the_header_of_an_mp3_counts_does_not_matter(rate, write_audio, tone):
+    path = write_audio("a.mp3", tone(440, rate, 1.0), rate, format="MP3")
+    content = path.read_bytes()
     place = next(content.index(name) for name in (b"Xing", b"Info") if name in content)
-    for count in (1, 3, frames // one // 2, 2 * frames // one, 2**20, 2**31 - 1):
+    for count in (1, 3, 10, 200, 2**20, 2**31 - 1):
         path.write_bytes(content[: place + 8] + struct.pack(">I", count) + content[place + 12 :])
-        try:
-            audio = read_audio(path, duration=audio_info(path).duration)
-        except AudioError as error:
-            assert shutil.which("ffmpeg") is None
-            assert "put an ffmpeg on the PATH" in str(error)
-        else:
-            assert audio.duration == pytest.approx(1.0, abs=0.1) or audio.notes, count
+        audio = read_audio(path, duration=audio_info(path).duration)
+        assert audio.duration == pytest.approx(1.0, abs=0.1) or audio.notes, count
 
 
 @needs_ffmpeg
