@@ -37,7 +37,7 @@ ENDLESS_FRAMES = 2**33  # 50 hours at 48 kHz: no recording, but a length that is
 TOLERANCE_S = 0.25
 SAME_S = 0.05  # by so much two decoders may differ on the length of a file
 JUNK_BYTES = 64  # behind the audio: less than 50 ms of anything
-# Frames of an mp3 by which its header may differ from what it holds: the first one, which holds that header, and those
+# Frames of an mp3 that its header may leave out: the first one, which holds that header, and those
 # that encoder and decoder need to warm up.
 MP3_FRAMES = 4
 # kbit/s of a frame of layer III by its header, for MPEG-2 and MPEG-1; 0: not allowed, or not told
@@ -100,15 +100,29 @@ def _header_is_true(file: soundfile.SoundFile, handle: FileIO) -> bool:
     if file.frames >= ENDLESS_FRAMES or not file.seekable():
         return False
     if file.subtype.startswith("MPEG"):  # to decode its end alone makes mpg123 print complaints
-        found = _walk_mp3(handle) if file.format == "MP3" else None
-        if found is None or abs(found[1] - file.frames) > MP3_FRAMES * found[2]:
+        end, found = (_end_of_mp3(handle), _walk_mp3(handle)) if file.format == "MP3" else (None, None)
+        if end is None or handle.seek(0, os.SEEK_END) < end - JUNK_BYTES:
             return False
-        handle.seek(found[0])
+        if found is None or not 0 <= found[1] - file.frames <= MP3_FRAMES * found[2]:
+            return False
+        handle.seek(end)
     elif file.frames:
         file.seek(file.frames - 1)
         if not len(file.read(1)):
             return False
     return unread_bytes(file.format, handle, True) <= JUNK_BYTES
+
+
+def _end_of_mp3(handle: FileIO) -> int | None:
+    """Where the last frame of an mp3 ends, by what encoders that write to files note in the first one (Xing, Info)."""
+    handle.seek(0)
+    first, tag = 0, handle.read(10)
+    if tag[:3] == b"ID3" and len(tag) == 10:  # ID3v2, whose length has 7 bits a byte
+        first = 10 + (tag[6] << 21 | tag[7] << 14 | tag[8] << 7 | tag[9])
+    handle.seek(first)
+    found = re.search(rb"(?:Xing|Info)\0\0\0[\x03\x07\x0b\x0f].{4}(.{4})", handle.read(64), re.DOTALL)
+    # It stands 13 to 36 bytes behind the start of the stream, whose bytes it counts.
+    return first + max(0, found.start() - 36) + int.from_bytes(found[1], "big") if found else None
 
 
 def _walk_mp3(handle: FileIO) -> tuple[int, int, int] | None:

@@ -99,6 +99,16 @@ def test_the_frames_of_an_mp3_are_counted(rate, channels, write_audio, tone):
     assert audio_info(path).duration == pytest.approx(1.0, abs=0.1)
 
 
+@pytest.mark.parametrize("rate", [8_000, 16_000, 44_100])
+def test_an_mp3_that_is_cut_is_as_long_as_it_is(rate, write_audio, tone):
+    path = write_audio("a.mp3", tone(440, rate, 1.0), rate, format="MP3")
+    content = path.read_bytes()
+    for size in range(len(content) // 2, len(content), 97):
+        path.write_bytes(content[:size])
+        seconds = audio_info(path).duration
+        assert read_audio(path, duration=seconds).duration == pytest.approx(seconds, abs=0.08)
+
+
 @needs_ffmpeg
 @pytest.mark.parametrize("rate", [8_000, 22_050, 44_100])
 def test_what_the_header_of_an_mp3_counts_does_not_matter(rate, write_audio, tone):
