@@ -37,8 +37,8 @@ ENDLESS_FRAMES = 2**33  # 50 hours at 48 kHz: no recording, but a length that is
 TOLERANCE_S = 0.25
 SAME_S = 0.05  # by so much two decoders may differ on the length of a file
 JUNK_BYTES = 64  # behind the audio: less than 50 ms of anything
-# Frames of an mp3 that its header may leave out: the first one, which holds that header, and those
-# that encoder and decoder need to warm up.
+# Frames of an mp3 that its header may leave out: the first one, which holds that header, and those that encoder and
+# decoder need to warm up.
 MP3_FRAMES = 4
 # kbit/s of a frame of layer III by its header, for MPEG-2 and MPEG-1; 0: not allowed, or not told
 MP3_KBITS = (
@@ -100,10 +100,11 @@ def _header_is_true(file: soundfile.SoundFile, handle: FileIO) -> bool:
     if file.frames >= ENDLESS_FRAMES or not file.seekable():
         return False
     if file.subtype.startswith("MPEG"):  # to decode its end alone makes mpg123 print complaints
-        end, found = (_end_of_mp3(handle), _walk_mp3(handle)) if file.format == "MP3" else (None, None)
+        end = _end_of_mp3(handle) if file.format == "MP3" else None
         if end is None or handle.seek(0, os.SEEK_END) < end - JUNK_BYTES:
             return False
-        if found is None or not 0 <= found[1] - file.frames <= MP3_FRAMES * found[2]:
+        count, size = _samples_of_mp3(handle)
+        if not 0 <= count - file.frames <= MP3_FRAMES * size:
             return False
         handle.seek(end)
     elif file.frames:
@@ -113,29 +114,29 @@ def _header_is_true(file: soundfile.SoundFile, handle: FileIO) -> bool:
     return unread_bytes(file.format, handle, True) <= JUNK_BYTES
 
 
+def _behind_id3(handle: FileIO) -> int:
+    """Where the stream of an mp3 begins: behind an ID3v2 tag, whose length has 7 bits a byte."""
+    handle.seek(0)
+    tag = handle.read(10)
+    tagged = tag[:3] == b"ID3" and len(tag) == 10
+    return 10 + (tag[6] << 21 | tag[7] << 14 | tag[8] << 7 | tag[9]) if tagged else 0
+
+
 def _end_of_mp3(handle: FileIO) -> int | None:
     """Where the last frame of an mp3 ends, by what encoders that write to files note in the first one (Xing, Info)."""
-    handle.seek(0)
-    first, tag = 0, handle.read(10)
-    if tag[:3] == b"ID3" and len(tag) == 10:  # ID3v2, whose length has 7 bits a byte
-        first = 10 + (tag[6] << 21 | tag[7] << 14 | tag[8] << 7 | tag[9])
+    first = _behind_id3(handle)
     handle.seek(first)
     found = re.search(rb"(?:Xing|Info)\0\0\0[\x03\x07\x0b\x0f].{4}(.{4})", handle.read(64), re.DOTALL)
     # It stands 13 to 36 bytes behind the start of the stream, whose bytes it counts.
     return first + max(0, found.start() - 36) + int.from_bytes(found[1], "big") if found else None
 
 
-def _walk_mp3(handle: FileIO) -> tuple[int, int, int] | None:
-    """Where the last frame of an mp3 ends, how many samples a channel its frames hold, and how many one of them holds;
-    None where the stream does not begin behind the tag (ID3v2). By the headers of its frames (ISO 11172-3, 2.4.2.3)."""
-    handle.seek(0)
-    tag = handle.read(10)
-    place, count, size = 0, 0, 0
-    if tag[:3] == b"ID3" and len(tag) == 10:  # whose length has 7 bits a byte
-        place = 10 + (tag[6] << 21 | tag[7] << 14 | tag[8] << 7 | tag[9])
-    handle.seek(place)
+def _samples_of_mp3(handle: FileIO) -> tuple[int, int]:
+    """How many samples a channel the frames of an mp3 hold, and how many one frame holds, by the headers of all frames
+    (ISO 11172-3, 2.4.2.3); 0 where the stream begins with none."""
+    handle.seek(_behind_id3(handle))
     content = handle.read()
-    at = 0
+    at, count, size = 0, 0, 0
     while at + 4 <= len(content) and content[at] == 0xFF and content[at + 1] & 0xE6 == 0xE2:  # layer III
         version, bits = content[at + 1] >> 3 & 3, content[at + 2]  # version: 3 is MPEG-1, 2 is MPEG-2, 0 is MPEG-2.5
         kbits = MP3_KBITS[version == 3][bits >> 4]
@@ -145,7 +146,7 @@ def _walk_mp3(handle: FileIO) -> tuple[int, int, int] | None:
         size = 1152 if version == 3 else 576
         at += size // 8 * kbits * 1000 // rate + (bits >> 1 & 1)
         count += size
-    return (place + at, count, size) if count else None
+    return count, size
 
 
 def mono(samples: np.ndarray, channel: int | None, rate: float) -> tuple[np.ndarray, int]:

@@ -10,7 +10,7 @@ import pytest
 import soundfile
 
 from asr.audio import as_audio, audio_info, read_audio
-from asr.audiofile import _walk_mp3
+from asr.audiofile import _samples_of_mp3
 from asr.errors import AudioError, AudioFault
 
 needs_ffmpeg = pytest.mark.skipif(shutil.which("ffmpeg") is None, reason="needs ffmpeg")
@@ -91,10 +91,8 @@ def test_an_mp3_in_a_wav_of_unknown_size_is_read_whole(options, encode, tmp_path
 def test_the_frames_of_an_mp3_are_counted(rate, channels, write_audio, tone):
     x = np.tile(tone(440, rate, 1.0)[:, None], channels)
     path = write_audio("a.mp3", x, rate, format="MP3")
-    content = path.read_bytes()
     with path.open("rb", buffering=0) as handle:
-        end, frames, one = _walk_mp3(handle)
-    assert end == len(content)
+        frames, one = _samples_of_mp3(handle)
     assert rate < frames < rate + 4 * one
     assert audio_info(path).duration == pytest.approx(1.0, abs=0.1)
 

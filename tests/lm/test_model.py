@@ -237,6 +237,14 @@ def test_a_damaged_folder_may_be_written_again(tmp_path):
     assert LanguageModel.load(tmp_path / "lm").words
 
 
+def test_a_text_without_a_word_that_is_frequent_enough_is_refused(tmp_path):
+    (tmp_path / "a.txt").write_text("one two\nthree\n")
+    done = asr("lm", "train", tmp_path / "a.txt", "--min-count", 3, "--output", tmp_path / "lm")
+    assert done.returncode == 1
+    assert "no word occurs 3 times or more: lower min_count, or add text" in done.stderr
+    assert not (tmp_path / "lm").exists()
+
+
 def test_the_public_text_is_downloaded_once_and_a_broken_transfer_goes_on(tmp_path, monkeypatch):
     monkeypatch.setattr("asr.corpus.download.PAUSE_S", 0.001)
     path = "openslr/11/librispeech-lm-norm.txt.gz"
