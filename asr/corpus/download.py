@@ -15,7 +15,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
@@ -62,7 +62,9 @@ class Archive:
     """A file of a corpus. path: its place under a mirror, which may be a pattern (`cv-corpus-*.tar.gz`) where there is
     no public home; urls: its public homes, tried in order; sha256, md5: as published, None where the publisher gives
     none; gigabytes: its size, roughly, to say before it is fetched; optional: fetched only where it is asked for by its
-    name, the file's without suffix (`--parts train-other-500`)."""
+    name, the file's without suffix (`--parts train-other-500`); label: goes before the name, where two archives of a
+    recipe have the same file name; extra: taken where a mirror folder has it, all that match a pattern, else left out.
+    """
 
     path: str
     urls: tuple[str, ...] = ()
@@ -70,6 +72,8 @@ class Archive:
     md5: str | None = None
     gigabytes: float | None = None
     optional: bool = False
+    label: str = ""
+    extra: bool = False
 
     @property
     def name(self) -> str:
@@ -77,7 +81,7 @@ class Archive:
         name = Path(self.path).name
         for suffix in SUFFIXES:
             name = name.removesuffix(suffix)
-        return name
+        return f"{self.label}-{name}" if self.label else name
 
 
 def openslr(path: str, **fields: Any) -> Archive:
@@ -94,14 +98,20 @@ def mirror_folder(mirror: str | None) -> Path | None:
     return None if "://" in mirror else Path(mirror).expanduser()
 
 
-def find_in_mirror(archive: Archive, mirror: str | None) -> Archive:
-    """The archive with its pattern, where its path is one, replaced by the one file of a mirror folder it matches."""
-    if "*" not in archive.path:
-        return archive
+def find_in_mirror(archive: Archive, mirror: str | None) -> list[Archive]:
+    """The archive as a list of one; where its path is a pattern, the file of a mirror folder that it matches; of an
+    extra one, every file there that it matches. Raises DownloadError where a pattern does not mean one file."""
+    if "*" not in archive.path and not archive.extra:
+        return [archive]
     folder = mirror_folder(mirror)
-    found = sorted(folder.glob(archive.path)) if folder is not None else []
+    paths = sorted(folder.glob(archive.path)) if folder is not None else []
+    found = [replace(archive, path=path.relative_to(str(folder)).as_posix()) for path in paths]
+    if archive.extra:
+        if not found:
+            logger.info(f"{archive.path}: not in the mirror; left out")
+        return found
     if len(found) == 1:
-        return Archive(found[0].relative_to(str(folder)).as_posix())
+        return found
     there = f"{len(found)} files match in {folder}" if folder is not None else "it has no public address"
     raise DownloadError(
         f"{archive.path}: {there}; download the archive you want from its home and give it by name, --from FILE-OR-URL"

@@ -90,7 +90,10 @@ def prepare(
             and not again
             and stamp.get("prepare.py") == digest
             and stamp.get("from", []) == given
-            and all(fnmatch.filter(stamp.get("archives", [archive.name]), archive.name) for archive in chosen)
+            and all(
+                archive.extra or fnmatch.filter(stamp.get("archives", [archive.name]), archive.name)
+                for archive in chosen
+            )
             and all((home / f"{part}.jsonl").is_file() for part in stamp["parts"])
         ):
             logger.info(f"{home}: already prepared")
@@ -131,7 +134,7 @@ def _obtain_corpus(
         archives, mirror = [_given(source) for source in sources], None
     elif archives:
         corpus = home / "corpus"
-        archives = [find_in_mirror(archive, mirror) for archive in archives]
+        archives = [found for archive in archives for found in find_in_mirror(archive, mirror)]
     else:
         raise DownloadError(
             f"{home.name}: has no archives of its own; give the corpus's folder with --from, or CORPUS=FOLDER before"
