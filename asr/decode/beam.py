@@ -16,7 +16,6 @@ import math
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from itertools import pairwise
 
 import numpy as np
 from torch import Tensor
@@ -32,8 +31,8 @@ from asr.decode.lexicon import (
     spell_characters,
     spell_words,
 )
-from asr.decode.prefixes import NODE, SearchSettings
-from asr.decode.search import search
+from asr.decode.prefixes import SearchSettings
+from asr.decode.search import search, walk
 from asr.errors import ConfigError, ModelError
 from asr.lm.model import SPACE, UNITS, LanguageModel
 from asr.lm.trie import END_ID, SPECIAL, UNKNOWN_ID, Level, build
@@ -111,13 +110,9 @@ class BeamSearch:
 
     def n_best(self, log_probs: np.ndarray, count: int = 1) -> list[Scored]:
         """(frames, tokens) -> at most `count` token sequences, best first; at least one, which may be empty."""
-        tree = np.empty(1 + len(log_probs) * self.rules.beam, NODE)
-        token_ids, ends, entries, scores = search(_finite(log_probs), tree, count, self.rules)
-        bounds = pairwise([0, *ends.tolist()])
-        rows = zip(bounds, scores.tolist(), strict=True)
-        return [self._scored(token_ids[a:b], entries[a:b], row) for (a, b), row in rows]
+        return [self._scored(*found) for found in search(_finite(log_probs), count, self.rules)]
 
-    def _scored(self, token_ids: np.ndarray, entries: np.ndarray, scores: list[float]) -> Scored:
+    def _scored(self, token_ids: np.ndarray, entries: np.ndarray, scores: tuple[float, float, float]) -> Scored:
         acoustic, lm, total = scores
         if self.words is None:
             return Scored(token_ids.tolist(), acoustic, lm, total)
@@ -147,7 +142,7 @@ class BeamSearch:
 
     def warm_up(self) -> BeamSearch:
         """Load the machine code, or compile it the first time, so that no later timing includes it. Returns self."""
-        if not is_compiled(search):
+        if not is_compiled(walk):
             logger.info("compiling the beam search, once (about 40 s)…")
         self.n_best(np.zeros((1, len(self.rules.units)), np.float32))
         return self

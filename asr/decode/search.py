@@ -13,6 +13,7 @@ import numpy as np
 
 from asr.decode.prefixes import (
     NEVER,
+    NODE,
     SearchSettings,
     entries_at,
     extend,
@@ -22,7 +23,7 @@ from asr.decode.prefixes import (
     log_add,
     take_child,
 )
-from asr.util.jit import inlined, jit, njit_no_refcount
+from asr.util.jit import inlined, njit_no_refcount
 
 UNASKED = inf
 
@@ -73,6 +74,16 @@ class Futures(NamedTuple):
 
     slot: np.ndarray
     frame: np.ndarray
+
+
+class Ends(NamedTuple):
+    """The texts that a beam holds at the end: the prefix each is, by its place in the beam, the entry of the lexicon
+    that ends there, ln p of the language model, and the score that decides."""
+
+    origin: np.ndarray
+    entry: np.ndarray
+    language: np.ndarray
+    total: np.ndarray
 
 
 @njit_no_refcount
@@ -330,18 +341,53 @@ def walk(log_probs: np.ndarray, beam: Beam, candidates: Candidates, futures: Fut
     return active
 
 
-@jit
-def search(
-    log_probs: np.ndarray, tree: np.ndarray, best: int, rules: SearchSettings
-) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """log_probs: (frames, tokens) finite float32, token 0 the blank; tree: (1 + frames × beam,) NODE, room.
+@njit_no_refcount
+def find_ends(
+    tree: np.ndarray,
+    node: np.ndarray,
+    acoustic: np.ndarray,
+    closed_vocabulary: bool,
+    rules: SearchSettings,
+    ends: Ends,
+) -> int:
+    """The prefixes of a beam as texts, one for each word that may end there: how many."""
+    count = 0
+    for i, n in enumerate(node):
+        first, entries = entries_at(rules, tree[n].lexeme)
+        for entry in range(first, first + entries):
+            bias, ends.language[count] = finish(tree, n, entry, closed_vocabulary, rules)
+            ends.origin[count], ends.entry[count], ends.total[count] = i, entry, acoustic[i] + bias
+            count += 1
+    return count
 
-    Returns tokens and ends of the best hypotheses, best first (hypothesis i is tokens[ends[i - 1] : ends[i]]); for each
-    of these tokens the entry of the lexicon that ends with it, or after it at the end (-1: none, or an unknown one);
-    and scores: (hypotheses, 3), acoustic, of the language model without its weight, in all.
+
+@njit_no_refcount
+def trace(tree: np.ndarray, node: int, last: int, tokens: np.ndarray, entries: np.ndarray) -> int:
+    """The tokens of a prefix and the entries that end with them, last ones first: how many. last: the entry that ends
+    with the prefix."""
+    count, n = 0, node
+    while n > 0:
+        tokens[count] = tree[n].token
+        entries[count] = last if n == node and tree[n].lexeme != 0 else tree[n].entry
+        count += 1
+        n = tree[n].parent
+    return count
+
+
+def search(
+    log_probs: np.ndarray, best: int, rules: SearchSettings
+) -> list[tuple[np.ndarray, np.ndarray, tuple[float, float, float]]]:
+    """log_probs: (frames, tokens) finite float32, token 0 the blank.
+
+    Returns the best hypotheses, best first, at least one: its tokens; for each of them the entry of the lexicon that
+    ends with it, or after it at the end (-1: none, or an unknown one); and its scores, acoustic, of the language model
+    without its weight, in all.
     """
-    size, vocabulary = rules.beam, log_probs.shape[1]
-    room = size * (vocabulary + np.diff(rules.lexicon.entry).max())
+    # Arrays are made here and not in compiled code, which takes long to compile what numpy has ready.
+    (frames, vocabulary), size = log_probs.shape, rules.beam
+    most = int(np.diff(rules.lexicon.entry).max())  # words that sound alike
+    room = size * (vocabulary + most)
+    tree = np.empty(1 + frames * size, NODE)
     beam = Beam(
         tree=tree,
         order=np.arange(size),
@@ -366,48 +412,21 @@ def search(
         chosen=np.empty(room, np.int32),
         fresh=np.empty(size, np.int32),
     )
-    places = 2 ** int(np.ceil(np.log2(4 * size)))
+    places = 1 << (4 * size - 1).bit_length()
     futures = Futures(slot=np.empty(places, np.int32), frame=np.full(places, -1))
     alive = beam.order[: walk(log_probs, beam, candidates, futures, rules)]
-    return best_prefixes(tree, beam.node[alive], beam.either[alive], best, rules)
-
-
-@jit
-def best_prefixes(
-    tree: np.ndarray, node: np.ndarray, acoustic: np.ndarray, best: int, rules: SearchSettings
-) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """The end of a search: see there. Where no prefix ends in a whole word of a closed vocabulary, any may end."""
-    room = 0
-    for n in node:
-        room += entries_at(rules, tree[n].lexeme)[1]
-    origin, ending = np.empty(room, np.int64), np.empty(room, np.int32)
-    totals, language = np.empty(room), np.empty(room)
-    for closed_vocabulary in (rules.closed_vocabulary, False):
-        count = 0
-        for i, n in enumerate(node):
-            first, entries = entries_at(rules, tree[n].lexeme)
-            for entry in range(first, first + entries):
-                bias, language[count] = finish(tree, n, entry, closed_vocabulary, rules)
-                origin[count], ending[count], totals[count] = i, entry, acoustic[i] + bias
-                count += 1
-        if totals.max() > NEVER / 2:
+    node, acoustic = beam.node[alive], beam.either[alive]
+    room = len(alive) * max(most, 1)
+    ends = Ends(np.empty(room, np.int64), np.empty(room, np.int32), np.empty(room), np.empty(room))
+    for closed_vocabulary in (rules.closed_vocabulary, False):  # where no whole word of it ends, any may end
+        total = ends.total[: find_ends(tree, node, acoustic, closed_vocabulary, rules, ends)]
+        if total.max() > NEVER / 2:
             break
-    order = np.argsort(-totals, kind="mergesort")[: min(best, (totals > NEVER / 2).sum())]
-    scores, ends = np.empty((len(order), 3)), np.empty(len(order), np.int64)
-    total = 0
-    for i, c in enumerate(order):
-        n = node[origin[c]]
-        while n > 0:
-            total += 1
-            n = tree[n].parent
-        ends[i] = total
-        scores[i, 0], scores[i, 1], scores[i, 2] = acoustic[origin[c]], language[c], totals[c]
-    tokens, ended = np.empty(total, np.int32), np.empty(total, np.int32)
-    for i, c in enumerate(order):
-        n, place = node[origin[c]], ends[i]
-        while n > 0:
-            place -= 1
-            last = place == ends[i] - 1 and tree[n].lexeme != 0
-            tokens[place], ended[place] = tree[n].token, ending[c] if last else tree[n].entry
-            n = tree[n].parent
-    return tokens, ends, ended, scores
+    order = np.argsort(-total, kind="stable")[: min(best, int((total > NEVER / 2).sum()))]
+    tokens, entries = np.empty((2, frames), np.int32)
+    found = []
+    for c in order:
+        length = trace(tree, node[ends.origin[c]], ends.entry[c], tokens, entries)
+        scores = (float(acoustic[ends.origin[c]]), float(ends.language[c]), float(total[c]))
+        found.append((tokens[:length][::-1].copy(), entries[:length][::-1].copy(), scores))
+    return found

@@ -1,16 +1,19 @@
 """english: what there is of transcribed English under free licenses, to train the built-in model on.
 
-    train                     LibriSpeech, Common Voice, LJ Speech, speechocean762 and Kathleen, without the speakers below
-    train_machine             Common Voice clips whose text a recognizer wrote: machine.tsv beside the clips
-    dev                       four speakers of LibriSpeech, the development clips of Common Voice, every tenth speaker of
-                              speechocean762; chooses the checkpoint and the weights
-    test                      LibriSpeech dev-clean-2
-    test_common_voice         its test clips
-    test_speechocean762       every tenth speaker, and those of its own test half
-    test_ljspeech             every tenth clip; her voice is in train too
+    train                   LibriSpeech, Common Voice, LJ Speech, speechocean762 and Kathleen, without the speakers
+                            below, and Common Voice clips whose text a recognizer wrote (machine.tsv beside the clips)
+    dev                     four speakers of LibriSpeech, the development clips of Common Voice, every tenth speaker
+                            of speechocean762; chooses the checkpoint and the weights
+    test                    LibriSpeech dev-clean-2
+    test_common_voice       its test clips
+    test_speechocean762     every tenth speaker, and those of its own test half
+    test_ljspeech           every tenth clip; her voice is in train too
+    noise                   everyday sounds, to be put behind speech
 
-Common Voice hands out archives by personal links only: put what you have into MIRROR, as common_voice/cv-corpus-*-en.tar.gz.
-Archives under english/ of a mirror are further parts of the same corpora.
+Every line names its "corpus", so that one can be taken away: grep -v '"corpus": "kathleen"' data/english/train.jsonl
+
+Common Voice hands out archives by personal links only: put what you have into MIRROR, as
+common_voice/cv-corpus-*-en.tar.gz. Archives under english/ of a mirror are further parts of the same corpora.
 """
 
 import sys
@@ -19,7 +22,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from asr.corpus.download import Archive, openslr
-from asr.corpus.layouts import read_folder, read_kaldi, read_librispeech, read_table
+from asr.corpus.layouts import read_audio_alone, read_folder, read_kaldi, read_librispeech, read_table
 from asr.data.manifest import Utterance
 from asr.errors import AsrError
 from asr.util.files import walk
@@ -37,23 +40,29 @@ ARCHIVES = [
     ),
     Archive("common_voice/cv-corpus-*-en.tar.gz", extra=True),
     Archive("english/*.tar.*", label="more", extra=True),
+    Archive("noise/esc*.tar.gz", extra=True),
 ]
 LIBRISPEECH = {"train-clean-5": "train", "train-clean-100": "train", "dev-clean-2": "test"}
 LIBRISPEECH_DEV = {"32", "669", "2136", "7312"}  # as in mini_librispeech
-COMMON_VOICE = {"dev": "dev", "test": "test_common_voice", "train": "train", "machine": "train_machine"}
+COMMON_VOICE = {"dev": "dev", "test": "test_common_voice", "train": "train", "machine": "train"}
 
 
 def utterances(corpus: Path, made: Path) -> Iterator[tuple[str, Utterance]]:
-    for read in (_librispeech, _common_voice, _speechocean762, _ljspeech, _kathleen):
+    for read in (_librispeech, _common_voice, _speechocean762, _ljspeech, _kathleen, _noise):
         for part, utterance in read(corpus):
-            yield part, replace(utterance, other={"corpus": read.__name__.strip("_")})
+            name = read.__name__.strip("_")
+            yield part, replace(utterance, other={"corpus": name, **utterance.other})
 
 
 def _librispeech(corpus: Path) -> Iterator[tuple[str, Utterance]]:
+    """Each utterance once: train-clean-5 is a part of train-clean-100."""
+    seen: set[str] = set()
     for folder in sorted({texts.parents[2] for texts in walk(corpus, "*.trans.txt")}):
         if part := LIBRISPEECH.get(folder.name):
             for utterance in read_librispeech(folder):
-                yield "dev" if part == "train" and utterance.speaker in LIBRISPEECH_DEV else part, utterance
+                if utterance.id not in seen:
+                    seen.add(utterance.id)
+                    yield "dev" if part == "train" and utterance.speaker in LIBRISPEECH_DEV else part, utterance
 
 
 def _common_voice(corpus: Path) -> Iterator[tuple[str, Utterance]]:
@@ -69,6 +78,8 @@ def _common_voice(corpus: Path) -> Iterator[tuple[str, Utterance]]:
                 if clip.id in seen or (part == "train" and clip.speaker in held_out):
                     continue
                 seen.add(clip.id)
+                if name == "machine":
+                    clip = replace(clip, other={"corpus": "common_voice_machine"})
                 if part.startswith(("dev", "test")):
                     held_out.add(clip.speaker or "")
                 yield part, clip
@@ -100,6 +111,12 @@ def _kathleen(corpus: Path) -> Iterator[tuple[str, Utterance]]:
     for folder in sorted({text.parent for text in walk(corpus, "kathleen/*.txt")}):
         for utterance in read_folder(folder):
             yield "train", replace(utterance, speaker="kathleen")
+
+
+def _noise(corpus: Path) -> Iterator[tuple[str, Utterance]]:
+    for folder in sorted(corpus.glob("esc*")):
+        for recording in read_audio_alone(folder):
+            yield "noise", recording
 
 
 def _leave_out(error: AsrError) -> None:

@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 import numpy as np
 import soundfile
 
-FORMATS = {".wav": "WAV", ".flac": "FLAC", ".mp3": "MP3"}
+FORMATS = {".wav": ("WAV",), ".flac": ("FLAC",), ".mp3": ("MP3",), ".opus": ("OGG", "OPUS")}
 
 
 def sound(suffix: str, rate: int, seconds: float = 1.2, pitch: float = 300.0) -> bytes:
@@ -20,7 +20,8 @@ def sound(suffix: str, rate: int, seconds: float = 1.2, pitch: float = 300.0) ->
     t = np.arange(round(seconds * rate)) / rate
     noise = 0.01 * np.random.default_rng(int(pitch)).standard_normal(len(t))
     buffer = io.BytesIO()
-    soundfile.write(buffer, 0.3 * np.sin(2 * np.pi * pitch * t) + noise, rate, format=FORMATS[suffix.lower()])
+    kind, *subtype = FORMATS[suffix.lower()]
+    soundfile.write(buffer, 0.3 * np.sin(2 * np.pi * pitch * t) + noise, rate, *subtype, format=kind)
     return buffer.getvalue()
 
 

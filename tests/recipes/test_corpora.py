@@ -6,6 +6,7 @@ import os
 import shutil
 import subprocess
 import tarfile
+from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from itertools import combinations
@@ -157,8 +158,19 @@ CORPORA = {
         {"common_voice/cv-corpus-21.0-2025-03-14-cy.tar.gz": common_voice}, {"train": 6, "dev": 3, "test": 3}
     ),
     "aishell": Corpus({"openslr/33/data_aishell.tgz": aishell}, {"train": 6, "dev": 3, "test": 3}),
+    "english": Corpus(
+        {
+            "openslr/31/train-clean-5.tar.gz": librispeech("train-clean-5", ("19", "32", "226", "7312")),
+            "openslr/31/dev-clean-2.tar.gz": librispeech("dev-clean-2", ("84", "174")),
+            "openslr/12/train-clean-100.tar.gz": librispeech("train-clean-100", ("19",)),  # in train-clean-5 as well
+            "openslr/101/speechocean762.tar.gz": speechocean762,
+            "ljspeech/LJSpeech-1.1.tar.bz2": ljspeech,
+        },
+        {"train": 60, "dev": 10, "test": 6, "test_speechocean762": 10, "test_ljspeech": 4},
+    ),
 }
 EVERYWHERE = {"yesno", "digits", "ljspeech"}  # whose speakers are in all parts
+IN_BOTH = ({"train", "train-clean-100"}, {"train", "test_ljspeech"})
 
 
 @pytest.fixture(autouse=True)
@@ -213,7 +225,7 @@ def test_every_transfer_breaks_off_once_and_goes_on(server, tmp_path, name):
     if name not in EVERYWHERE:
         speakers = {part: {utterance.speaker for utterance in utterances} for part, utterances in parts.items()}
         for one, other in combinations(speakers, 2):
-            assert not speakers[one] & speakers[other] or {one, other} == {"train", "train-clean-100"}
+            assert not speakers[one] & speakers[other] or {one, other} in IN_BOTH
 
 
 @pytest.mark.parametrize("name", [name for name in CORPORA if name != "digits"])  # whose strings are made anew
@@ -277,6 +289,38 @@ def test_a_wrong_byte_is_refused_and_nothing_unpacked(server, tmp_path, name):
     for damaged in (tmp_path / "data").rglob(Path(path).name):
         damaged.unlink()  # to get it again, as the error says
     assert counts(read(prepare(recipe, tmp_path / "data", server.url, True, **how))) == CORPORA[name].parts
+
+
+def test_english_takes_what_a_mirror_folder_has_besides(folder, tmp_path):
+    mirror = tmp_path / "mirror"
+    shutil.copytree(folder, mirror)
+    renamed = [(path.replace("-cy", "-en"), text) for path, text in common_voice()]
+    pack(mirror / "common_voice" / "cv-corpus-21.0-2025-03-14-en.tar.gz", renamed)
+    clips = "cv-corpus-13.0/en/clips"
+    heard = "path\tsentence\tavg_logprob\n" + "".join(f"common_voice_en_{n}.mp3\tIt is {n}.\t-0.1\n" for n in (1, 2))
+    # The third clip is by a speaker of the other archive's test part; the fourth is among its clips already.
+    rows = TABLE + "".join(
+        f"{speaker * 128}\t{name}.mp3\tA clip.\t2\t0\t\t\t\t\ten\t\n"
+        for speaker, name in (("a", "common_voice_en_3"), ("d", "common_voice_en_4"), ("a", "common_voice_cy_970"))
+    )
+    sounds = [(f"{clips}/common_voice_en_{n}.mp3", sound(".mp3", 32_000, pitch=300 + n)) for n in (1, 2, 3, 4)]
+    sounds.append((f"{clips}/common_voice_cy_970.mp3", sound(".mp3", 32_000)))
+    tables = [("cv-corpus-13.0/en/machine.tsv", heard), ("cv-corpus-13.0/en/train.tsv", rows)]
+    pack(mirror / "english" / "cv-corpus-21.0-2025-03-14-en.tar.gz", [*sounds, *tables])  # of the same name
+    pack(mirror / "english" / "kathleen.tar.gz", [("kathleen/arctic_a0001_1.opus", sound(".opus", 16_000)),
+                                                   ("kathleen/arctic_a0001_1.txt", "Author of it.")])  # fmt: skip
+    pack(mirror / "noise" / "esc10.tar.gz", [("esc10/rain/1-17367-A.opus", sound(".opus", 16_000))])
+    home = prepare(ROOT / "recipes" / "english", tmp_path / "data", str(mirror), False)
+    parts = read(home)
+    assert counts(parts) == CORPORA["english"].parts | {
+        "train": 60 + 6 + 1 + 2 + 1, "dev": 10 + 3, "test_common_voice": 3, "noise": 1
+    }  # fmt: skip
+    corpora = Counter(utterance.other["corpus"] for utterance in parts["train"])
+    assert corpora == {
+        **{"librispeech": 6, "speechocean762": 18, "ljspeech": 36},
+        **{"common_voice": 7, "common_voice_machine": 2, "kathleen": 1},
+    }
+    assert parts["noise"][0].text is None
 
 
 def test_librispeech_has_large_parts_only_when_asked(folder, tmp_path):
@@ -345,7 +389,7 @@ def run(name, folder, tmp_path, *arguments, **environment):
 
 
 needs_bash = pytest.mark.skipif(shutil.which("bash") is None, reason="run.sh needs bash")
-RUN_HERE = [name for name in CORPORA if name not in ("yesno", "digits", "mini_librispeech")]  # see test_recipes.py
+RUN_HERE = [name for name in CORPORA if name not in ("yesno", "digits", "mini_librispeech", "english")]
 
 
 @needs_bash
@@ -358,6 +402,25 @@ def test_run_from_archive_to_wer(folder, tmp_path, name):
     record = json.loads((tmp_path / "runs" / name / "eval" / "wer.json").read_text())
     assert record["utterances"] == CORPORA[name].parts["test-clean" if name == "librispeech" else "test"]
     assert record["manifest"].startswith(f"data/{name}/test")
+
+
+@needs_bash
+@pytest.mark.usefixtures("quick_asr")
+@pytest.mark.slow
+def test_run_english_by_kind_of_speech(folder, tmp_path):
+    words = sorted({word for text in (*TEXTS, "IN ONE TWO") for word in text.lower().split()})
+    (tmp_path / "data" / "cmudict").mkdir(parents=True)
+    dictionary = "".join(f"{word} {' '.join(word.upper()).replace(chr(39), 'Q')}\n" for word in words)
+    (tmp_path / "data" / "cmudict" / "cmudict-en-us.dict").write_text(dictionary)
+    (tmp_path / "text.txt").write_text(f"{' '.join(words)}\n" * 30)
+    quick = ("augment.codec.prob=0", "train.ctc_epochs=0", "augment.reverb.prob=0")
+    done = run("english", folder, tmp_path, *quick, TEXT=str(tmp_path / "text.txt"))
+    assert done.returncode == 0, done.stderr
+    records = {path.parent.name: json.loads(path.read_text()) for path in (tmp_path / "runs").rglob("eval/**/wer.json")}
+    assert {name: record["utterances"] for name, record in records.items()} == {
+        "eval": 6, "speechocean762": 10, "ljspeech": 4
+    }  # fmt: skip
+    assert records["eval"]["decoder"]["kind"] == "beam"
 
 
 @needs_bash

@@ -1,0 +1,23 @@
+#!/usr/bin/env bash
+# The english recipe: download, prepare, pronunciations, language model, train, tune, evaluate by kind of speech. Steps
+# that are already done are skipped.
+#
+#     bash recipes/english/run.sh [size=gpu] [key=value ...]              # a larger model; train.init=runs/mini_librispeech …
+#     TEXT="books.txt.xz more.txt" bash recipes/english/run.sh            # a language model of other texts
+#     MIRROR=folder-or-url DATA=data RUN=runs/english VERIFY=1 bash recipes/english/run.sh
+set -euo pipefail
+config=english
+case ${1:-} in size=gpu) config=english_gpu && shift ;; esac
+source "$(dirname "${BASH_SOURCE[0]}")/../options.sh"
+run=${RUN:-runs/$config}
+source "$recipe/../phones.sh"
+find_text
+asr data prepare "$recipe" "${options[@]}"
+make_lexicon dev test test_common_voice test_speechocean762 test_ljspeech
+[ ! -f "$made/noise.jsonl" ] || settings=(augment.noise.manifest="$made/noise.jsonl" "${settings[@]}")
+train "$config.yaml" train dev
+tune
+for set in common_voice speechocean762 ljspeech; do
+    [ ! -f "$made/test_$set.jsonl" ] || evaluate "test_$set" "eval/$set"
+done
+evaluate test eval
