@@ -59,6 +59,10 @@ def require(x: Tensor, device: str, dtype: torch.dtype, *shape: int) -> None:
     assert (x.device.type, x.dtype, *x.shape) == (device, dtype, *shape)
 
 
+def one(x: Tensor) -> Any:
+    return torch.ones((), dtype=x.dtype).item()
+
+
 def ctc_forward(log_probs: Tensor, targets: Tensor, *lengths: Any) -> tuple[Tensor, Tensor]:
     frames, batch, _ = log_probs.shape
     require(log_probs, "cuda", torch.float32, *log_probs.shape)
@@ -85,7 +89,8 @@ def unpack(data: Tensor, batch_sizes: Tensor, batch_first: bool, padding: float,
 
 # What has no shapes without values, or asks the driver. aten's signatures.
 STAND_INS = {
-    **dict.fromkeys((aten._local_scalar_dense.default, aten.item.default), lambda x: torch.ones(1, dtype=x.dtype).item()),
+    aten._local_scalar_dense.default: one,
+    aten.item.default: one,
     aten._use_cudnn_ctc_loss.Tensor: lambda *_: False,
     aten._use_miopen_ctc_loss.Tensor: lambda *_: False,
     aten._ctc_loss.Tensor: ctc_forward,
