@@ -35,8 +35,8 @@ UsageError = typer.BadParameter.__base__  # click's, or that of a typer which ca
 NOT_RUN = (
     "CORPUS=", "RUN=", "asr data download", "asr data prepare", "asr lexicon download", "asr new-recipe", "bash ",
     "pip ", "python -m ", "python scripts/bench ", "python scripts/bench_align.py", "python scripts/bench_g2p.py",
-    "python scripts/bench_recurrent.py", "python scripts/bench_speechbrain.py", "python scripts/kill_test.py",
-    "python scripts/signal_test.py", "python3 ", "ruff ", "source ", "torchrun ",
+    "python scripts/bench_recurrent.py", "python scripts/bench_speechbrain.py", "python scripts/gpu.py",
+    "python scripts/kill_test.py", "python scripts/signal_test.py", "python3 ", "ruff ", "source ", "torchrun ",
 )  # fmt: skip
 
 
