@@ -52,6 +52,8 @@ _VISIBLE, _SPOKEN = _Replacements(_visible), _Replacements(_spoken)
 
 def _plain(text: str) -> str:
     """Unicode NFC, runs of white space become one space."""
+    if text.isascii():  # a lexicon has many words
+        return " ".join(text.split())
     return " ".join(unicodedata.normalize("NFC", text.replace("\ufeff", "")).split())
 
 
@@ -178,8 +180,10 @@ class Tokenizer:
 
     def encode_symbols(self, symbols: Iterable[str]) -> list[int] | None:
         """Token ids of a word's spelling, None where a symbol has none."""
-        found = [self._index.get(symbol, 0) for symbol in symbols]
-        return found if all(found) else None
+        try:
+            return [self._index[symbol] for symbol in symbols]
+        except KeyError:
+            return None
 
     def decode(self, token_ids: Iterable[int]) -> str:
         """Text of token ids; blanks are left out, spaces are made single. Phones of a word are joined by hyphens."""

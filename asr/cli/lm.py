@@ -50,6 +50,7 @@ def download(data: DataOption = Path("data"), mirror: MirrorOption = None) -> No
     epilog=examples(
         "asr lm train books.txt.xz --output lm",
         "asr lm train --order 4 --prune 0,0,1 --vocabulary 200000 a.txt b.txt.gz --output lm",
+        "asr lm train books.txt.xz --megabytes 8 --output lm",
         "asr lm train --unit character --order 6 transcripts.txt --output characters",
         "asr lm train books.txt --heldout dev.txt --output lm.arpa.gz",
         "asr lm train books.txt --without data/yesno/dev.jsonl --output lm",
@@ -64,6 +65,10 @@ def train(
     prune: Annotated[
         str, typer.Option(metavar="N,N,...", help="For each order, leave out n-grams that occur N times or less.")
     ] = "0",
+    megabytes: Annotated[
+        float | None,
+        typer.Option(help="Leave out the least useful n-grams, so that the folder is not larger."),
+    ] = None,
     vocabulary: Annotated[int | None, typer.Option(help="Keep this many of the most frequent words.")] = None,
     min_count: Annotated[int, typer.Option(help="Keep words that occur at least this often.")] = 1,
     heldout: Annotated[Path | None, typer.Option(metavar="TEXT", help="Measure the perplexity on this text.")] = None,
@@ -94,7 +99,7 @@ def train(
     from asr.lm.estimate import LmConfig
     from asr.lm.estimate import train as run
 
-    config = LmConfig(order, unit, normalizer, limits, vocabulary, min_count, bits, drop_marks)
+    config = LmConfig(order, unit, normalizer, limits, megabytes, vocabulary, min_count, bits, drop_marks)
     manifests = map(Manifest, without or ())
     model, levels = run(texts, config, heldout, (utterance.text or "" for each in manifests for utterance in each))
     _write(output, model, levels)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -82,6 +82,10 @@ def make_model(
     calibrate: Annotated[
         Path | None, typer.Option(metavar="MANIFEST", help="Fit confidences to this, which was not trained on.")
     ] = None,
+    weights: Annotated[
+        Literal["fp32", "fp16", "int8"],
+        typer.Option(help="How to store them: fp16 halves the file, int8 makes it a quarter. They are used as fp32."),
+    ] = "fp32",
 ) -> None:
     """Make a model folder from any checkpoint of a run; train.keep_checkpoints=N keeps those of its N best epochs."""
     check_paths(checkpoint, calibrate)
@@ -90,5 +94,5 @@ def make_model(
     refuse_model_in(output)
     from asr.train.model_folder import make_model as make
 
-    make(checkpoint, output, blank_bias, emission_delay_s, calibrate)
+    make(checkpoint, output, blank_bias, emission_delay_s, calibrate, weights)
     typer.echo(output)

@@ -50,7 +50,7 @@ class Pronunciations:
                 entry, *phones = (_COMMENT.sub("", text) if "#" in text or ";;;" in text else text).split() or [""]
                 if not entry:
                     continue
-                written = entry if (match := _VARIANT.fullmatch(entry)) is None else match[1]
+                written = match[1] if entry[-1] == ")" and (match := _VARIANT.fullmatch(entry)) else entry
                 _check(written, phones)
             except (UnicodeDecodeError, TextError) as error:
                 what = error if isinstance(error, TextError) else "not UTF-8; convert the file first"

@@ -6,7 +6,8 @@ section 3 and appendix A).
 The highest order counts occurrences: a = c. Lower orders count the different words to the left of an n-gram, but
 occurrences of those that begin a sentence, which have none. The lowest order is interpolated with the uniform
 distribution over all words but <s>, <unk> included. D depends on whether a is 1, 2 or more; gamma(h) makes the sum one.
-Pruned n-grams give their counts to gamma, as in KenLM (Heafield et al. 2013).
+N-grams that are left out give their counts to gamma, as in KenLM (Heafield et al. 2013). The order below has to predict
+them then, so it counts each of their occurrences (Siivola et al. 2007).
 
 Counting sorts packed integers: no step is taken word by word in Python.
 """
@@ -16,6 +17,7 @@ from __future__ import annotations
 import logging
 import math
 from array import array
+from bisect import bisect_left
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence, Set
 from dataclasses import dataclass
@@ -26,7 +28,7 @@ import numpy as np
 
 from asr.errors import ConfigError, TextError
 from asr.lm.model import UNITS, LanguageModel, join_units, split_sentences
-from asr.lm.trie import END_ID, SPECIAL, START_ID, UNKNOWN_ID, Level, build
+from asr.lm.trie import END_ID, SPECIAL, START_ID, UNKNOWN_ID, Level, build, stored_bytes
 from asr.text import NORMALIZERS, Oddities, normalize, without_marks
 from asr.util.files import file_sha256, read_lines
 from asr.util.format import plural
@@ -35,19 +37,21 @@ logger = logging.getLogger(__name__)
 
 SHARED = 7  # words in a row that are no chance: one text quotes the other
 FALLBACK = (0.5, 1.0, 1.5)  # discounts where the counts do not follow the law they are estimated by: as in KenLM
+ABOUT_BYTES = 10_000  # for what a model's folder holds beside its words and n-grams
 START_LOG_PROB = -99 * math.log(10)  # ln probability of <s>, by the convention of ARPA files
 
 
 @dataclass(frozen=True)
 class LmConfig:
-    """unit: word or character; prune: see `estimate`; vocabulary: that many of the most frequent words;
-    min_count: only words that occur so often; bits: of each packed probability and backoff weight; drop_marks: see
-    asr.text.without_marks."""
+    """unit: word or character; prune: see `frequent`; megabytes: what the folder may take, see `most_useful`;
+    vocabulary: that many of the most frequent words; min_count: only words that occur so often; bits: of each packed
+    probability and backoff weight; drop_marks: see asr.text.without_marks."""
 
     order: int = 3
     unit: str = "word"
     normalizer: str = "basic"
     prune: tuple[int, ...] = ()
+    megabytes: float | None = None
     vocabulary: int | None = None
     min_count: int = 1
     bits: int = 8
@@ -62,6 +66,8 @@ class LmConfig:
             value = getattr(self, name)
             if value is not None and not minimum <= value <= maximum:
                 raise ConfigError(f"{name}={value}: expected {minimum} to {maximum:,}")
+        if any(self.prune) and self.megabytes is not None:
+            raise ConfigError("prune and megabytes both say what to leave out: give one of them")
 
 
 def train(
@@ -81,9 +87,15 @@ def train(
     )
     sources = [{"file": path.name, "sha256": file_sha256(path)} for path in texts]
     record = {"sources": sources, "sentences": corpus.sentences, "units": corpus.units, "prune": config.prune}
+    if config.megabytes is not None:
+        record["megabytes"] = config.megabytes
     corpus = limit_vocabulary(corpus, config.vocabulary, config.min_count)
     counts = count_ngrams(corpus, config.order)
-    levels, discounts = estimate(counts, config.prune)
+    kept = frequent(counts, config.prune)
+    if config.megabytes is not None:
+        words = sum(len(word.encode()) + 1 for word in corpus.words)
+        kept = most_useful(counts, round(config.megabytes * 1e6) - words - ABOUT_BYTES, config.bits)
+    levels, discounts = estimate(counts, kept)
     for order, (all_of, kept) in enumerate(zip(counts, levels, strict=True), 1):
         logger.info(f"{order}-grams: {len(all_of):,}" + (f", {len(kept):,} kept" if len(kept) < len(all_of) else ""))
     record["discounts"] = discounts
@@ -229,33 +241,82 @@ def _distinct(keys: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     return ordered[places], inverse, np.diff(np.append(places, len(keys)))
 
 
-def estimate(counts: list[Counts], prune: Sequence[int] = ()) -> tuple[list[Level], list[tuple[float, float, float]]]:
-    """Probabilities and backoff weights of all n-grams, and the discounts D1, D2, D3+ of each order.
+def frequent(counts: list[Counts], prune: Sequence[int] = ()) -> list[np.ndarray]:
+    """Which n-grams `estimate` is to keep: of each order, those that occur more often than a limit.
 
-    prune: for each order, leave out n-grams that occur so often or less. It starts with 0 and must not fall, so that
-    the beginning and the end of every n-gram kept are kept; orders without a number use the last one.
+    prune: the limits. The first is 0 and none is less than the one before it, so that the beginning of every n-gram
+    kept is kept; orders without a number use the last one.
     """
     limits = [*prune, *[prune[-1] if prune else 0] * (len(counts) - len(prune))]
     if limits[0] != 0 or limits != sorted(limits) or len(limits) > len(counts):
         raise ConfigError(f"prune={limits}: one number for each order, the first 0, none less than the one before it")
+    return [level.counts > (limit if n else -1) for n, (level, limit) in enumerate(zip(counts, limits, strict=True))]
+
+
+def most_useful(counts: list[Counts], size: int, bits: int) -> list[np.ndarray]:
+    """Which n-grams `estimate` is to keep so that a packed model takes at most `size` bytes: those worth most.
+
+    An n-gram is worth what the text loses in likelihood without it, c(h) p(w | h) ln(p(w | h) / p'(w | h)), p' from
+    the shorter n-gram (Seymore and Rosenfeld 1996; the main term of Stolcke 1998), but no less than any that begins
+    with it. Here all orders count occurrences: what Kneser-Ney leaves to the lower ones is too little for the many
+    n-grams that are left out (Chelba et al. 2010). Raises ConfigError where the single words alone take more.
+    """
+    worth: list[np.ndarray] = []
+    lower = np.array([1 / (len(counts[0]) - 1)])
+    for level in counts:
+        occurrences = np.where(level.words == START_ID, 0, level.counts)  # <s> is never predicted
+        taken = np.array([0.0, *discounts_of(occurrences)])[np.minimum(occurrences, 3)]
+        total = np.bincount(level.parents, occurrences, len(lower))[level.parents]
+        gamma = np.bincount(level.parents, taken, len(lower))[level.parents] / total
+        own = (occurrences - taken) / total
+        backed_off = lower[level.suffixes]
+        lower = own + gamma * backed_off
+        worth.append(total * lower * np.log(lower / ((gamma + own) * backed_off)))
+    for n in range(len(counts) - 1, 1, -1):
+        np.maximum.at(worth[n - 1], counts[n].parents, worth[n])
+    orders = np.repeat(np.arange(len(counts)), [len(level) for level in counts])
+    ranks = np.argsort(-np.concatenate([np.full(len(worth[0]), np.inf), *worth[1:]]), kind="stable")  # beginnings first
+    ranked = orders[ranks]
+
+    def too_large(count: int) -> bool:
+        return stored_bytes(np.bincount(ranked[:count], minlength=len(counts)), bits) > size
+
+    singles = len(counts[0])
+    if too_large(singles):
+        least = stored_bytes([singles, *[0] * (len(counts) - 1)], bits)
+        raise ConfigError(f"megabytes: {singles:,} words alone take {least / 1e6:.2g} MB: allow more, or fewer words")
+    fitting = bisect_left(range(singles, len(ranked) + 1), True, key=too_large) - 1 + singles
+    kept = np.zeros(len(ranked), bool)
+    kept[ranks[:fitting]] = True
+    return np.split(kept, np.cumsum([len(level) for level in counts])[:-1])
+
+
+def estimate(
+    counts: list[Counts], kept: list[np.ndarray] | None = None
+) -> tuple[list[Level], list[tuple[float, float, float]]]:
+    """Probabilities and backoff weights of n-grams, and the discounts D1, D2, D3+ of each order.
+
+    kept: (n-grams,) bool for each order, the n-grams not to leave out: all single words, and the beginning of every
+    n-gram kept. By default all.
+    """
+    kept = kept or frequent(counts)
     discounts = []
     levels: list[Level] = []
     lower = np.array([1 / (len(counts[0]) - 1)])
     places = np.zeros(1, np.int64)  # rows of the order below -> rows among those kept
-    for level, adjusted, limit in zip(counts, _adjusted(counts), limits, strict=True):
+    for level, adjusted, keep in zip(counts, _adjusted(counts, kept), kept, strict=True):
         discounts.append(discounts_of(adjusted))
-        taken = np.array([0.0, *discounts[-1]])[np.minimum(adjusted, 3)]
-        kept = level.counts > (limit if levels else -1)  # <unk> may never occur
+        taken = np.where(keep, np.array([0.0, *discounts[-1]])[np.minimum(adjusted, 3)], adjusted)
         total = np.bincount(level.parents, adjusted, len(lower))
-        freed = np.bincount(level.parents, np.where(kept, taken, adjusted), len(lower))
+        freed = np.bincount(level.parents, taken, len(lower))
         gamma = np.divide(freed, total, out=np.ones_like(total), where=total > 0)
         probs = (adjusted - taken) / total[level.parents] + gamma[level.parents] * lower[level.suffixes]
         if levels:
             levels[-1].log_backoffs = np.log(gamma[places >= 0])
-        backoffs = np.zeros(np.count_nonzero(kept))
-        levels.append(Level(level.words[kept], places[level.parents[kept]], np.log(probs[kept]), backoffs))
+        backoffs = np.zeros(np.count_nonzero(keep))
+        levels.append(Level(level.words[keep], places[level.parents[keep]], np.log(probs[keep]), backoffs))
         lower = probs
-        places = np.where(kept, np.cumsum(kept) - 1, -1)
+        places = np.where(keep, np.cumsum(keep) - 1, -1)
     levels[0].log_probs[START_ID] = START_LOG_PROB
     return levels, discounts
 
@@ -298,11 +359,14 @@ def discounts_of(adjusted: np.ndarray) -> tuple[float, float, float]:
     return FALLBACK
 
 
-def _adjusted(counts: list[Counts]) -> list[np.ndarray]:
+def _adjusted(counts: list[Counts], kept: list[np.ndarray]) -> list[np.ndarray]:
     adjusted = []
     begins = counts[0].words == START_ID
     for n, level in enumerate(counts):
         begins = begins[level.parents] if n else begins
-        lefts = np.bincount(counts[n + 1].suffixes, minlength=len(level)) if n + 1 < len(counts) else level.counts
+        lefts = level.counts
+        if n + 1 < len(counts):
+            longer, once = counts[n + 1], kept[n + 1]
+            lefts = np.bincount(longer.suffixes, np.where(once, 1, longer.counts), len(level)).astype(np.int64)
         adjusted.append(np.where(begins, level.counts if n else 0, lefts))  # <s> alone follows nothing
     return adjusted

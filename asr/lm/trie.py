@@ -11,6 +11,8 @@ backoff weight and the place of their first child. Single words keep theirs as f
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import NamedTuple
@@ -199,34 +201,41 @@ def codes(values: np.ndarray, book: np.ndarray) -> np.ndarray:
 
 def build(levels: list[Level], bits: int) -> Tables:
     """Pack the n-grams. bits: of the codes, 2 to 16; each order has its own 2 ** bits probabilities and weights."""
-    starts = np.cumsum([0, *(len(level) for level in levels)])
     higher = levels[1:]
     child_counts = [np.bincount(above.parents, minlength=len(below)) for below, above in pairwise(levels)]
-    children = np.cumsum(np.append(0, _joined(child_counts)))
     prob_codes, log_probs = _coded([level.log_probs for level in higher], bits)
     backoff_codes, log_backoffs = _coded([level.log_backoffs for level in higher[:-1]], bits)
-    log_backoffs = np.pad(log_backoffs, ((0, len(higher) - len(log_backoffs)), (0, 0)))
-    words_width, children_width, suffixes_width = (int(n).bit_length() for n in (starts[1], children[-1], starts[-2]))
-    tables = Tables(
-        starts=starts.astype(np.int64),
+    tables = _unfilled([len(level) for level in levels], bits)
+    tables = tables._replace(
         unigrams=np.stack([levels[0].log_probs, levels[0].log_backoffs], axis=1).astype(np.float32),
-        words=packed(_joined([level.words for level in higher]), words_width),
-        words_width=words_width,
-        children=packed(children, children_width),
-        children_width=children_width,
-        suffixes=packed(np.zeros(0, np.int64), suffixes_width),
-        suffixes_width=suffixes_width,
+        words=packed(_joined([level.words for level in higher]), tables.words_width),
+        children=packed(np.cumsum(np.append(0, _joined(child_counts))), tables.children_width),
+        suffixes=packed(np.zeros(0, np.int64), tables.suffixes_width),
         prob_codes=prob_codes,
         backoff_codes=backoff_codes,
-        bits=bits,
         log_probs=log_probs,
-        log_backoffs=log_backoffs,
+        log_backoffs=np.pad(log_backoffs, ((0, len(higher) - len(log_backoffs)), (0, 0))),
     )
     suffixes = np.zeros(0, np.int64)
-    for start, level in zip(starts[1:], levels[2:-1], strict=False):  # those of an order lead to those of the next
+    for start, level in zip(
+        tables.starts[1:], levels[2:-1], strict=False
+    ):  # those of an order lead to those of the next
         suffixes = np.append(suffixes, _find_suffixes(tables, level.parents + start, level.words))
-        tables = tables._replace(suffixes=packed(suffixes, suffixes_width))
+        tables = tables._replace(suffixes=packed(suffixes, tables.suffixes_width))
     return tables
+
+
+def _unfilled(counts: Sequence[int], bits: int) -> Tables:
+    """Tables for so many n-grams of each order, without them."""
+    starts = np.cumsum([0, *counts], dtype=np.int64)
+    widths = (int(n).bit_length() for n in (starts[1], starts[-1] - starts[1], starts[-2]))
+    none = np.zeros(0, np.uint32)
+    return Tables(starts, none, *(part for width in widths for part in (none, width)), none, none, bits, none, none)
+
+
+def stored_bytes(counts: Sequence[int], bits: int) -> int:
+    """What the arrays of a model take that has so many n-grams of each order."""
+    return 4 * sum(map(math.prod, shapes(_unfilled(counts, bits)).values())) + 8 * (len(counts) + 1)
 
 
 def levels_of(tables: Tables) -> list[Level]:

@@ -17,12 +17,15 @@ from asr.util.format import percent
 from asr.util.runtime import resolve_device, set_precision
 
 if TYPE_CHECKING:  # torch takes seconds to load; that there is no such model is known before
+    from torch import Tensor
+
     from asr.model.recognizer import Recognizer
 
 FORMAT_VERSION = 1
 BUILT_IN = Path(__file__).parent.parent / "pretrained"
 DEFAULT = "digits"
 LEXICON, LM, G2P = "lexicon.txt", "lm", "g2p"  # of a model of phones
+_SCALES = ".int8_scales"  # behind the name of a matrix
 
 
 def built_in_models() -> list[str]:
@@ -83,16 +86,16 @@ def save_model(recognizer: Recognizer, folder: Path) -> None:
         },
         "emission_delay_s": recognizer.emission_delay_s,
         "platt_scaling": list(recognizer.platt_scaling),
+        "weights": recognizer.weights,
         "training": recognizer.training_record,
     }
-    weights = {name: tensor.detach().cpu().contiguous() for name, tensor in recognizer.state_dict().items()}
     if recognizer.tokenizer.kind == "phones":
         Pronunciations({**recognizer.tokenizer.pronunciations}).save(folder / LEXICON)
     for kept, name in ((recognizer.lm, LM), (recognizer.g2p, G2P)):
         if kept is not None and kept.resolve() != (folder / name).resolve():
             shutil.copytree(kept, folder / name, dirs_exist_ok=True)
     # The config goes last: a folder without one does not count as a model.
-    replace_file(folder / "model.safetensors", save(weights, metadata={"format": "pt"}))
+    replace_file(folder / "model.safetensors", save(packed_weights(recognizer), metadata={"format": "pt"}))
     replace_file(folder / "README.md", model_card(recognizer))
     replace_file(folder / "config.json", json.dumps(config, indent=2, ensure_ascii=False) + "\n")
 
@@ -119,6 +122,7 @@ def load_model(folder: str | Path, device: str = "cpu") -> Recognizer:
             text,
             lenient(ModelConfig, raw["encoder"], str(path)),
             Tokenizer(text.tokens, tuple(raw["tokens"]), pronunciations),
+            untrained=False,
         )
         recognizer.lm, recognizer.g2p = (
             folder / name if (folder / name / "lm.json").is_file() else None for name in (LM, G2P)
@@ -131,16 +135,50 @@ def load_model(folder: str | Path, device: str = "cpu") -> Recognizer:
     except (AsrError, KeyError, TypeError, AttributeError, ValueError, OverflowError) as error:
         raise ModelError(f"{path}: damaged: {error if isinstance(error, AsrError) else repr(error)}") from None
     recognizer.name = str(raw.get("name", folder.name))
+    recognizer.weights = str(raw.get("weights", recognizer.weights))
     recognizer.training_record = raw.get("training") or {}
     weights = folder / "model.safetensors"
     try:
-        recognizer.load_state_dict(load_file(weights))
-    except (OSError, SafetensorError, RuntimeError) as error:
+        recognizer.load_state_dict(unpacked_weights(load_file(weights)), assign=True)
+    except (OSError, SafetensorError, RuntimeError, KeyError) as error:
         first = str(error).strip().splitlines()
         raise ModelError(f"{weights}: does not fit config.json or is damaged: {' '.join(first[:2])}") from None
     if target.type == "cuda":
         set_precision("auto")
     return recognizer.to(target).eval()
+
+
+def packed_weights(recognizer: Recognizer) -> dict[str, Tensor]:
+    """Its parameters as recognizer.weights says. int8: matrices only, each row or output channel divided by its scale,
+    which maps its largest value to 127; the scales are stored beside them.
+
+    Raises ModelError for parameters that fp16 cannot hold.
+    """
+    states = {name: tensor.detach().cpu().contiguous() for name, tensor in recognizer.state_dict().items()}
+    if recognizer.weights == "fp16":
+        states = {name: tensor.half() for name, tensor in states.items()}
+        if not all(tensor.isfinite().all() for tensor in states.values()):
+            raise ModelError("some weights are above 65504, the highest number of fp16: use int8 or fp32")
+    if recognizer.weights == "int8":
+        for name, matrix in [(name, tensor) for name, tensor in states.items() if tensor.dim() > 1]:
+            scales = matrix.abs().flatten(1).amax(1).clamp_min(1e-30) / 127
+            states[name] = (matrix / _by_row(scales, matrix)).round().char()
+            states[name + _SCALES] = scales
+    return states
+
+
+def unpacked_weights(stored: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The fp32 parameters of what `packed_weights` made."""
+    scales = {name: tensor for name, tensor in stored.items() if name.endswith(_SCALES)}
+    states = {name: tensor.float() for name, tensor in stored.items() if name not in scales}
+    for name, each in scales.items():
+        matrix = states[name.removesuffix(_SCALES)]
+        matrix *= _by_row(each, matrix)
+    return states
+
+
+def _by_row(scales: Tensor, matrix: Tensor) -> Tensor:
+    return scales.view(-1, *[1] * (matrix.dim() - 1))
 
 
 def describe_weights(record: dict[str, Any]) -> str:
@@ -165,7 +203,7 @@ def model_card(recognizer: Recognizer) -> str:
         "| | |",
         "| --- | --- |",
         f"| encoder | {layers}, time ÷ {model.subsampling} |",
-        f"| parameters | {recognizer.parameter_count:,} |",
+        f"| parameters | {recognizer.parameter_count:,}, stored as {recognizer.weights} |",
         f"| audio | {recognizer.sample_rate} Hz (other rates are converted) |",
         f"| tokens | {len(recognizer.tokenizer)} {recognizer.tokenizer.kind}, blank included |",
         f"| normalizer | {recognizer.text.normalizer} |",

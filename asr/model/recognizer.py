@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -84,10 +85,19 @@ class Recognizer(nn.Module):
     emission_delay_s: seconds from the start of a word to the center of its first frame; scripts/bench_align.py measures
     it. lm, g2p: folders of its own language model, which its tokens need to become words, and of what pronounces words
     that its lexicon lacks. platt_scaling: slope and offset that turn the log odds of a word's probability into those of
-    it being right.
+    it being right. weights: how a model folder stores the parameters, fp32, fp16 or int8.
+
+    untrained: draw random parameters; False: leave that to `load_state_dict(..., assign=True)`, which takes less time.
     """
 
-    def __init__(self, features: FeatureConfig, text: TextConfig, model: ModelConfig, tokenizer: Tokenizer) -> None:
+    def __init__(
+        self,
+        features: FeatureConfig,
+        text: TextConfig,
+        model: ModelConfig,
+        tokenizer: Tokenizer,
+        untrained: bool = True,
+    ) -> None:
         super().__init__()
         shield_from_signals()
         self.config = model
@@ -99,9 +109,11 @@ class Recognizer(nn.Module):
         self.g2p: Path | None = None
         self.emission_delay_s = EMISSION_DELAY_S
         self.platt_scaling = (1.0, 0.0)
+        self.weights = "fp32"
         self.features = FeatureExtractor(features)
-        self.encoder = Encoder(model, self.features.dimension)
-        self.head = CTCHead(self.encoder.outputs, len(tokenizer))
+        with nullcontext() if untrained else torch.device("meta"):
+            self.encoder = Encoder(model, self.features.dimension)
+            self.head = CTCHead(self.encoder.outputs, len(tokenizer))
 
     @property
     def sample_rate(self) -> int:

@@ -51,7 +51,8 @@ class RecurrentLayer(nn.Module):
         self.bidirectional = bidirectional
         self.precision = precision
         self.rnn = MODULES[cell](inputs, width, batch_first=True, bidirectional=bidirectional)
-        self.reset_parameters()
+        if not self.rnn.weight_hh_l0.is_meta:  # otherwise they are to be loaded
+            self.reset_parameters()
 
     @property
     def outputs(self) -> int:

@@ -56,11 +56,12 @@ def make_model(
     blank_bias: float = 0.0,
     emission_delay_s: float = EMISSION_DELAY_S,
     dev: Path | None = None,
+    weights: str = "fp32",
 ) -> Recognizer:
     """Write any checkpoint of a run as a model folder. If last.pt has a running average of weights, that is written.
 
     blank_bias: nats added to the blank's logit: fewer words are heard in noise, and more are missed.
-    emission_delay_s: see Recognizer. dev: a manifest to calibrate confidences on; without it they are not calibrated.
+    emission_delay_s, weights: see Recognizer. dev: a manifest to calibrate confidences on; without it they are not.
     Raises TrainError for what is no checkpoint in a run's folder, ModelError when `output` holds a model already.
     """
     refuse_model_in(output)
@@ -80,6 +81,7 @@ def make_model(
     with torch.no_grad():
         recognizer.head.projection.bias[0] += blank_bias
     recognizer.emission_delay_s = emission_delay_s
+    recognizer.weights = weights
     recognizer.name = output.resolve().name
     if tokenizer.kind == "phones":
         recognizer.lm, recognizer.g2p = config.data.lm, config.data.g2p

@@ -13,33 +13,47 @@ import pytest
 from asr.errors import ConfigError, TextError
 from asr.lm.estimate import (
     FALLBACK,
+    Corpus,
     LmConfig,
     count_ngrams,
     dense_table,
     discounts_of,
     estimate,
+    frequent,
     limit_vocabulary,
+    most_useful,
     read_corpus,
     train,
 )
 from asr.lm.model import SPACE, LanguageModel
-from asr.lm.trie import SPECIAL, build
+from asr.lm.trie import SPECIAL, build, stored_bytes
 
 
 class Reference:
-    """Interpolated modified Kneser-Ney, straight from Chen and Goodman (1999), slow and plain."""
+    """Interpolated modified Kneser-Ney, straight from Chen and Goodman (1999), slow and plain.
 
-    def __init__(self, sentences, vocabulary, order, prune=()):
+    kept: of two and more words, the n-grams not left out; by default all that occur more often than `prune` says. By
+    occurrences: every order counts them, not the words to the left.
+    """
+
+    def __init__(self, sentences, vocabulary, order, prune=(), kept=None, by_occurrences=False):
         self.vocabulary, self.order = vocabulary, order
         marked = [("<s>", *words, "</s>") for words in sentences]
         self.raw = [
             Counter(words[i : i + n] for words in marked for i in range(len(words) - n + 1))
             for n in range(1, order + 1)
         ]
-        self.limits = [*prune, *[prune[-1] if prune else 0] * order][:order]
+        limits = [*prune, *[prune[-1] if prune else 0] * order][:order]
+        ngrams = dict(enumerate(self.raw[1:], 1))
+        self.kept = {gram for n, counts in ngrams.items() for gram, count in counts.items() if count > limits[n]}
+        self.kept = self.kept if kept is None else kept
         self.adjusted = []
         for n in range(1, order + 1):
-            left = Counter(ngram[1:] for ngram in self.raw[n]) if n < order else None
+            left = None
+            if n < order and not by_occurrences:
+                left = Counter()
+                for ngram, count in self.raw[n].items():
+                    left[ngram[1:]] += 1 if ngram in self.kept else count
             counts = {}
             for ngram, count in self.raw[n - 1].items():
                 counts[ngram] = count if left is None or ngram[0] == "<s>" else left[ngram]
@@ -68,7 +82,7 @@ class Reference:
         mass, seen = 0.0, 0.0
         for ngram, count in followers.items():
             discount = self.discounts[n - 1][min(count, 3) - 1]
-            kept = n == 1 or self.raw[n - 1][ngram] > self.limits[n - 1]
+            kept = n == 1 or ngram in self.kept
             mass += discount if kept else count
             if ngram[-1] == word and kept:
                 seen = count - discount
@@ -86,7 +100,8 @@ def estimate_text(folder, sentences, order, prune=(), bits=16, **limits):
     path = folder / "text.txt"
     path.write_text("\n".join(map(" ".join, sentences)))
     corpus = limit_vocabulary(read_corpus([path], "word", "basic"), **limits)
-    levels, discounts = estimate(count_ngrams(corpus, order), prune)
+    counts = count_ngrams(corpus, order)
+    levels, discounts = estimate(counts, frequent(counts, prune))
     return LanguageModel(build(levels, bits), corpus.words), discounts
 
 
@@ -256,6 +271,99 @@ def test_marks_in_a_text_are_told_and_can_be_left_out(tmp_path, said):
 def test_wrong_settings_are_told(wrong):
     with pytest.raises(ConfigError, match=next(iter(wrong))):
         LmConfig(**wrong)
+
+
+def counted(sentences, order):
+    index = {word: number for number, word in enumerate([*SPECIAL, *sorted(set(itertools.chain(*sentences)))])}
+    numbers = [index[word] for words in sentences for word in ("<s>", *words, "</s>")]
+    return count_ngrams(Corpus(np.array(numbers, np.int32), list(index), len(sentences)), order), list(index)
+
+
+def ngrams_of(counts, words, n):
+    rows, columns = np.arange(len(counts[n - 1])), []
+    for level in reversed(counts[:n]):
+        columns.append([words[number] for number in level.words[rows]])
+        rows = level.parents[rows]
+    return list(zip(*columns[::-1], strict=True))
+
+
+@pytest.mark.parametrize(("seed", "order"), [(0, 2), (1, 3), (2, 4)])
+def test_a_small_model_keeps_the_ngrams_that_are_worth_most(seed, order):
+    sentences = random_text(seed, words=8, sentences=60)
+    counts, words = counted(sentences, order)
+    model = Reference(sentences, words, order, by_occurrences=True)
+    worth = {}
+    for n in range(2, order + 1):
+        totals = Counter()
+        for ngram, count in model.raw[n - 1].items():
+            totals[ngram[:-1]] += count
+        for ngram, count in model.raw[n - 1].items():
+            history, word = ngram[:-1], ngram[-1]
+            p, lower = model.prob(history, word), model.prob(history[1:], word)
+            seen = (count - model.discounts[n - 1][min(count, 3) - 1]) / totals[history]
+            freed = seen + (p - seen) / lower  # gamma, if this n-gram alone is left out
+            worth[ngram] = totals[history] * p * np.log(p / (freed * lower))
+    for ngram in sorted(worth, key=len, reverse=True):
+        if len(ngram) > 2:
+            worth[ngram[:-1]] = max(worth[ngram[:-1]], worth[ngram])
+    all_of = [len(level) for level in counts]
+    before = set()
+    for size in np.linspace(stored_bytes([all_of[0], *[0] * (order - 1)], 4), stored_bytes(all_of, 4), 6).astype(int):
+        kept = most_useful(counts, size, 4)
+        named = {n: ngrams_of(counts, words, n) for n in range(2, order + 1)}
+        chosen = {ngram for n, names in named.items() for ngram, keep in zip(names, kept[n - 1], strict=True) if keep}
+        assert kept[0].all()
+        assert before <= chosen  # more room only adds
+        assert all(len(ngram) == 2 or ngram[:-1] in chosen for ngram in chosen)
+        assert stored_bytes([keep.sum() for keep in kept], 4) <= size
+        missing = worth.keys() - chosen
+        if missing and chosen:
+            assert min(map(worth.get, chosen)) >= max(map(worth.get, missing)) - 1e-9
+        if missing:  # there was no room for one more
+            assert stored_bytes([keep.sum() + (n == order - 1) for n, keep in enumerate(kept)], 4) > size - 8
+        before = chosen
+    assert before == worth.keys()
+
+
+@pytest.mark.parametrize(("seed", "order"), [(3, 2), (4, 3), (5, 4)])
+def test_a_small_model_has_the_probabilities_of_the_formulas(seed, order):
+    sentences = random_text(seed, words=8, sentences=60)
+    counts, words = counted(sentences, order)
+    singles, all_of = len(counts[0]), [len(level) for level in counts]
+    least = stored_bytes([singles, *[0] * (order - 1)], 4)
+    kept = most_useful(counts, least + (stored_bytes(all_of, 4) - least) // 3, 4)
+    named = {n: ngrams_of(counts, words, n) for n in range(2, order + 1)}
+    chosen = {ngram for n, names in named.items() for ngram, keep in zip(names, kept[n - 1], strict=True) if keep}
+    assert 0 < len(chosen) < sum(all_of[1:])
+    levels, _ = estimate(counts, kept)
+    model, reference = LanguageModel(build(levels, 16), words), Reference(sentences, words, order, kept=chosen)
+    predicted = [word for word in words if word != "<s>"]
+    for sentence in [*random_text(seed + 100, words=8, sentences=8), ["b", "<unk>", "a", "a"]]:
+        history, state = ("<s>",), model.start_state
+        for word in sentence:
+            known = history[max(len(history) - order + 1, 0) :]
+            probs = {each: np.exp(model.score(state, model.index[each])[0]) for each in predicted}
+            assert sum(probs.values()) == pytest.approx(1.0, abs=1e-6)
+            assert probs[word] == pytest.approx(reference.prob(known, word), rel=1e-6)
+            _, state = model.score(state, model.index[word])
+            history = (*history, word)
+
+
+def test_a_folder_is_no_larger_than_it_may_be(tmp_path):
+    path = tmp_path / "text.txt"
+    path.write_text("\n".join(map(" ".join, random_text(3, words=12, sentences=3000))))
+    sizes = []
+    for megabytes in (0.022, 0.025):
+        model, _ = train([path], LmConfig(order=4, megabytes=megabytes))
+        model.save(tmp_path / "lm")
+        sizes.append(sum(file.stat().st_size for file in (tmp_path / "lm").iterdir()))
+        assert megabytes * 1e6 - 10_000 < sizes[-1] <= megabytes * 1e6
+        assert model.record["megabytes"] == megabytes
+    assert sizes[0] < sizes[1]
+    with pytest.raises(ConfigError, match="megabytes: 15 words alone take"):
+        train([path], LmConfig(megabytes=0.005))
+    with pytest.raises(ConfigError, match="prune and megabytes"):
+        LmConfig(prune=(0, 1), megabytes=1.0)
 
 
 @pytest.mark.parametrize("prune", [(1,), (0, 2, 1), (0, 0, 0, 0)])

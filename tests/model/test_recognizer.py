@@ -4,6 +4,7 @@ import json
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 
 from asr.config import FeatureConfig, ModelConfig, TextConfig
 from asr.errors import ModelError
@@ -28,6 +29,11 @@ def recognizer():
     made.features.set_global(torch.randn(20), torch.rand(20) + 0.5)
     made.training_record = {"description": "made up", "seed": 3}
     return made.eval()
+
+
+def drop_weights(folder, name):
+    path = folder / "model.safetensors"
+    save_file({other: tensor for other, tensor in load_file(path).items() if other != name}, path)
 
 
 def change(folder, **values):
@@ -74,6 +80,43 @@ def test_unknown_keys_are_ignored_unknown_versions_refused(recognizer, tmp_path)
         load_model(tmp_path)
 
 
+@pytest.mark.parametrize("weights", ["fp16", "int8"])
+def test_weights_stored_small_are_used_as_what_they_stand_for(recognizer, tmp_path, weights):
+    with torch.no_grad():
+        recognizer.head.projection.weight[1] = 0.0  # a row without a largest value
+    before = {name: tensor.clone() for name, tensor in recognizer.state_dict().items()}
+    recognizer.weights = weights
+    save_model(recognizer, tmp_path / "one")
+    assert json.loads((tmp_path / "one/config.json").read_text())["weights"] == weights
+    loaded = load_model(tmp_path / "one")
+    stored = load_file(tmp_path / "one/model.safetensors")
+    after = loaded.state_dict()
+    assert before.keys() == after.keys()
+    for name, tensor in after.items():
+        assert tensor.dtype == torch.float32
+        if weights == "fp16":
+            assert torch.equal(tensor, before[name].half().float())
+        elif tensor.dim() == 1:
+            assert torch.equal(tensor, before[name])
+        else:
+            assert stored[name].dtype == torch.int8
+            step = stored[f"{name}.int8_scales"].view(-1, *[1] * (tensor.dim() - 1))
+            assert torch.equal(tensor, stored[name].float() * step)
+            assert ((tensor - before[name]).abs() <= step * 0.5001).all()
+            assert not torch.equal(tensor, before[name])
+    save_model(loaded, tmp_path / "two")
+    assert (tmp_path / "one/model.safetensors").read_bytes() == (tmp_path / "two/model.safetensors").read_bytes()
+
+
+def test_weights_that_fp16_cannot_hold_are_refused(recognizer, tmp_path):
+    recognizer.weights = "fp16"
+    with torch.no_grad():
+        recognizer.head.projection.bias[0] = 1e6
+    with pytest.raises(ModelError, match="above 65504"):
+        save_model(recognizer, tmp_path)
+    assert not (tmp_path / "config.json").exists()
+
+
 @pytest.mark.parametrize(
     ("damage", "says"),
     [
@@ -90,11 +133,13 @@ def test_unknown_keys_are_ignored_unknown_versions_refused(recognizer, tmp_path)
         (lambda f: change(f, platt_scaling=[1.0]), "damaged"),
         (lambda f: change(f, platt_scaling=[-1.0, 0.0]), "platt_scaling -1"),
         (lambda f: (f / "model.safetensors").unlink(), "model.safetensors"),
+        (lambda f: drop_weights(f, "head.projection.weight"), "does not fit"),
         (lambda f: (f / "model.safetensors").write_bytes(b"\x80\x04pickle"), "damaged"),
         (lambda f: (f / "model.safetensors").write_bytes((f / "model.safetensors").read_bytes()[:-9]), "damaged"),
     ],
 )
 def test_damaged_folder_is_one_line(recognizer, tmp_path, damage, says):
+    recognizer.weights = "int8"
     save_model(recognizer, tmp_path)
     damage(tmp_path)
     with pytest.raises(ModelError, match=says) as caught:

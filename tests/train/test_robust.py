@@ -162,11 +162,14 @@ def test_confidences_are_calibrated_on_the_development_part(corpus, tmp_path):
         str(tmp_path / "made"),
         "--emission-delay-s",
         "0.116",
+        "--weights",
+        "int8",
     ]
     made = CliRunner().invoke(app, [*command, "--calibrate", str(doubtful)])
     assert made.exit_code == 0
-    assert load_model(tmp_path / "made").platt_scaling == pytest.approx((slope, offset))
-    assert load_model(tmp_path / "made").emission_delay_s == 0.116
+    again = load_model(tmp_path / "made")
+    assert again.platt_scaling == pytest.approx((slope, offset))
+    assert (again.emission_delay_s, again.weights) == (0.116, "int8")
     (tmp_path / "audio" / "3_7.wav").unlink()
     with pytest.raises(TrainError, match="utterance 3_7: "):
         make_model(run / "checkpoints" / "best.pt", tmp_path / "new", dev=doubtful)
