@@ -217,9 +217,8 @@ def build(levels: list[Level], bits: int) -> Tables:
         log_backoffs=np.pad(log_backoffs, ((0, len(higher) - len(log_backoffs)), (0, 0))),
     )
     suffixes = np.zeros(0, np.int64)
-    for start, level in zip(
-        tables.starts[1:], levels[2:-1], strict=False
-    ):  # those of an order lead to those of the next
+    # Those of an order lead to those of the next.
+    for start, level in zip(tables.starts[1:], levels[2:-1], strict=False):
         suffixes = np.append(suffixes, _find_suffixes(tables, level.parents + start, level.words))
         tables = tables._replace(suffixes=packed(suffixes, tables.suffixes_width))
     return tables
