@@ -126,6 +126,8 @@ def look_ahead(worth: np.ndarray, row: Any, rules: SearchSettings) -> float:
     words, hot, lexeme = rules.lexicon, rules.hot, row.lexeme
     # A word that ends, or is found to be unknown, gives back what its lookahead gave.
     bias = row.bias - (words.ahead[lexeme] if lexeme >= 0 else rules.unknown_ahead)
+    bound = bias + rules.max_gain
+    bias += rules.token_score
     worth[:] = bias + (NEVER if rules.closed_vocabulary else rules.unknown_ahead)
     if lexeme >= 0:
         for child in range(words.first[lexeme], words.first[lexeme + 1]):
@@ -135,7 +137,7 @@ def look_ahead(worth: np.ndarray, row: Any, rules: SearchSettings) -> float:
             worth[token] += listen(hot, row.hot, token)[1]
     for token in rules.borders:
         worth[token] = UNASKED
-    return bias + rules.max_gain
+    return bound
 
 
 @inlined
@@ -337,8 +339,8 @@ def search(
     """log_probs: (frames, tokens) finite float32, token 0 the blank; tree: (1 + frames × beam,) NODE, room.
 
     Returns tokens and ends of the best hypotheses, best first (hypothesis i is tokens[ends[i - 1] : ends[i]]); for each
-    of these tokens the entry of the lexicon that ends with it, or after it at the end (-1: none, or an unknown one);
-    and scores: (hypotheses, 3), acoustic, of the language model without its weight, in all.
+    of these tokens the entry of the lexicon whose last token it is (-1: none, or an unknown word's); and scores:
+    (hypotheses, 3), acoustic, of the language model without its weight, in all.
     """
     size, vocabulary = rules.beam, log_probs.shape[1]
     room = size * (vocabulary + np.diff(rules.lexicon.entry).max())
@@ -404,10 +406,9 @@ def best_prefixes(
         scores[i, 0], scores[i, 1], scores[i, 2] = acoustic[origin[c]], language[c], totals[c]
     tokens, ended = np.empty(total, np.int32), np.empty(total, np.int32)
     for i, c in enumerate(order):
-        n, place = node[origin[c]], ends[i]
+        n, place, entry = node[origin[c]], ends[i], ending[c]
         while n > 0:
             place -= 1
-            last = place == ends[i] - 1 and tree[n].lexeme != 0
-            tokens[place], ended[place] = tree[n].token, ending[c] if last else tree[n].entry
-            n = tree[n].parent
+            tokens[place], ended[place] = tree[n].token, entry
+            n, entry = tree[n].parent, tree[n].entry
     return tokens, ends, ended, scores
