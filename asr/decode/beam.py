@@ -151,8 +151,9 @@ class BeamSearch:
         if words is not None:
             for (first, end), word in zip(word_spans(best.token_ids, self.tokenizer), words, strict=True):
                 heard[first:end] = word is not None
-        rows = (values[heard].tolist() for values in (token_ids, spans.start_frames, spans.end_frames))
-        return Hypothesis(*rows, words=None if words is None else [word for word in words if word is not None])
+        starts, ends = spans.start_frames[heard].tolist(), spans.end_frames[heard].tolist()
+        found = None if words is None else [word for word in words if word is not None]
+        return Hypothesis(token_ids[heard].tolist(), starts, ends, words=found)
 
     def warm_up(self) -> BeamSearch:
         """Load the machine code, or compile it the first time, so that no later timing includes it. Returns self."""
