@@ -94,7 +94,7 @@ def test_a_vocabulary_is_heard_measured_and_recorded(folder):
     assert "already evaluated" in run(*command, *options).output
     (folder / "words.txt").write_text("ab\na b\n")
     assert "already evaluated" not in run(*command, *options).output
-    assert "vocabulary" not in run(*command, "--beam", 8).output
+    assert run(*command, "--beam", 8).exit_code == 0
     assert "vocabulary" not in json.loads((folder / "eval/wer.json").read_text())["decoder"]
 
 
