@@ -72,6 +72,7 @@ def load(
     word_insertion_bonus: float | None = None,
     unk_score: float | None = None,
     closed_vocabulary: bool = False,
+    vocabulary: str | Path | Mapping[str, float] | Iterable[str] | None = None,
 ) -> Transcriber:
     """Load a model, ready to transcribe, align and evaluate.
 
@@ -83,6 +84,9 @@ def load(
     lm_weight: weight of the language model; by default what `asr lm tune` found, as for the next two.
     word_insertion_bonus, unk_score: nats added for every word, and for every word that the language model lacks.
     closed_vocabulary: recognize only words of the language model, and hot words.
+    vocabulary: the only words and phrases to be recognized, instead of lm and hotwords: a list, a mapping to weights,
+        or a file of one a line. Other words are left out, at unk_score nats a token; with closed_vocabulary all that
+        is said is taken for the vocabulary.
 
     >>> import asr
     >>> model = asr.load("digits", device="cpu", beam=16, hotwords=["nine"])
@@ -98,7 +102,13 @@ def load(
         from asr.transcribe import DecoderOptions, Transcriber
 
         hotwords = hotwords if isinstance(hotwords, Mapping) else dict.fromkeys(hotwords)
-        options = DecoderOptions(lm, hotwords, beam, lm_weight, word_insertion_bonus, unk_score, closed_vocabulary)
+        entries = None
+        if vocabulary is not None:
+            from asr.decode.vocabulary import read_vocabulary
+
+            entries = read_vocabulary(vocabulary)
+        weights = lm_weight, word_insertion_bonus, unk_score
+        options = DecoderOptions(lm, hotwords, beam, *weights, closed_vocabulary, entries)
         return Transcriber.load(model, device, options)
 
 

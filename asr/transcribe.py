@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 import sys
@@ -23,7 +24,7 @@ from asr.decode.align import Alignment, Word, align, timed_words
 from asr.decode.decoder import GREEDY, Decoder, Hypothesis, decode_waveforms, greedy, with_confidence, words_of
 from asr.decode.lexicon import HOT_WORD_WEIGHT
 from asr.decode.results import as_dict, srt
-from asr.errors import AsrError, AudioError, ManifestError, ModelError
+from asr.errors import AsrError, AudioError, ConfigError, ManifestError, ModelError
 from asr.evaluate.run import evaluate_manifest, make_record, write_evaluation
 from asr.evaluate.score import diagnose
 from asr.model.folder import LM, find_model, load_model
@@ -42,6 +43,7 @@ AudioInputs = list[str] | list[Path] | list[bytes] | list[np.ndarray] | list[Ten
 MAX_SEGMENT_S = 30.0  # longer audio is cut at its quietest moments
 MIN_CUT_S = 15.0
 QUEUE_S = 240.0  # seconds of audio read before they are decoded together
+LISTED = 50  # entries of a vocabulary in `wer.json` at most
 
 
 @dataclass(frozen=True)
@@ -168,6 +170,12 @@ class DecoderOptions:
 
     lm_weight, word_insertion_bonus, unk_score: see asr.decode.beam.BeamSettings; by default what the language model was
     tuned to. closed_vocabulary: hear only words of the language model, and hot words.
+
+    vocabulary: instead of lm and hotwords, the only words and phrases to be heard, with weights, see
+    asr.decode.vocabulary. Other words are left out, and cost unk_score for each of their tokens; with closed_vocabulary
+    there are none.
+
+    Raises ConfigError for options that exclude each other.
     """
 
     lm: str | Path | None = None
@@ -177,6 +185,13 @@ class DecoderOptions:
     word_insertion_bonus: float | None = None
     unk_score: float | None = None
     closed_vocabulary: bool = False
+    vocabulary: Mapping[str, float] | None = None
+
+    def __post_init__(self) -> None:
+        if self.vocabulary is not None and (self.lm is not None or self.hotwords):
+            raise ConfigError(
+                "a vocabulary is a language model of its own: leave out lm and hotwords, and give its words weights"
+            )
 
     @property
     def greedy(self) -> bool:
@@ -184,6 +199,8 @@ class DecoderOptions:
 
     def for_model(self, folder: Path) -> DecoderOptions:
         """The same with the model's own language model where it has one and none is named; "none" stands for none."""
+        if self.vocabulary is not None:
+            return self
         if str(self.lm) == NO_LM:
             return replace(self, lm=None)
         own = folder / LM
@@ -197,25 +214,27 @@ class DecoderOptions:
 
         settings, lm = self._settings(), self._lm
         given = [name for name in ("lm_weight", "unk_score") if getattr(self, name) is not None]
-        if lm is None and given:
+        if lm is None and self.vocabulary is None and given:
             logger.warning(f"{', '.join(given)}: not used without a language model (lm)")
         if lm is not None and lm.tuned.get("model", recognizer.name) != recognizer.name:
             logger.warning(f"{self.lm} was tuned with the model '{lm.tuned['model']}': asr lm tune fits it to this one")
             lm.tuned.pop("platt_scaling", None)
         tokenizer, normalizer = recognizer.tokenizer, recognizer.text.normalizer
-        return prepare(tokenizer, normalizer, settings, lm, self.hotwords).warm_up()
+        return prepare(tokenizer, normalizer, settings, lm, self.hotwords, self.vocabulary).warm_up()
 
     def record(self) -> dict[str, Any]:
         """The decoder as `wer.json` names it."""
         if self.greedy:
             return GREEDY
         settings = asdict(self._settings())
+        vocabulary = {} if self.vocabulary is None else {"vocabulary": _vocabulary_record(self.vocabulary)}
         return {
             "kind": "beam",
             "beam": settings.pop("beam"),
             "lm": None if self.lm is None else {"path": str(self.lm), "sha256": _path_sha256(Path(self.lm))},
             "weights": settings,
             "hotwords": {word: HOT_WORD_WEIGHT if given is None else given for word, given in self.hotwords.items()},
+            **vocabulary,
         }
 
     @cached_property
@@ -233,7 +252,18 @@ class DecoderOptions:
         tuned = self._lm.weights if self.lm is not None and Path(self.lm).is_dir() and self._lm is not None else {}
         names = BeamSettings.__dataclass_fields__
         given = {name: value for name, value in vars(self).items() if name in names and value is not None}
+        if self.vocabulary is not None:
+            from asr.decode.vocabulary import UNK_SCORE
+
+            tuned = {"unk_score": UNK_SCORE}
         return BeamSettings(**(tuned | given))
+
+
+def _vocabulary_record(vocabulary: Mapping[str, float]) -> dict[str, Any]:
+    """How many entries, a checksum over them, and if they are few the entries with their weights."""
+    entries = dict(sorted(vocabulary.items()))
+    digest = sha256(json.dumps(entries).encode()).hexdigest()
+    return {"entries": len(entries), "sha256": digest, "words": entries if len(entries) <= LISTED else None}
 
 
 def _path_sha256(path: Path) -> str:

@@ -174,6 +174,7 @@ def clone(tmp_path, monkeypatch):
     texts = [line["text"] for line in lines]
     with lzma.open(tmp_path / "books.txt.xz", "wt") as file:
         file.write("\n".join([*texts, "the rest is silence", "so it goes"] * 5))
+    (tmp_path / "commands.txt").write_text("turn on the oven\nnow\t3\n")
     (tmp_path / "data" / "cmudict").mkdir()
     words = sorted({*"abcdefghijklmnopqrstuvwxyz", *(word for text in texts for word in text.split())})
     with (tmp_path / "data" / "cmudict" / "cmudict-en-us.dict").open("w") as file:
@@ -240,7 +241,7 @@ def test_the_readme_has_commands_of_every_kind():
 
 def test_language_models_are_run_not_only_named():
     found = [command for page in RUN_PAGES for command in shell(page) if not command.startswith(NOT_RUN)]
-    for part in ("asr lm train", "asr lm tune", "asr lm convert", "--lm ", "asr compare", "--hotword"):
+    for part in ("asr lm train", "asr lm tune", "asr lm convert", "--lm ", "asr compare", "--hotword", "--vocabulary"):
         assert any(part in command for command in found), part
 
 

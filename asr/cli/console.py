@@ -55,11 +55,12 @@ class Decoding:
     UnkScore = Annotated[
         float | None,
         typer.Option(
-            help="Added for every word the language model lacks, in nats, so below 0; default: as tuned, or -10."
+            help="Added for every word the language model lacks, in nats, so below 0; default: as tuned, or -20."
+            " With --vocabulary for every token of a word that it lacks; default: -2."
         ),
     ]
     ClosedVocabulary = Annotated[
-        bool, typer.Option("--closed-vocabulary", help="Only words of the language model, and hot words, are heard.")
+        bool, typer.Option("--closed-vocabulary", help="Take all speech for words of the language model, or hot words.")
     ]
     Hotwords = Annotated[
         list[str] | None,
@@ -67,6 +68,13 @@ class Decoding:
             "--hotword",
             metavar="NAME[:WEIGHT]|@FILE",
             help="Listen for this word; weight in nats a letter. Repeatable.",
+        ),
+    ]
+    Vocabulary = Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="Hear only the words and phrases in this file: one a line, perhaps with a tab and a weight.",
         ),
     ]
 
@@ -173,6 +181,24 @@ def describe_model(name: str, record: dict[str, Any]) -> str:
         low, high = result["wer_ci95"]
         line += f" WER {100 * result['wer']:.2f} % (95 %: {100 * low:.2f} to {100 * high:.2f}) on {result['set']}."
     return line
+
+
+def parse_words(
+    vocabulary: Path | None, lm: Path | None, hotwords: list[str] | None
+) -> tuple[dict[str, float | None], dict[str, float] | None]:
+    """The hot words and the vocabulary that options give. Raises BadParameter for options that exclude each other."""
+    from asr.decode.lexicon import parse_hot_words
+
+    if vocabulary is None:
+        return parse_hot_words(hotwords or ()), None
+    if lm is not None or hotwords:
+        raise typer.BadParameter(
+            "is a language model of its own: leave out --lm and --hotword, and give its words weights",
+            param_hint="--vocabulary",
+        )
+    from asr.decode.vocabulary import read_vocabulary
+
+    return {}, read_vocabulary(vocabulary)
 
 
 def load_transcriber(model: str | None, device: str, options: DecoderOptions | None = None) -> Transcriber:

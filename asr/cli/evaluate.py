@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from asr.cli.console import MODEL, Decoding, Device, check_paths, commands, examples, say, watch
+from asr.cli.console import MODEL, Decoding, Device, check_paths, commands, examples, parse_words, say, watch
 
 app = commands()
 
@@ -31,19 +31,19 @@ def evaluate(
     unk_score: Decoding.UnkScore = None,
     closed_vocabulary: Decoding.ClosedVocabulary = False,
     hotwords: Decoding.Hotwords = None,
+    vocabulary: Decoding.Vocabulary = None,
 ) -> None:
     """Word error rate of a model on a manifest, with its 95 % interval. Reuses a result stored in --output-dir."""
-    from asr.decode.lexicon import parse_hot_words
-
-    check_paths(manifest, lm, model=model, output_dir=output_dir)
-    words = parse_hot_words(hotwords or ())
+    check_paths(manifest, lm, vocabulary, model=model, output_dir=output_dir)
+    words, entries = parse_words(vocabulary, lm, hotwords)
     from asr.cli.tables import print_evaluation
     from asr.evaluate.run import stored_evaluation
     from asr.model.folder import find_model
     from asr.transcribe import DecoderOptions, Transcriber
 
     folder = find_model(model)
-    options = DecoderOptions(lm, words, beam, lm_weight, word_insertion_bonus, unk_score, closed_vocabulary)
+    weights = lm_weight, word_insertion_bonus, unk_score
+    options = DecoderOptions(lm, words, beam, *weights, closed_vocabulary, entries)
     record = None
     if output_dir is not None:
         record = stored_evaluation(output_dir, folder, manifest, options.for_model(folder).record())

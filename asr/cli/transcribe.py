@@ -18,6 +18,7 @@ from asr.cli.console import (
     commands,
     examples,
     load_transcriber,
+    parse_words,
     say,
     watch,
     write_results,
@@ -41,6 +42,7 @@ app = commands()
         "asr transcribe --format json --output-dir out recordings/",
         "asr transcribe --model runs/digits/model list.jsonl",
         "asr transcribe --model runs/books --lm lm --hotword Quilter --hotword @names.txt call.wav",
+        "asr transcribe --model runs/books --vocabulary commands.txt call.wav",
         "cat call.wav | asr transcribe -",
         "arecord -t raw -f S16_LE -r 16000 | asr transcribe --raw 16000 -",
     )
@@ -68,17 +70,17 @@ def transcribe(
     unk_score: Decoding.UnkScore = None,
     closed_vocabulary: Decoding.ClosedVocabulary = False,
     hotwords: Decoding.Hotwords = None,
+    vocabulary: Decoding.Vocabulary = None,
 ) -> None:
     """Turn recordings into text. Without --model the built-in model is used."""
-    from asr.decode.lexicon import parse_hot_words
-
     there = any(name == "-" or os.path.exists(name) for name in inputs)  # one that is missing does not stop the others
-    check_paths(lm, *(() if there else inputs), model=model, output_dir=output_dir)
-    words = parse_hot_words(hotwords or ())
+    check_paths(lm, vocabulary, *(() if there else inputs), model=model, output_dir=output_dir)
+    words, entries = parse_words(vocabulary, lm, hotwords)
     from asr.transcribe import DecoderOptions, find_jobs
     from asr.writers import format_transcript
 
-    options = DecoderOptions(lm, words, beam, lm_weight, word_insertion_bonus, unk_score, closed_vocabulary)
+    weights = lm_weight, word_insertion_bonus, unk_score
+    options = DecoderOptions(lm, words, beam, *weights, closed_vocabulary, entries)
     transcriber = load_transcriber(model, device, options)
     jobs, errors = find_jobs(inputs, raw)
     total = len(jobs) + len(errors)

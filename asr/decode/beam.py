@@ -21,7 +21,7 @@ import numpy as np
 from torch import Tensor
 
 from asr.decode.align import best_path, token_spans
-from asr.decode.decoder import Hypothesis, log_prob_rows
+from asr.decode.decoder import Hypothesis, log_prob_rows, word_spans
 from asr.decode.lexicon import (
     Lexicon,
     build_hot_words,
@@ -33,6 +33,7 @@ from asr.decode.lexicon import (
 )
 from asr.decode.prefixes import SearchSettings
 from asr.decode.search import search, walk
+from asr.decode.vocabulary import BARRED, build_vocabulary
 from asr.errors import ConfigError, ModelError
 from asr.lm.model import SPACE, UNITS, LanguageModel
 from asr.lm.trie import END_ID, SPECIAL, UNKNOWN_ID, Level, build
@@ -81,21 +82,22 @@ class BeamSettings:
 class Scored:
     """A token sequence with its scores, natural logarithms: acoustic, of the language model (unweighted), and total.
 
-    words: what the search found, where tokens do not spell them.
+    words: those of the lexicon that the search found, one for each of its `word_spans`, None for one that the lexicon
+    lacks; None altogether where tokens spell them.
     """
 
     token_ids: list[int]
     acoustic: float
     lm: float
     total: float
-    words: list[str] | None = None
+    words: list[str | None] | None = None
 
 
 @dataclass(frozen=True)
 class BeamSearch:
     """A ready-to-use beam search, made by `prepare`. Thread-safe.
 
-    words: of the lexicon, where tokens do not spell them; None where they do.
+    words: of the lexicon, where only these are heard; None where tokens spell what is heard.
     """
 
     settings: BeamSettings
@@ -116,17 +118,18 @@ class BeamSearch:
         acoustic, lm, total = scores
         if self.words is None:
             return Scored(token_ids.tolist(), acoustic, lm, total)
-        ended = np.flatnonzero(entries >= 0)
-        words = [self.words[number] for number in self.rules.lexicon.word[entries[ended]]]
-        whole = ended[-1] + 1 if len(ended) else 0
-        if (token_ids[whole:] != self.rules.space).any():  # what follows the last whole word is not one
-            token_ids = token_ids[:whole]
+        ended = entries[[end - 1 for _, end in word_spans(token_ids.tolist(), self.tokenizer)]]
+        words = [self.words[self.rules.lexicon.word[entry]] if entry >= 0 else None for entry in ended]
+        for i in reversed(range(len(words))):  # the beginning of a phrase that does not end is not heard
+            if words[i] is None or self.lm.tables.unigrams[self.rules.lexicon.unit[ended[i]], 1] > BARRED:
+                break
+            words[i] = None
         return Scored(token_ids.tolist(), acoustic, lm, total, words)
 
     def best_text(self, log_probs: np.ndarray) -> str:
         """(frames, tokens) -> the likeliest text."""
         best = self.n_best(log_probs)[0]
-        return self.tokenizer.decode(best.token_ids) if best.words is None else " ".join(best.words)
+        return self.tokenizer.decode(best.token_ids) if best.words is None else " ".join(filter(None, best.words))
 
     def __call__(self, log_probs: Tensor, lengths: Tensor, /) -> list[Hypothesis]:
         """log_probs: (B, T, V), lengths: (B,) -> hypotheses, as `greedy` gives them."""
@@ -134,11 +137,18 @@ class BeamSearch:
         return list(map_ahead(self._decode, rows, os.cpu_count() or 1, len(rows)))
 
     def _decode(self, log_probs: np.ndarray) -> Hypothesis:
-        """The best tokens, with the frames of the best path through them."""
+        """The best tokens, with the frames of the best path through them; without those of unknown words."""
         log_probs = _finite(log_probs)
         best = self.n_best(log_probs)[0]
         spans = token_spans(log_probs, best.token_ids, best_path(log_probs, best.token_ids))
-        return Hypothesis(best.token_ids, spans.start_frames.tolist(), spans.end_frames.tolist(), words=best.words)
+        token_ids, words = np.array(best.token_ids, int), best.words
+        heard = np.full(len(token_ids), True)
+        if words is not None:
+            for (first, end), word in zip(word_spans(best.token_ids, self.tokenizer), words, strict=True):
+                heard[first:end] = word is not None
+        starts, ends = spans.start_frames[heard].tolist(), spans.end_frames[heard].tolist()
+        found = None if words is None else [word for word in words if word is not None]
+        return Hypothesis(token_ids[heard].tolist(), starts, ends, words=found)
 
     def warm_up(self) -> BeamSearch:
         """Load the machine code, or compile it the first time, so that no later timing includes it. Returns self."""
@@ -154,24 +164,31 @@ def prepare(
     settings: BeamSettings | None = None,
     lm: LanguageModel | None = None,
     hot_words: Mapping[str, float | None] | None = None,
+    vocabulary: Mapping[str, float] | None = None,
 ) -> BeamSearch:
     """Make a search for a model's tokens and normalizer.
 
     settings: by default those that the language model was tuned to. hot_words: weights in nats a token, None for
-    HOT_WORD_WEIGHT; they can be recognized even if the language model or a closed vocabulary lacks them.
+    HOT_WORD_WEIGHT; they can be recognized even if the language model or a closed vocabulary lacks them. vocabulary:
+    instead of both, the only words and phrases to be heard, with their weights, see `read_vocabulary`. Words that are
+    none of them are left out; unk_score is then added for every token of these.
 
     Raises ModelError, ConfigError for a language model and settings that do not fit the model, TextError for a hot word
-    that cannot be spelled.
+    or a vocabulary's that cannot be spelled.
     """
     settings = settings or BeamSettings(**(lm.weights if lm else {}))
     if settings.closed_vocabulary and tokenizer.kind == "words":
         raise ConfigError(
             "the recognizer's tokens are words, so it hears no others anyway: leave out closed_vocabulary"
         )
+    if vocabulary is not None:
+        if settings.lm_weight <= 0:
+            raise ConfigError(f"lm_weight is {settings.lm_weight}: with a vocabulary it must be above 0")
+        tokenizer, lm = build_vocabulary(vocabulary, tokenizer, normalizer)
     if lm is not None:
         _check_fit(lm, tokenizer, normalizer)
     phones = tokenizer.kind == "phones"
-    if phones:  # an unknown word would have no spelling
+    if phones and vocabulary is None:  # an unknown word would have no spelling
         settings = replace(settings, closed_vocabulary=True)
     by_word = tokenizer.kind in ("phones", "subwords") or (
         tokenizer.kind == "characters" and (tokenizer.space >= 0 if lm is None else lm.unit == "word")
@@ -182,18 +199,21 @@ def prepare(
     extra = [word for text in hot_words for word in normalize(text, normalizer).split()]
     if phones and lm is None:
         extra += tokenizer.pronunciations
-    words, lexicon = _make_lexicon(
-        known if by_word else _no_lm(), settings, extra if by_word else [], tokenizer, hot_words, normalizer
-    )
+    # With a price for a word, whatever its length, one unknown word would swallow all that is said.
+    unk_score, token_score = (settings.unk_score, 0.0) if vocabulary is None else (0.0, settings.unk_score)
+    named, extra = (known, extra) if by_word else (_no_lm(), [])
+    words, lexicon = _make_lexicon(named, settings, token_score, extra, tokenizer, hot_words, normalizer)
     if lm is not None and by_word:
         _check_spelling(lm, lexicon, tokenizer)
     elif lm is not None:
         _check_tokens(lm, tokenizer)
     if settings.closed_vocabulary and not len(lexicon.unit):
         raise ConfigError("a closed vocabulary needs a language model of words (--lm), or hot words")
-    unk_score = settings.unk_score if lm is not None else 0.0
+    unk_score = unk_score if lm is not None else 0.0
     # One token may end an unknown word and begin another.
     max_gain = settings.word_insertion_bonus + 2 * max(0.0, unk_score) + hot.emitted.max() + hot.potential.max()
+    if vocabulary is not None:
+        max_gain += max(0.0, lexicon.gain.max()) + max(0.0, token_score)
     is_border = np.array([i == tokenizer.space or tokenizer.begins_word(i) for i in range(len(tokenizer))])
     return BeamSearch(
         settings,
@@ -212,6 +232,7 @@ def prepare(
             bonus=float(settings.word_insertion_bonus),
             unk_score=float(unk_score),
             unknown_ahead=float(settings.lm_weight * known.tables.unigrams[UNKNOWN_ID, 0] + unk_score),
+            token_score=float(token_score),
             max_gain=float(max_gain) if settings.lm_weight >= 0 else math.inf,
             start=known.start_state,
             units=known.ids(SPACE if token == " " else token for token in tokenizer.tokens),
@@ -221,7 +242,7 @@ def prepare(
         ),
         known,
         tokenizer,
-        words if phones else None,
+        words if phones or vocabulary is not None else None,
     )
 
 
@@ -272,6 +293,7 @@ def _check_tokens(lm: LanguageModel, tokenizer: Tokenizer) -> None:
 def _make_lexicon(
     lm: LanguageModel,
     settings: BeamSettings,
+    token_score: float,
     extra: list[str],
     tokenizer: Tokenizer,
     hot_words: Mapping[str, float | None],
@@ -281,7 +303,8 @@ def _make_lexicon(
     words = lm.words[END_ID + 1 :]
     added = [word for word in dict.fromkeys(extra) if word not in lm.index]
     units = np.concatenate([np.arange(END_ID + 1, len(lm.words)), np.full(len(added), UNKNOWN_ID)]).astype(np.int64)
-    ahead = settings.lm_weight * lm.tables.unigrams[units, 0].astype(np.float64)
+    alone = lm.tables.unigrams[units, 0].astype(np.float64)
+    ahead = settings.lm_weight * np.where(alone <= BARRED, 0.0, alone)  # inside a phrase nothing is known before it
     words = [*words, *added]
     if tokenizer.kind in ("phones", "subwords"):
         letters, numbers = spell_words(words, tokenizer)
@@ -290,7 +313,7 @@ def _make_lexicon(
     gains = np.zeros(len(numbers))
     if tokenizer.kind == "phones":
         gains = sound_alike_losses(letters, [words[number] for number in numbers], hot_words, tokenizer, normalizer)
-    return words, build_lexicon(letters, numbers, units, gains, ahead)
+    return words, build_lexicon(letters, numbers, units, gains, ahead, token_score)
 
 
 def _no_lm() -> LanguageModel:

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from itertools import islice, product
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 
@@ -21,7 +21,8 @@ MAX_WORD_LENGTH = 64  # characters; longer ones are taken for accidents in the t
 # The default, in nats a token. A higher one hears words that nobody said, see scripts/bench_hotwords.py.
 HOT_WORD_WEIGHT = 0.6
 MAX_HOT_WORD_WEIGHT = 100.0
-MAX_PRONUNCIATIONS = 16  # of a hot phrase
+MAX_PRONUNCIATIONS = 16  # of a phrase
+Weight = TypeVar("Weight")
 
 
 class Lexicon(NamedTuple):
@@ -76,10 +77,15 @@ def spell_words(words: Sequence[str], tokenizer: Tokenizer) -> tuple[np.ndarray,
 
 
 def build_lexicon(
-    letters: np.ndarray, word: np.ndarray, units: np.ndarray, gains: np.ndarray, ahead: np.ndarray
+    letters: np.ndarray,
+    word: np.ndarray,
+    units: np.ndarray,
+    gains: np.ndarray,
+    ahead: np.ndarray,
+    token_score: float = 0.0,
 ) -> Lexicon:
     """letters, word: spellings of words, as above; gains: (spellings,), units, ahead: (words,), see Lexicon, the last
-    of one word."""
+    of one word. token_score: what every token of a word costs that is not known, see SearchSettings."""
     order = np.lexsort(letters.T[::-1])
     letters, word = letters[order], word[order]
     inside = letters > 0
@@ -95,6 +101,7 @@ def build_lexicon(
     highest = np.full(len(children), -np.inf)
     np.maximum.at(highest, node[inside], np.repeat(ahead[word], lengths))
     highest[0] = 0.0  # nothing is known before the first letter
+    highest[1:] -= token_score * (depths + 1)
     last = node[np.arange(len(node)), lengths - 1]
     by_node = np.argsort(last, kind="stable")
     return Lexicon(
@@ -103,7 +110,7 @@ def build_lexicon(
         ahead=highest,
         entry=np.append(0, np.cumsum(np.bincount(last, minlength=len(children)))).astype(np.int32),
         unit=units[word[by_node]].astype(np.int64),
-        gain=gains[order][by_node].astype(np.float64),
+        gain=(gains[order] - token_score * lengths)[by_node].astype(np.float64),
         word=word[by_node].astype(np.int32),
     )
 
@@ -186,7 +193,7 @@ def build_hot_words(weights: Mapping[str, float | None], tokenizer: Tokenizer, n
                 f"hot word '{word}': weight {given:g}, expected at most {MAX_HOT_WORD_WEIGHT:g} nats a letter"
             )
         weight = HOT_WORD_WEIGHT if given is None else given
-        for letters in _spell(word, tokenizer, normalizer):
+        for letters in spell_phrase(word, tokenizer, normalizer):
             sizes = [len(tokenizer.tokens[token].removeprefix(MARK)) if subwords else 1 for token in letters]
             parts = [(border, 0)]  # tokens, and the letters that each stands for
             for token, size in zip(letters, sizes, strict=True):
@@ -227,18 +234,21 @@ def build_hot_words(weights: Mapping[str, float | None], tokenizer: Tokenizer, n
     return HotWords(column, following, emitted, potential, emitted[end], states[bounds] if weights else 0)
 
 
-def _spell(word: str, tokenizer: Tokenizer, normalizer: str) -> list[list[int]]:
-    """The spellings of a hot word or phrase: one, or for phones one for each of its first pronunciations."""
+def spell_phrase(word: str, tokenizer: Tokenizer, normalizer: str, what: str = "hot word") -> list[list[int]]:
+    """The spellings of a word or phrase: one, or for phones one for each of its first pronunciations.
+
+    Raises TextError, which calls it `what`, if there is none.
+    """
     text = normalize(word, normalizer)
     missing = tokenizer.unknown(text)
     if not text:
-        raise TextError(f"hot word '{word}': nothing of it is left after normalizer '{normalizer}'")
+        raise TextError(f"{what} '{word}': nothing of it is left after normalizer '{normalizer}'")
     if missing and tokenizer.kind == "words":
-        raise TextError(f"hot word '{word}': the model knows {listed(tokenizer.tokens[1:])}, not {missing[0]!r}")
+        raise TextError(f"{what} '{word}': the model knows {listed(tokenizer.tokens[1:])}, not {missing[0]!r}")
     if missing and tokenizer.kind == "phones":
-        raise TextError(f"hot word '{word}': the model has no pronunciation for it; give it, as in '{word}=HH AH L OW'")
+        raise TextError(f"{what} '{word}': the model has no pronunciation for it; give it, as in '{word}=HH AH L OW'")
     if missing:
-        raise TextError(f"hot word '{word}': the model has no token for {missing[0]!r}")
+        raise TextError(f"{what} '{word}': the model has no token for {missing[0]!r}")
     if tokenizer.kind != "phones":
         return [tokenizer.encode(text)]
     of_words = [map(tokenizer.encode_symbols, tokenizer.spellings_of(each)) for each in text.split()]
@@ -248,28 +258,27 @@ def _spell(word: str, tokenizer: Tokenizer, normalizer: str) -> list[list[int]]:
 
 
 def given_pronunciations(
-    tokenizer: Tokenizer, normalizer: str, hot_words: Mapping[str, float | None]
-) -> tuple[Tokenizer, dict[str, float | None]]:
-    """For tokens that are phones: hot words as they are written, and a tokenizer with the pronunciations that are given
-    behind a "=", or guessed. Raises TextError for phones that the model does not have."""
+    tokenizer: Tokenizer, normalizer: str, texts: Mapping[str, Weight], what: str = "hot word"
+) -> tuple[Tokenizer, dict[str, Weight]]:
+    """For tokens that are phones: words and phrases as they are written, and a tokenizer with the pronunciations that
+    are given behind a "=", or guessed. Raises TextError, which calls a text `what`, for phones that the model does not
+    have."""
     if tokenizer.kind != "phones":
-        return tokenizer, dict(hot_words)
-    words: dict[str, float | None] = {}
+        return tokenizer, dict(texts)
+    words: dict[str, Weight] = {}
     given: dict[str, list[tuple[str, ...]]] = {}
-    for text, weight in hot_words.items():
+    for text, weight in texts.items():
         word, equals, phones = text.partition("=")
         words[word.strip()] = weight
         if equals:
             pronunciation = tuple(phones.split())
             missing = [phone for phone in pronunciation if phone not in tokenizer or phone == " "]
             if missing or not pronunciation or len(normalize(word, normalizer).split()) != 1:
-                raise TextError(
-                    f"hot word '{text}': expected one word = its phones, of {' '.join(tokenizer.tokens[1:])}"
-                )
-            given[normalize(word, normalizer)] = [pronunciation]
-        for each in normalize(word, normalizer).split():
-            if each not in given and (found := tokenizer.spellings_of(each)):
-                given[each] = found
+                raise TextError(f"{what} '{text}': expected one word = its phones, of {' '.join(tokenizer.tokens[1:])}")
+            given.setdefault(normalize(word, normalizer), []).append(pronunciation)
+    for each in " ".join(normalize(word, normalizer) for word in words).split():
+        if each not in given and (found := tokenizer.spellings_of(each)):
+            given[each] = found
     return replace(tokenizer, pronunciations={**tokenizer.pronunciations, **given}), words
 
 
@@ -290,7 +299,7 @@ def sound_alike_losses(
         word = normalize(text, normalizer)
         if " " not in word:
             hot.add(word)
-            for spelled in _spell(text, tokenizer, normalizer):
+            for spelled in spell_phrase(text, tokenizer, normalizer):
                 padded = np.zeros(letters.shape[1], letters.dtype)
                 padded[: len(spelled)] = spelled
                 each = HOT_WORD_WEIGHT if weight is None else weight

@@ -25,8 +25,9 @@ class SearchSettings(NamedTuple):
     borders: the tokens that end a word: `space` (-1: there is none), and those that begin another word themselves;
     is_border: (tokens,) which ones these are. by_word: the language model scores words where they end; otherwise every
     token, whose numbers in the model are units: (tokens,). closed_vocabulary: prefixes that begin no word of the
-    lexicon are cut. unknown_ahead: added to a prefix as soon as it can become no known word. max_gain: the most
-    that the language model, the bonus and the hot words can add with one token.
+    lexicon are cut. unknown_ahead: added to a prefix as soon as it can become no known word. token_score: added for
+    every token of a word; a known word gets it back, in advance and when it ends. max_gain: the most that the language
+    model, the bonus and the hot words can add with one token.
     """
 
     beam: int
@@ -43,6 +44,7 @@ class SearchSettings(NamedTuple):
     bonus: float
     unk_score: float
     unknown_ahead: float
+    token_score: float
     max_gain: float
     start: int
     units: np.ndarray
@@ -168,7 +170,7 @@ def extend(
             lexeme = 0
         if token != rules.space:
             lexeme, gain = spell(rules, lexeme, token)
-            bias += gain
+            bias += gain + rules.token_score
             if rules.is_border[token]:
                 bias += rules.hot.ended[row.hot]
     hot, gain = listen(rules.hot, row.hot, token)

@@ -137,6 +137,8 @@ def look_ahead(worth: np.ndarray, row: Any, rules: SearchSettings) -> float:
     words, hot, lexeme = rules.lexicon, rules.hot, row.lexeme
     # A word that ends, or is found to be unknown, gives back what its lookahead gave.
     bias = row.bias - (words.ahead[lexeme] if lexeme >= 0 else rules.unknown_ahead)
+    bound = bias + rules.max_gain
+    bias += rules.token_score
     worth[:] = bias + (NEVER if rules.closed_vocabulary else rules.unknown_ahead)
     if lexeme >= 0:
         for child in range(words.first[lexeme], words.first[lexeme + 1]):
@@ -146,7 +148,7 @@ def look_ahead(worth: np.ndarray, row: Any, rules: SearchSettings) -> float:
             worth[token] += listen(hot, row.hot, token)[1]
     for token in rules.borders:
         worth[token] = UNASKED
-    return bias + rules.max_gain
+    return bound
 
 
 @inlined
@@ -363,14 +365,13 @@ def find_ends(
 
 @njit_no_refcount
 def trace(tree: np.ndarray, node: int, last: int, tokens: np.ndarray, entries: np.ndarray) -> int:
-    """The tokens of a prefix and the entries that end with them, last ones first: how many. last: the entry that ends
-    with the prefix."""
-    count, n = 0, node
+    """The tokens of a prefix and the entries whose last tokens they are, last ones first: how many. last: the one that
+    ends with the prefix."""
+    count, n, entry = 0, node, last
     while n > 0:
-        tokens[count] = tree[n].token
-        entries[count] = last if n == node and tree[n].lexeme != 0 else tree[n].entry
+        tokens[count], entries[count] = tree[n].token, entry
         count += 1
-        n = tree[n].parent
+        n, entry = tree[n].parent, tree[n].entry
     return count
 
 
@@ -379,9 +380,9 @@ def search(
 ) -> list[tuple[np.ndarray, np.ndarray, tuple[float, float, float]]]:
     """log_probs: (frames, tokens) finite float32, token 0 the blank.
 
-    Returns the best hypotheses, best first, at least one: its tokens; for each of them the entry of the lexicon that
-    ends with it, or after it at the end (-1: none, or an unknown one); and its scores, acoustic, of the language model
-    without its weight, in all.
+    Returns the best hypotheses, best first, at least one: its tokens; for each of them the entry of the lexicon whose
+    last token it is (-1: none, or an unknown word's); and its scores, acoustic, of the language model without its
+    weight, in all.
     """
     # Arrays are made here and not in compiled code, which takes long to compile what numpy has ready.
     (frames, vocabulary), size = log_probs.shape, rules.beam

@@ -75,3 +75,35 @@ def test_weights_that_a_few_words_cannot_tell_apart_are_called_so(folder, write_
     line = {"id": "1", "audio": "noise.wav", "duration": 5.0, "text": "ab a b bab " * 4}
     (folder / "list.jsonl").write_text(json.dumps(line) + "\n")
     assert "note: 16 words are too few to tell weights apart" in run(*command).stderr
+
+
+def test_a_vocabulary_is_heard_measured_and_recorded(folder):
+    (folder / "words.txt").write_text("# two of them\nab\na b\t0.5\n")
+    options = ["--vocabulary", folder / "words.txt", "--unk-score", -30]
+    result = run("transcribe", "--model", folder / "model", "--format", "json", folder / "noise.wav", *options)
+    assert result.exit_code == 0, result.output
+    heard = json.loads(result.stdout)
+    assert heard["text"]
+    assert set(heard["text"].replace("a b", "").split()) <= {"ab"}
+    assert [word["text"] for word in heard["segments"][0]["words"]] == heard["text"].split()
+    command = ["evaluate", "--model", folder / "model", folder / "list.jsonl", "--output-dir", folder / "eval"]
+    assert run(*command, *options).exit_code == 0
+    decoder = json.loads((folder / "eval/wer.json").read_text())["decoder"]
+    assert (decoder["kind"], decoder["lm"], decoder["weights"]["unk_score"]) == ("beam", None, -30.0)
+    assert (decoder["vocabulary"]["entries"], decoder["vocabulary"]["words"]) == (2, {"a b": 0.5, "ab": 1.0})
+    assert "already evaluated" in run(*command, *options).output
+    (folder / "words.txt").write_text("ab\na b\n")
+    assert "already evaluated" not in run(*command, *options).output
+    assert run(*command, "--beam", 8).exit_code == 0
+    assert "vocabulary" not in json.loads((folder / "eval/wer.json").read_text())["decoder"]
+
+
+def test_what_a_vocabulary_excludes_is_wrong_usage(folder):
+    (folder / "words.txt").write_text("ab\n")
+    for command in (["transcribe", folder / "noise.wav"], ["evaluate", folder / "list.jsonl"]):
+        for other in (["--lm", folder / "basic"], ["--hotword", "ab"]):
+            result = run(*command, "--model", folder / "model", "--vocabulary", folder / "words.txt", *other)
+            assert result.exit_code == 2
+            assert "leave out --lm and --hotword" in " ".join(result.output.replace("│", " ").split())
+    result = run("transcribe", folder / "noise.wav", "--model", folder / "model", "--vocabulary", folder / "gone.txt")
+    assert (result.exit_code, result.stderr) == (1, f"error: {folder / 'gone.txt'}: No such file or directory\n")

@@ -142,5 +142,6 @@ def test_what_follows_the_last_whole_word_is_no_word():
     lm = Bigrams(["baa"], np.random.default_rng(1)).model
     tokenizer = replace(PHONES, pronunciations={"baa": [("B", "A", "A")]})
     search = prepare(tokenizer, "basic", BeamSettings(token_threshold=1.0), lm)
-    best = search.n_best(one_hot(3, 2, 3))[0]
-    assert (best.words, best.token_ids) == ([], [])
+    [found] = search(torch.from_numpy(one_hot(3, 2, 3))[None], torch.tensor([6]))
+    assert (found.words, found.token_ids) == ([], [])
+    assert search.best_text(one_hot(3, 2, 3)) == ""
