@@ -72,6 +72,8 @@ def load(
     word_insertion_bonus: float | None = None,
     unk_score: float | None = None,
     closed_vocabulary: bool = False,
+    rescore: str | Path | None = None,
+    rescore_weight: float | None = None,
 ) -> Transcriber:
     """Load a model, ready to transcribe, align and evaluate.
 
@@ -83,6 +85,8 @@ def load(
     lm_weight: weight of the language model; by default what `asr lm tune` found, as for the next two.
     word_insertion_bonus, unk_score: nats added for every word, and for every word that the language model lacks.
     closed_vocabulary: recognize only words of the language model, and hot words.
+    rescore: a neural language model, made by `asr lm train --neural`, that chooses among the best texts of the search.
+    rescore_weight: its share beside lm, 0 to 1; by default what `asr lm tune` found.
 
     >>> import asr
     >>> model = asr.load("digits", device="cpu", beam=16, hotwords=["nine"])
@@ -98,7 +102,8 @@ def load(
         from asr.transcribe import DecoderOptions, Transcriber
 
         hotwords = hotwords if isinstance(hotwords, Mapping) else dict.fromkeys(hotwords)
-        options = DecoderOptions(lm, hotwords, beam, lm_weight, word_insertion_bonus, unk_score, closed_vocabulary)
+        weights = lm_weight, word_insertion_bonus, unk_score
+        options = DecoderOptions(lm, hotwords, beam, *weights, closed_vocabulary, rescore, rescore_weight)
         return Transcriber.load(model, device, options)
 
 

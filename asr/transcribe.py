@@ -23,7 +23,7 @@ from asr.decode.align import Alignment, Word, align, timed_words
 from asr.decode.decoder import GREEDY, Decoder, Hypothesis, decode_waveforms, greedy, with_confidence, words_of
 from asr.decode.lexicon import HOT_WORD_WEIGHT
 from asr.decode.results import as_dict, srt
-from asr.errors import AsrError, AudioError, ManifestError, ModelError
+from asr.errors import AsrError, AudioError, ConfigError, ManifestError, ModelError
 from asr.evaluate.run import evaluate_manifest, make_record, write_evaluation
 from asr.evaluate.score import diagnose
 from asr.model.folder import LM, find_model, load_model
@@ -31,7 +31,7 @@ from asr.model.recognizer import Recognizer
 from asr.util.files import file_sha256, safe_name
 
 if TYPE_CHECKING:
-    from asr.decode.beam import BeamSettings
+    from asr.decode.beam import BeamSettings, Rescorer
     from asr.lm.model import LanguageModel
 
 logger = logging.getLogger(__name__)
@@ -168,6 +168,9 @@ class DecoderOptions:
 
     lm_weight, word_insertion_bonus, unk_score: see asr.decode.beam.BeamSettings; by default what the language model was
     tuned to. closed_vocabulary: hear only words of the language model, and hot words.
+
+    rescore: a neural language model's folder; it chooses among the best texts that the search finds. rescore_weight:
+    its share beside the language model, 0 to 1; by default what it was tuned to.
     """
 
     lm: str | Path | None = None
@@ -177,6 +180,8 @@ class DecoderOptions:
     word_insertion_bonus: float | None = None
     unk_score: float | None = None
     closed_vocabulary: bool = False
+    rescore: str | Path | None = None
+    rescore_weight: float | None = None
 
     @property
     def greedy(self) -> bool:
@@ -203,26 +208,45 @@ class DecoderOptions:
             logger.warning(f"{self.lm} was tuned with the model '{lm.tuned['model']}': asr lm tune fits it to this one")
             lm.tuned.pop("platt_scaling", None)
         tokenizer, normalizer = recognizer.tokenizer, recognizer.text.normalizer
-        return prepare(tokenizer, normalizer, settings, lm, self.hotwords).warm_up()
+        return prepare(tokenizer, normalizer, settings, lm, self.hotwords, self._rescorer(recognizer)).warm_up()
 
     def record(self) -> dict[str, Any]:
         """The decoder as `wer.json` names it."""
         if self.greedy:
             return GREEDY
         settings = asdict(self._settings())
-        return {
+        record = {
             "kind": "beam",
             "beam": settings.pop("beam"),
             "lm": None if self.lm is None else {"path": str(self.lm), "sha256": _path_sha256(Path(self.lm))},
             "weights": settings,
             "hotwords": {word: HOT_WORD_WEIGHT if given is None else given for word, given in self.hotwords.items()},
         }
+        if rescorer := self._rescorer():
+            named = {"path": str(self.rescore), "sha256": _path_sha256(Path(str(self.rescore)))}
+            record["rescore"] = {**named, "weight": rescorer.weight, "count": rescorer.count}
+        return record
 
     @cached_property
     def _lm(self) -> LanguageModel | None:
         from asr.lm.model import LanguageModel
 
         return None if self.lm is None else LanguageModel.load(self.lm)
+
+    def _rescorer(self, recognizer: Recognizer | None = None) -> Rescorer | None:
+        """recognizer: whose device the model is to compute on."""
+        if self.rescore is None:
+            if self.rescore_weight is not None and recognizer is not None:
+                logger.warning("rescore_weight: not used without a neural language model (rescore)")
+            return None
+        from asr.decode.beam import RESCORE_WEIGHT, Rescorer
+        from asr.lm.neural import NeuralLanguageModel
+
+        lm = NeuralLanguageModel.load(self.rescore, "cpu" if recognizer is None else str(recognizer.device))
+        weight = lm.tuned.get("rescore_weight", RESCORE_WEIGHT) if self.rescore_weight is None else self.rescore_weight
+        if not 0 <= weight <= 1:
+            raise ConfigError(f"rescore_weight is {weight:g}: expected 0 to 1")
+        return Rescorer(lm, weight)
 
     def _settings(self) -> BeamSettings:
         from asr.decode.beam import BeamSettings

@@ -11,7 +11,7 @@ import typer
 from asr.cli.console import INTERRUPTED, MODEL, Device, check_paths, commands, examples, say, watch
 from asr.cli.data import DataOption, MirrorOption
 from asr.errors import ConfigError, ModelError
-from asr.util.format import plural
+from asr.util.format import percent, plural
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -100,7 +100,8 @@ def train(
 
     Words that are left out of the vocabulary count as `<unk>`.
 
-    With --neural, train a recurrent network instead, for hours. Ctrl-C saves; the same command resumes.
+    With --neural, train a recurrent network instead, for hours: it rescores what a search with the n-gram model finds
+    (`asr evaluate --rescore`). Ctrl-C saves; the same command resumes.
     """
     try:
         limits = tuple(int(limit) for limit in prune.split(","))
@@ -198,9 +199,14 @@ def sample(
         typer.echo(sentence)
 
 
-@app.command(epilog=examples("asr lm tune lm data/mini_librispeech/dev.jsonl --model runs/mini_librispeech"))
+@app.command(
+    epilog=examples(
+        "asr lm tune lm data/mini_librispeech/dev.jsonl --model runs/mini_librispeech",
+        "asr lm tune nlm data/mini_librispeech/dev.jsonl --model runs/mini_librispeech --lm lm",
+    )
+)
 def tune(
-    lm: Annotated[Path, typer.Argument(metavar="LM", help="A language model's folder.")],
+    lm: Annotated[Path, typer.Argument(metavar="LM", help="A language model's folder, neural or not.")],
     manifest: Annotated[Path, typer.Argument(metavar="MANIFEST", help="Utterances with texts: a development set.")],
     model: Annotated[str, MODEL],
     beam: Annotated[int, typer.Option(min=1, help="Prefixes kept.")] = 512,
@@ -208,14 +214,26 @@ def tune(
         bool, typer.Option("--closed-vocabulary", help="Only words of the language model are heard.")
     ] = False,
     device: Device = "auto",
+    searched: Annotated[
+        Path | None,
+        typer.Option("--lm", help="For a neural model: that of the search; default: the recognizer's own."),
+    ] = None,
 ) -> None:
     """Find the weights with the fewest word errors, and store them in the folder: `--lm` then uses them.
 
-    The audio goes through the model once, then a few dozen beam searches follow.
+    The audio goes through the model once, then a few dozen beam searches follow. Of a neural model it is the weight
+    beside the tuned model of the search, which `--rescore` then uses; one search is enough.
     """
     if lm.is_file():
         raise ModelError(f"{lm}: an ARPA file stores no weights: asr lm convert {lm} --output FOLDER, and tune that")
-    check_paths(lm, manifest, model=model)
+    check_paths(lm, searched, manifest, model=model)
+    from asr.lm.model import is_neural
+
+    if is_neural(lm):
+        _tune_rescoring(lm, searched, manifest, model, beam, closed_vocabulary, device)
+        return
+    if searched is not None:
+        raise typer.BadParameter(f"only to tune a neural language model; {lm} is none", param_hint="--lm")
     from dataclasses import replace
 
     from asr.cli.tables import print_trials
@@ -249,6 +267,34 @@ def tune(
     tuning.store(lm, best, platt_scaling, settings, recognizer, folder, manifest)
     own = lm.resolve() == (folder / LM).resolve()
     say(f"{lm}: stored; asr evaluate and asr transcribe use these weights{'' if own else f' with --lm {lm}'}")
+    if development.failed:
+        say(f"{len(development.failed)} of {len(listed)} utterances could not be read: left out")
+        raise typer.Exit(1)
+
+
+def _tune_rescoring(
+    lm: Path, searched: Path | None, manifest: Path, model: str, beam: int, closed_vocabulary: bool, device: str
+) -> None:
+    from asr.data.manifest import Manifest
+    from asr.decode.beam import BeamSearch
+    from asr.evaluate import tune as tuning
+    from asr.lm.model import store_tuned
+    from asr.transcribe import DecoderOptions, Transcriber
+
+    options = DecoderOptions(searched, beam=beam, closed_vocabulary=closed_vocabulary, rescore=lm)
+    transcriber, listed = Transcriber.load(model, device, options), Manifest(manifest)
+    search = transcriber.decoder
+    assert isinstance(search, BeamSearch)
+    development = tuning.compute_log_probs(transcriber.recognizer, listed, watch(listed, len(listed), "computing"))
+    for failure in development.failed:
+        say(f"error: {failure}")
+    trials = list(watch(tuning.tune_rescoring(transcriber.recognizer, search, development), None, "tuning"))
+    best = min(trials, key=lambda trial: trial[1])
+    for weight, wer in trials:
+        typer.echo(f"weight {weight:.1f}: WER {percent(wer)}{', the best' if (weight, wer) == best else ''}")
+    names = {"model": transcriber.recognizer.name, "lm": str(transcriber.options.lm), "manifest": manifest.name}
+    store_tuned(lm, {"rescore_weight": best[0], "wer": best[1], "beam": beam, **names})
+    say(f"{lm}: stored; asr evaluate and asr transcribe use this weight with --rescore {lm}")
     if development.failed:
         say(f"{len(development.failed)} of {len(listed)} utterances could not be read: left out")
         raise typer.Exit(1)

@@ -68,17 +68,20 @@ def transcribe(
     unk_score: Decoding.UnkScore = None,
     closed_vocabulary: Decoding.ClosedVocabulary = False,
     hotwords: Decoding.Hotwords = None,
+    rescore: Decoding.Rescore = None,
+    rescore_weight: Decoding.RescoreWeight = None,
 ) -> None:
     """Turn recordings into text. Without --model the built-in model is used."""
     from asr.decode.lexicon import parse_hot_words
 
     there = any(name == "-" or os.path.exists(name) for name in inputs)  # one that is missing does not stop the others
-    check_paths(lm, *(() if there else inputs), model=model, output_dir=output_dir)
+    check_paths(lm, rescore, *(() if there else inputs), model=model, output_dir=output_dir)
     words = parse_hot_words(hotwords or ())
     from asr.transcribe import DecoderOptions, find_jobs
     from asr.writers import format_transcript
 
-    options = DecoderOptions(lm, words, beam, lm_weight, word_insertion_bonus, unk_score, closed_vocabulary)
+    weights = lm_weight, word_insertion_bonus, unk_score
+    options = DecoderOptions(lm, words, beam, *weights, closed_vocabulary, rescore, rescore_weight)
     transcriber = load_transcriber(model, device, options)
     jobs, errors = find_jobs(inputs, raw)
     total = len(jobs) + len(errors)

@@ -108,10 +108,13 @@ class NeuralLanguageModel:
             config, tokens = NetworkConfig(**about["network"]), list(map(str, about["tokens"]))
             network = Network(config, len(tokens))
             network.load_state_dict(load_file(path))
+            tuned = about.get("tuned") or {}
+            if not 0 <= tuned.get("rescore_weight", 0) <= 1:
+                raise ValueError(f"rescore_weight is {tuned['rescore_weight']}")
         except (OSError, SafetensorError, LookupError, TypeError, ValueError, RuntimeError) as error:
             raise ModelError(f"{path}: does not fit lm.json or is damaged: {str(error).splitlines()[0]}") from None
         model = cls(network.to(target).eval(), config, tokens, str(about["normalizer"]))
-        model.record, model.tuned = about.get("record") or {}, about.get("tuned") or {}
+        model.record, model.tuned = about.get("record") or {}, tuned
         return model
 
     def save(self, folder: str | Path) -> None:
