@@ -73,6 +73,8 @@ def load(
     unk_score: float | None = None,
     closed_vocabulary: bool = False,
     vocabulary: str | Path | Mapping[str, float] | Iterable[str] | None = None,
+    rescore: str | Path | None = None,
+    rescore_weight: float | None = None,
 ) -> Transcriber:
     """Load a model, ready to transcribe, align and evaluate.
 
@@ -87,6 +89,8 @@ def load(
     vocabulary: the only words and phrases to be recognized, instead of lm and hotwords: a list, a mapping to weights,
         or a file of one a line. Other words are left out, at unk_score nats a token; with closed_vocabulary all that
         is said is taken for the vocabulary.
+    rescore: a neural language model, made by `asr lm train --neural`, that chooses among the best texts of the search.
+    rescore_weight: its share beside lm, 0 to 1; by default what `asr lm tune` found.
 
     >>> import asr
     >>> model = asr.load("digits", device="cpu", beam=16, hotwords=["nine"])
@@ -108,7 +112,7 @@ def load(
 
             entries = read_vocabulary(vocabulary)
         weights = lm_weight, word_insertion_bonus, unk_score
-        options = DecoderOptions(lm, hotwords, beam, *weights, closed_vocabulary, entries)
+        options = DecoderOptions(lm, hotwords, beam, *weights, closed_vocabulary, entries, rescore, rescore_weight)
         return Transcriber.load(model, device, options)
 
 

@@ -32,7 +32,7 @@ from asr.model.recognizer import Recognizer
 from asr.util.files import file_sha256, safe_name
 
 if TYPE_CHECKING:
-    from asr.decode.beam import BeamSettings
+    from asr.decode.beam import BeamSettings, Rescorer
     from asr.lm.model import LanguageModel
 
 logger = logging.getLogger(__name__)
@@ -175,6 +175,9 @@ class DecoderOptions:
     asr.decode.vocabulary. Other words are left out, and cost unk_score for each of their tokens; with closed_vocabulary
     there are none.
 
+    rescore: a neural language model's folder; it chooses among the best texts that the search finds. rescore_weight:
+    its share beside the language model, 0 to 1; by default what it was tuned to.
+
     Raises ConfigError for options that exclude each other.
     """
 
@@ -186,11 +189,14 @@ class DecoderOptions:
     unk_score: float | None = None
     closed_vocabulary: bool = False
     vocabulary: Mapping[str, float] | None = None
+    rescore: str | Path | None = None
+    rescore_weight: float | None = None
 
     def __post_init__(self) -> None:
-        if self.vocabulary is not None and (self.lm is not None or self.hotwords):
+        if self.vocabulary is not None and (self.lm is not None or self.hotwords or self.rescore is not None):
             raise ConfigError(
-                "a vocabulary is a language model of its own: leave out lm and hotwords, and give its words weights"
+                "a vocabulary is a language model of its own: leave out lm, hotwords and rescore, and give its words"
+                " weights"
             )
 
     @property
@@ -220,7 +226,8 @@ class DecoderOptions:
             logger.warning(f"{self.lm} was tuned with the model '{lm.tuned['model']}': asr lm tune fits it to this one")
             lm.tuned.pop("platt_scaling", None)
         tokenizer, normalizer = recognizer.tokenizer, recognizer.text.normalizer
-        return prepare(tokenizer, normalizer, settings, lm, self.hotwords, self.vocabulary).warm_up()
+        hotwords, vocabulary, rescorer = self.hotwords, self.vocabulary, self._rescorer(recognizer)
+        return prepare(tokenizer, normalizer, settings, lm, hotwords, vocabulary, rescorer).warm_up()
 
     def record(self) -> dict[str, Any]:
         """The decoder as `wer.json` names it."""
@@ -228,7 +235,7 @@ class DecoderOptions:
             return GREEDY
         settings = asdict(self._settings())
         vocabulary = {} if self.vocabulary is None else {"vocabulary": _vocabulary_record(self.vocabulary)}
-        return {
+        record = {
             "kind": "beam",
             "beam": settings.pop("beam"),
             "lm": None if self.lm is None else {"path": str(self.lm), "sha256": _path_sha256(Path(self.lm))},
@@ -236,12 +243,31 @@ class DecoderOptions:
             "hotwords": {word: HOT_WORD_WEIGHT if given is None else given for word, given in self.hotwords.items()},
             **vocabulary,
         }
+        if rescorer := self._rescorer():
+            named = {"path": str(self.rescore), "sha256": _path_sha256(Path(str(self.rescore)))}
+            record["rescore"] = {**named, "weight": rescorer.weight, "count": rescorer.count}
+        return record
 
     @cached_property
     def _lm(self) -> LanguageModel | None:
         from asr.lm.model import LanguageModel
 
         return None if self.lm is None else LanguageModel.load(self.lm)
+
+    def _rescorer(self, recognizer: Recognizer | None = None) -> Rescorer | None:
+        """recognizer: whose device the model is to compute on."""
+        if self.rescore is None:
+            if self.rescore_weight is not None and recognizer is not None:
+                logger.warning("rescore_weight: not used without a neural language model (rescore)")
+            return None
+        from asr.decode.beam import RESCORE_WEIGHT, Rescorer
+        from asr.lm.neural import NeuralLanguageModel
+
+        lm = NeuralLanguageModel.load(self.rescore, "cpu" if recognizer is None else str(recognizer.device))
+        weight = lm.tuned.get("rescore_weight", RESCORE_WEIGHT) if self.rescore_weight is None else self.rescore_weight
+        if not 0 <= weight <= 1:
+            raise ConfigError(f"rescore_weight is {weight:g}: expected 0 to 1")
+        return Rescorer(lm, weight)
 
     def _settings(self) -> BeamSettings:
         from asr.decode.beam import BeamSettings

@@ -62,6 +62,13 @@ class Decoding:
     ClosedVocabulary = Annotated[
         bool, typer.Option("--closed-vocabulary", help="Take all speech for words of the language model, or hot words.")
     ]
+    Rescore = Annotated[
+        Path | None,
+        typer.Option(metavar="NLM", help="A neural language model that chooses among the best texts found."),
+    ]
+    RescoreWeight = Annotated[
+        float | None, typer.Option(help="Its share beside the language model, 0 to 1; default: as tuned, or 0.5.")
+    ]
     Hotwords = Annotated[
         list[str] | None,
         typer.Option(

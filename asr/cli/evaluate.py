@@ -16,6 +16,7 @@ app = commands()
     epilog=examples(
         "asr evaluate --model runs/digits data/digits/test.jsonl --output-dir runs/digits/eval",
         "asr evaluate data/digits/test.jsonl",
+        "asr evaluate --model runs/english --lm lm --rescore nlm dev.jsonl --output-dir runs/english/eval_nlm",
     )
 )
 def evaluate(
@@ -32,9 +33,11 @@ def evaluate(
     closed_vocabulary: Decoding.ClosedVocabulary = False,
     hotwords: Decoding.Hotwords = None,
     vocabulary: Decoding.Vocabulary = None,
+    rescore: Decoding.Rescore = None,
+    rescore_weight: Decoding.RescoreWeight = None,
 ) -> None:
     """Word error rate of a model on a manifest, with its 95 % interval. Reuses a result stored in --output-dir."""
-    check_paths(manifest, lm, vocabulary, model=model, output_dir=output_dir)
+    check_paths(manifest, lm, vocabulary, rescore, model=model, output_dir=output_dir)
     words, entries = parse_words(vocabulary, lm, hotwords)
     from asr.cli.tables import print_evaluation
     from asr.evaluate.run import stored_evaluation
@@ -43,7 +46,7 @@ def evaluate(
 
     folder = find_model(model)
     weights = lm_weight, word_insertion_bonus, unk_score
-    options = DecoderOptions(lm, words, beam, *weights, closed_vocabulary, entries)
+    options = DecoderOptions(lm, words, beam, *weights, closed_vocabulary, entries, rescore, rescore_weight)
     record = None
     if output_dir is not None:
         record = stored_evaluation(output_dir, folder, manifest, options.for_model(folder).record())

@@ -71,16 +71,18 @@ def transcribe(
     closed_vocabulary: Decoding.ClosedVocabulary = False,
     hotwords: Decoding.Hotwords = None,
     vocabulary: Decoding.Vocabulary = None,
+    rescore: Decoding.Rescore = None,
+    rescore_weight: Decoding.RescoreWeight = None,
 ) -> None:
     """Turn recordings into text. Without --model the built-in model is used."""
     there = any(name == "-" or os.path.exists(name) for name in inputs)  # one that is missing does not stop the others
-    check_paths(lm, vocabulary, *(() if there else inputs), model=model, output_dir=output_dir)
+    check_paths(lm, vocabulary, rescore, *(() if there else inputs), model=model, output_dir=output_dir)
     words, entries = parse_words(vocabulary, lm, hotwords)
     from asr.transcribe import DecoderOptions, find_jobs
     from asr.writers import format_transcript
 
     weights = lm_weight, word_insertion_bonus, unk_score
-    options = DecoderOptions(lm, words, beam, *weights, closed_vocabulary, entries)
+    options = DecoderOptions(lm, words, beam, *weights, closed_vocabulary, entries, rescore, rescore_weight)
     transcriber = load_transcriber(model, device, options)
     jobs, errors = find_jobs(inputs, raw)
     total = len(jobs) + len(errors)

@@ -14,8 +14,9 @@ from __future__ import annotations
 import logging
 import math
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 from torch import Tensor
@@ -41,8 +42,12 @@ from asr.text import Tokenizer, listed, normalize
 from asr.util.jit import is_compiled
 from asr.util.runtime import map_ahead
 
+if TYPE_CHECKING:
+    from asr.lm.neural import NeuralLanguageModel
+
 logger = logging.getLogger(__name__)
 
+RESCORE_WEIGHT = 0.5  # before it is tuned
 LOWEST = -1e4  # stands for ln 0, so that a frame of zero probabilities does not end the search
 
 
@@ -94,10 +99,36 @@ class Scored:
 
 
 @dataclass(frozen=True)
+class Rescorer:
+    """A neural language model that chooses among the best texts of a search: their ln p is a mix of both models'.
+
+        lm_weight · ((1 − weight) · ln p(text) + weight · ln p'(text))      instead of lm_weight · ln p(text)
+
+    weight: from 0 to 1; count: how many texts it chooses from.
+    """
+
+    lm: NeuralLanguageModel
+    weight: float = RESCORE_WEIGHT
+    count: int = 50
+
+    def score(self, texts: Sequence[str]) -> np.ndarray:
+        """ln p' of each text, computed together; of equal ones once. (texts,)"""
+        place = {text: number for number, text in enumerate(dict.fromkeys(texts))}
+        return self.lm.score_sentences([text.split() for text in place])[[place[text] for text in texts]]
+
+
+def rescored(found: Sequence[Scored], scores: np.ndarray, weight: float) -> Scored:
+    """The best of what a search found, with another model's ln p of each. weight: Rescorer.weight times lm_weight."""
+    totals = [each.total + weight * (score - each.lm) for each, score in zip(found, scores, strict=True)]
+    return found[int(np.argmax(totals))]
+
+
+@dataclass(frozen=True)
 class BeamSearch:
     """A ready-to-use beam search, made by `prepare`. Thread-safe.
 
-    words: of the lexicon, where only these are heard; None where tokens spell what is heard.
+    words: of the lexicon, where only these are heard; None where tokens spell what is heard. rescorer: chooses among
+    what the search finds.
     """
 
     settings: BeamSettings
@@ -105,6 +136,7 @@ class BeamSearch:
     lm: LanguageModel
     tokenizer: Tokenizer
     words: list[str] | None = None
+    rescorer: Rescorer | None = None
 
     @property
     def platt_scaling(self) -> tuple[float, float] | None:
@@ -126,10 +158,20 @@ class BeamSearch:
             words[i] = None
         return Scored(token_ids.tolist(), acoustic, lm, total, words)
 
+    def best(self, log_probs: np.ndarray) -> Scored:
+        """(frames, tokens) -> the best token sequence, after rescoring."""
+        if self.rescorer is None:
+            return self.n_best(log_probs)[0]
+        found = self.n_best(log_probs, self.rescorer.count)
+        scores = self.rescorer.score([self.text_of(each) for each in found])
+        return rescored(found, scores, self.settings.lm_weight * self.rescorer.weight)
+
+    def text_of(self, found: Scored) -> str:
+        return self.tokenizer.decode(found.token_ids) if found.words is None else " ".join(filter(None, found.words))
+
     def best_text(self, log_probs: np.ndarray) -> str:
         """(frames, tokens) -> the likeliest text."""
-        best = self.n_best(log_probs)[0]
-        return self.tokenizer.decode(best.token_ids) if best.words is None else " ".join(filter(None, best.words))
+        return self.text_of(self.best(log_probs))
 
     def __call__(self, log_probs: Tensor, lengths: Tensor, /) -> list[Hypothesis]:
         """log_probs: (B, T, V), lengths: (B,) -> hypotheses, as `greedy` gives them."""
@@ -139,7 +181,7 @@ class BeamSearch:
     def _decode(self, log_probs: np.ndarray) -> Hypothesis:
         """The best tokens, with the frames of the best path through them; without those of unknown words."""
         log_probs = _finite(log_probs)
-        best = self.n_best(log_probs)[0]
+        best = self.best(log_probs)
         spans = token_spans(log_probs, best.token_ids, best_path(log_probs, best.token_ids))
         token_ids, words = np.array(best.token_ids, int), best.words
         heard = np.full(len(token_ids), True)
@@ -165,6 +207,7 @@ def prepare(
     lm: LanguageModel | None = None,
     hot_words: Mapping[str, float | None] | None = None,
     vocabulary: Mapping[str, float] | None = None,
+    rescorer: Rescorer | None = None,
 ) -> BeamSearch:
     """Make a search for a model's tokens and normalizer.
 
@@ -187,6 +230,8 @@ def prepare(
         tokenizer, lm = build_vocabulary(vocabulary, tokenizer, normalizer)
     if lm is not None:
         _check_fit(lm, tokenizer, normalizer)
+    if rescorer is not None and rescorer.lm.normalizer != normalizer:
+        raise ModelError(_other_normalizer(rescorer.lm.normalizer, normalizer))
     phones = tokenizer.kind == "phones"
     if phones and vocabulary is None:  # an unknown word would have no spelling
         settings = replace(settings, closed_vocabulary=True)
@@ -243,6 +288,7 @@ def prepare(
         known,
         tokenizer,
         words if phones or vocabulary is not None else None,
+        rescorer,
     )
 
 
@@ -250,10 +296,7 @@ def _check_fit(lm: LanguageModel, tokenizer: Tokenizer, normalizer: str) -> None
     if lm.unit not in UNITS:
         raise ModelError(f"a model of {lm.unit}s is no language model; asr lm train makes one")
     if lm.normalizer is not None and lm.normalizer != normalizer:
-        raise ModelError(
-            f"the language model's text went through the normalizer '{lm.normalizer}', the recognizer's through"
-            f" '{normalizer}': train the language model with --normalizer {normalizer}"
-        )
+        raise ModelError(_other_normalizer(lm.normalizer, normalizer))
     if lm.unit == "character" and tokenizer.kind != "characters":
         raise ModelError(
             f"the recognizer's tokens are {tokenizer.kind}, the language model's units characters: use one of words"
@@ -262,6 +305,13 @@ def _check_fit(lm: LanguageModel, tokenizer: Tokenizer, normalizer: str) -> None
         raise ModelError(
             "the recognizer's tokens hold no space to end a word: use a language model of characters (--unit character)"
         )
+
+
+def _other_normalizer(found: str, normalizer: str) -> str:
+    return (
+        f"the language model's text went through the normalizer '{found}', the recognizer's through"
+        f" '{normalizer}': train the language model with --normalizer {normalizer}"
+    )
 
 
 def _check_spelling(lm: LanguageModel, lexicon: Lexicon, tokenizer: Tokenizer) -> None:

@@ -17,7 +17,7 @@ import numpy as np
 import torch
 
 from asr.data.manifest import Manifest, Utterance
-from asr.decode.beam import BeamSettings, prepare
+from asr.decode.beam import BeamSearch, BeamSettings, prepare, rescored
 from asr.decode.decoder import decode_waveforms, log_prob_rows, with_confidence, words_of
 from asr.errors import ManifestError
 from asr.evaluate.calibration import fit_platt_scaling, word_correctness
@@ -42,6 +42,7 @@ GRID = [Weights(*values, -20.0) for values in product((0.25, 0.5, 0.75, 1.0, 1.5
 STEP = Weights(0.2, 1.0, 4.0)
 STEP_SIZES = (1.0, 0.5, 0.25)  # in units of STEP
 MAX_TRIALS = 100
+RESCORE_WEIGHTS = tuple(step / 10 for step in range(11))
 
 
 class Trial(NamedTuple):
@@ -101,6 +102,23 @@ def tune(
         return Trial(weights, scores.wer, scores.cer)
 
     return search_weights(measure, unknown_words=not settings.closed_vocabulary and tokenizer.kind != "phones")
+
+
+def tune_rescoring(
+    recognizer: Recognizer, search: BeamSearch, development: DevelopmentSet
+) -> Iterator[tuple[float, float]]:
+    """Yield (weight, WER) for each weight of a search's rescorer; what is found and its scores are computed once."""
+    assert search.rescorer is not None
+    count, rows = search.rescorer.count, development.log_probs
+    lists = list(map_ahead(lambda log_probs: search.n_best(log_probs, count), rows, os.cpu_count() or 1, len(rows)))
+    scores = [search.rescorer.score(list(map(search.text_of, found))) for found in lists]
+    for weight in RESCORE_WEIGHTS:
+        mixed = search.settings.lm_weight * weight
+        best = [rescored(found, scored, mixed) for found, scored in zip(lists, scores, strict=True)]
+        texts = [normalize(search.text_of(each), recognizer.text.normalizer) for each in best]
+        wer = score([Pair("", *both) for both in zip(development.references, texts, strict=True)]).wer
+        assert wer is not None  # `compute_log_probs` requires words
+        yield weight, wer
 
 
 def search_weights(measure: Callable[[Weights], Trial], unknown_words: bool = True) -> Iterator[Trial]:

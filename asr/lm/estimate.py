@@ -79,7 +79,7 @@ def train(
     model must not know, since weights are tuned on them: sentences that share SHARED words in a row are left out.
     Raises TextError, ConfigError.
     """
-    barred = {run for text in without for run in word_runs(normalize(text, config.normalizer))}
+    barred = barred_runs(without, config.normalizer)
     corpus = read_corpus(texts, config.unit, config.normalizer, config.drop_marks, barred)
     different = len(corpus.words) - len(SPECIAL)
     logger.info(
@@ -143,6 +143,11 @@ def word_runs(text: str) -> Iterator[tuple[str, ...]]:
     """Every SHARED words in a row of a normalized text."""
     words = text.split()
     return zip(*(words[first:] for first in range(SHARED)), strict=False)
+
+
+def barred_runs(texts: Iterable[str], normalizer: str) -> set[tuple[str, ...]]:
+    """What no sentence may hold that a model learns from, see `read_corpus`."""
+    return {run for text in texts for run in word_runs(normalize(text, normalizer))}
 
 
 def read_corpus(

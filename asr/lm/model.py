@@ -22,11 +22,25 @@ import numpy as np
 
 from asr import __version__
 from asr.errors import ModelError
-from asr.lm.trie import EMPTY, END_ID, SPECIAL, START_ID, UNKNOWN_ID, Tables, build, score, score_words, shapes
+from asr.lm.trie import (
+    EMPTY,
+    END_ID,
+    SPECIAL,
+    START_ID,
+    UNKNOWN_ID,
+    Tables,
+    build,
+    score,
+    score_all,
+    score_words,
+    shapes,
+)
 from asr.text import normalize
 from asr.util.files import read_record, replace_file
 
 FORMAT_VERSION = 1
+MAX_SAMPLED = 200  # units of a sentence
+NEURAL = "neural"  # the kind of language model of asr.lm.neural, in its lm.json
 # Weights of a beam search that lm.json may hold, see asr.decode.beam.
 WEIGHTS = ("lm_weight", "word_insertion_bonus", "unk_score")
 UNITS = ("word", "character")
@@ -187,6 +201,28 @@ class LanguageModel:
         """ln p of each word of a sentence and of its end. (words + 1,) float64"""
         return score_words(self.tables, self.start_state, np.append(self.ids(words), END_ID))
 
+    def sample(self, count: int, prompt: str = "", temperature: float = 1.0, seed: int = 0) -> list[str]:
+        """Sentences drawn at random that begin with a prompt. temperature: below 1 likely words are drawn more often
+        than their probability says, above 1 more rarely. <unk> is not drawn."""
+        random = np.random.default_rng(seed)
+        begun = list(units_of(self.unit, normalize(prompt, self.normalizer or "none")))
+        sentences = []
+        for _ in range(count):
+            units, state = list(begun), self.start_state
+            for number in self.ids(begun):
+                _, state = self.score(state, number)
+            while len(units) < MAX_SAMPLED:
+                log_probs = score_all(self.tables, state) / temperature
+                log_probs[[UNKNOWN_ID, START_ID]] = -math.inf
+                probs = np.exp(log_probs - log_probs.max())
+                number = int(random.choice(len(probs), p=probs / probs.sum()))
+                if number == END_ID:
+                    break
+                units.append(self.words[number])
+                _, state = self.score(state, number)
+            sentences.append(" ".join(units) if self.unit == "word" else "".join(units).replace(SPACE, " ").strip())
+        return sentences
+
     def perplexity(self, texts: Iterable[str]) -> Perplexity:
         """The perplexity of sentences, after the model's normalizer; empty ones are left out."""
         sentences = chain.from_iterable(map(split_sentences, texts))
@@ -205,6 +241,11 @@ def read_about(folder: Path) -> dict[str, Any]:
     return read_record(folder / "lm.json", FORMAT_VERSION, "not a language model")
 
 
+def is_neural(path: Path) -> bool:
+    """Whether a folder holds a model of asr.lm.neural. Raises ModelError for a folder that holds no language model."""
+    return path.is_dir() and read_about(path).get("kind") == NEURAL
+
+
 def store_tuned(folder: Path, tuned: dict[str, Any]) -> None:
     """Put weights, and where they come from, into a model's lm.json; nothing else in the folder changes."""
     replace_file(folder / "lm.json", _json(read_about(folder) | {"tuned": tuned}))
@@ -216,6 +257,8 @@ def _read_folder(folder: Path) -> LanguageModel:
     from safetensors.torch import load_file  # maps the file; the one for numpy copies it
 
     about, path = read_about(folder), folder / "ngrams.safetensors"
+    if is_neural(folder):
+        raise ModelError(f"{folder}: a neural language model, which rescores what a search finds: --rescore {folder}")
     try:
         arrays: dict[str, Any] = {name: tensor.numpy() for name, tensor in load_file(path).items()}
     except (OSError, SafetensorError) as error:

@@ -99,6 +99,15 @@ def score_words(tables: Tables, state: int, words: np.ndarray) -> np.ndarray:
     return log_probs
 
 
+@jit
+def score_all(tables: Tables, state: int) -> np.ndarray:
+    """ln p of each word in a state. (words,) float64"""
+    log_probs = np.empty(len(tables.unigrams))
+    for word in range(len(log_probs)):
+        log_probs[word] = score(tables, state, word)[0]
+    return log_probs
+
+
 @njit_no_refcount
 def _value(stream: np.ndarray, width: int, i: int) -> int:
     bit = i * width
