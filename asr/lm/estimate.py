@@ -96,8 +96,8 @@ def train(
         words = sum(len(word.encode()) + 1 for word in corpus.words)
         kept = most_useful(counts, round(config.megabytes * 1e6) - words - ABOUT_BYTES, config.bits)
     levels, discounts = estimate(counts, kept)
-    for order, (all_of, kept) in enumerate(zip(counts, levels, strict=True), 1):
-        logger.info(f"{order}-grams: {len(all_of):,}" + (f", {len(kept):,} kept" if len(kept) < len(all_of) else ""))
+    for order, (all_of, level) in enumerate(zip(counts, levels, strict=True), 1):
+        logger.info(f"{order}-grams: {len(all_of):,}" + (f", {len(level):,} kept" if len(level) < len(all_of) else ""))
     record["discounts"] = discounts
     model = LanguageModel(build(levels, config.bits), corpus.words, config.unit, config.normalizer, record)
     if barred:
@@ -284,7 +284,7 @@ def most_useful(counts: list[Counts], size: int, bits: int) -> list[np.ndarray]:
     ranked = orders[ranks]
 
     def too_large(count: int) -> bool:
-        return stored_bytes(np.bincount(ranked[:count], minlength=len(counts)), bits) > size
+        return stored_bytes(np.bincount(ranked[:count], minlength=len(counts)).tolist(), bits) > size
 
     singles = len(counts[0])
     if too_large(singles):

@@ -236,9 +236,9 @@ def build(levels: list[Level], bits: int) -> Tables:
 def _unfilled(counts: Sequence[int], bits: int) -> Tables:
     """Tables for so many n-grams of each order, without them."""
     starts = np.cumsum([0, *counts], dtype=np.int64)
-    widths = (int(n).bit_length() for n in (starts[1], starts[-1] - starts[1], starts[-2]))
+    words, children, suffixes = (int(n).bit_length() for n in (starts[1], starts[-1] - starts[1], starts[-2]))
     none = np.zeros(0, np.uint32)
-    return Tables(starts, none, *(part for width in widths for part in (none, width)), none, none, bits, none, none)
+    return Tables(starts, none, none, words, none, children, none, suffixes, none, none, bits, none, none)
 
 
 def stored_bytes(counts: Sequence[int], bits: int) -> int:
