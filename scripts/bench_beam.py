@@ -22,8 +22,6 @@ from pathlib import Path
 
 import numpy as np
 
-from asr.model.folder import load_model
-
 
 def dump(folder: Path, model: str, lm: Path, manifest: Path) -> None:
     import torch
@@ -33,7 +31,7 @@ def dump(folder: Path, model: str, lm: Path, manifest: Path) -> None:
     from asr.lm.arpa import write_arpa
     from asr.lm.model import LanguageModel
     from asr.lm.trie import levels_of
-    from asr.model.folder import find_model
+    from asr.model.folder import find_model, load_model
     from asr.text import normalize
 
     recognizer = load_model(find_model(model))

@@ -106,11 +106,7 @@ def find_in_mirror(archive: Archive, mirror: str | None) -> list[Archive]:
     folder = mirror_folder(mirror)
     paths = sorted(folder.glob(archive.path)) if folder is not None else []
     found = [replace(archive, path=path.relative_to(str(folder)).as_posix()) for path in paths]
-    if archive.extra:
-        if not found:
-            logger.info(f"{archive.path}: not in the mirror; left out")
-        return found
-    if len(found) == 1:
+    if archive.extra or len(found) == 1:
         return found
     there = f"{len(found)} files match in {folder}" if folder is not None else "it has no public address"
     raise DownloadError(

@@ -91,8 +91,9 @@ def prepare(
             and stamp.get("prepare.py") == digest
             and stamp.get("from", []) == given
             and all(
-                archive.extra or fnmatch.filter(stamp.get("archives", [archive.name]), archive.name)
+                fnmatch.filter(stamp.get("archives", [each.name]), each.name)
                 for archive in chosen
+                for each in (find_in_mirror(archive, mirror) if archive.extra else [archive])
             )
             and all((home / f"{part}.jsonl").is_file() for part in stamp["parts"])
         ):
@@ -134,6 +135,9 @@ def _obtain_corpus(
         archives, mirror = [_given(source) for source in sources], None
     elif archives:
         corpus = home / "corpus"
+        for archive in archives:
+            if archive.extra and not find_in_mirror(archive, mirror):
+                logger.info(f"{archive.path}: left out, in no mirror folder")
         archives = [found for archive in archives for found in find_in_mirror(archive, mirror)]
     else:
         raise DownloadError(

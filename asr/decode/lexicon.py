@@ -260,11 +260,11 @@ def spell_phrase(word: str, tokenizer: Tokenizer, normalizer: str, what: str = "
 def given_pronunciations(
     tokenizer: Tokenizer, normalizer: str, texts: Mapping[str, Weight], what: str = "hot word"
 ) -> tuple[Tokenizer, dict[str, Weight]]:
-    """For tokens that are phones: words and phrases as they are written, and a tokenizer with the pronunciations that
-    are given behind a "=", or guessed. Raises TextError, which calls a text `what`, for phones that the model does not
-    have."""
+    """Words and phrases as they are written; and for tokens that are phones, as others spell by themselves, a tokenizer
+    with the pronunciations that are given behind a "=", or guessed. Raises TextError, which calls a text `what`, for
+    phones that the model does not have."""
     if tokenizer.kind != "phones":
-        return tokenizer, dict(texts)
+        return tokenizer, {text.partition("=")[0].strip(): weight for text, weight in texts.items()}
     words: dict[str, Weight] = {}
     given: dict[str, list[tuple[str, ...]]] = {}
     for text, weight in texts.items():

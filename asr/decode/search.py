@@ -386,8 +386,8 @@ def search(
     """
     # Arrays are made here and not in compiled code, which takes long to compile what numpy has ready.
     (frames, vocabulary), size = log_probs.shape, rules.beam
-    most = int(np.diff(rules.lexicon.entry).max())  # words that sound alike
-    room = size * (vocabulary + most)
+    most = max(1, int(np.diff(rules.lexicon.entry).max()))  # words that sound alike
+    room = size * (vocabulary + len(rules.borders) * (most - 1))  # each may end where a token ends a word
     tree = np.empty(1 + frames * size, NODE)
     beam = Beam(
         tree=tree,
@@ -417,7 +417,7 @@ def search(
     futures = Futures(slot=np.empty(places, np.int32), frame=np.full(places, -1))
     alive = beam.order[: walk(log_probs, beam, candidates, futures, rules)]
     node, acoustic = beam.node[alive], beam.either[alive]
-    room = len(alive) * max(most, 1)
+    room = len(alive) * most
     ends = Ends(np.empty(room, np.int64), np.empty(room, np.int32), np.empty(room), np.empty(room))
     for closed_vocabulary in (rules.closed_vocabulary, False):  # where no whole word of it ends, any may end
         total = ends.total[: find_ends(tree, node, acoustic, closed_vocabulary, rules, ends)]

@@ -61,7 +61,10 @@ class LmConfig:
         for name, known in (("unit", UNITS), ("normalizer", NORMALIZERS)):
             if getattr(self, name) not in known:
                 raise ConfigError(f"{name}={getattr(self, name)}: there are {', '.join(known)}")
-        ranges = {"order": (1, 10), "bits": (2, 16), "min_count": (1, 10**9), "vocabulary": (1, 10**9)}
+        ranges: dict[str, tuple[float, float]] = {
+            **{"order": (1, 10), "bits": (2, 16), "min_count": (1, 10**9), "vocabulary": (1, 10**9)},
+            "megabytes": (0.001, 10**6),
+        }
         for name, (minimum, maximum) in ranges.items():
             value = getattr(self, name)
             if value is not None and not minimum <= value <= maximum:

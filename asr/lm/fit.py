@@ -25,7 +25,19 @@ from torch.nn.utils import clip_grad_norm_
 from asr.data.batches import duration_batches
 from asr.errors import ConfigError, ModelError, TrainError
 from asr.lm.estimate import Corpus, barred_runs, read_corpus
-from asr.lm.neural import BORDER, SPECIAL, UNKNOWN, Network, NetworkConfig, NeuralLanguageModel, encode, rank_of
+from asr.lm.model import is_neural
+from asr.lm.neural import (
+    BORDER,
+    SPECIAL,
+    UNKNOWN,
+    Network,
+    NetworkConfig,
+    NeuralLanguageModel,
+    encode,
+    first_line,
+    rank_of,
+    safe_exp,
+)
 from asr.lm.trie import END_ID, START_ID, UNKNOWN_ID
 from asr.model.recurrent import MODULES
 from asr.subwords import MARK, learn
@@ -92,7 +104,12 @@ def train(
     settings = asdict(config) | {"texts": [file_sha256(path) for path in texts], "without": len(barred)}
     state = read_state(folder, settings)
     if state is None and (folder / "lm.json").is_file():
-        return NeuralLanguageModel.load(folder, str(target))
+        model = NeuralLanguageModel.load(folder, str(target))
+        logger.info(f"{folder}: already trained")
+        if heldout is not None and (model.record.get("perplexity") or {}).get("sha256") != file_sha256(heldout):
+            measure(model, heldout)
+            model.save(folder)
+        return model
     corpus = read_corpus(texts, "word", config.normalizer, config.drop_marks, barred)
     tokens, text = encode_corpus(corpus, config.subwords)
     ratio = (len(text) - 1) / (corpus.units + corpus.sentences)
@@ -177,7 +194,7 @@ def fit(
                 losses.clear()
                 left = as_time((steps - done) * spent / done)
                 logger.info(
-                    f"step {done:,} of {steps:,}: perplexity of a word {math.exp(mean * ratio):.1f}, {left} left"
+                    f"step {done:,} of {steps:,}: perplexity of a word {safe_exp(mean * ratio):.1f}, {left} left"
                 )
                 if done < steps:
                     measure(model, heldout)
@@ -259,10 +276,10 @@ def read_state(folder: Path, settings: dict[str, Any]) -> dict[str, Any] | None:
             state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
             stored = state["settings"]
         except (OSError, RuntimeError, pickle.UnpicklingError, EOFError, LookupError, TypeError, ValueError) as error:
-            raise TrainError(
-                f"{path}: damaged ({str(error).splitlines()[0]}); delete {folder} to begin again"
-            ) from None
+            raise TrainError(f"{path}: damaged ({first_line(error)}); delete {folder} to begin again") from None
     elif (folder / "lm.json").is_file():
+        if not is_neural(folder):
+            raise ModelError(f"{folder}: holds an n-gram model; choose another folder, or delete it")
         state, stored = {}, NeuralLanguageModel.load(folder).record.get("training")
     elif folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise ModelError(f"{folder}: is there and is not a language model; choose another name")

@@ -108,14 +108,12 @@ class NeuralLanguageModel:
             config, tokens = NetworkConfig(**about["network"]), list(map(str, about["tokens"]))
             network = Network(config, len(tokens))
             network.load_state_dict(load_file(path))
-            tuned = about.get("tuned") or {}
+            normalizer, record, tuned = str(about["normalizer"]), dict(about["record"]), dict(about["tuned"])
             if not 0 <= tuned.get("rescore_weight", 0) <= 1:
                 raise ValueError(f"rescore_weight is {tuned['rescore_weight']}")
         except (OSError, SafetensorError, LookupError, TypeError, ValueError, RuntimeError) as error:
-            raise ModelError(f"{path}: does not fit lm.json or is damaged: {str(error).splitlines()[0]}") from None
-        model = cls(network.to(target).eval(), config, tokens, str(about["normalizer"]))
-        model.record, model.tuned = about.get("record") or {}, tuned
-        return model
+            raise ModelError(f"{path}: does not fit lm.json or is damaged: {first_line(error)}") from None
+        return cls(network.to(target).eval(), config, tokens, normalizer, record, tuned)
 
     def save(self, folder: str | Path) -> None:
         """Write the folder: lm.json comes last."""
@@ -187,7 +185,7 @@ class NeuralLanguageModel:
         sizes = [len(word) for sentence in words for word in (*sentence, [BORDER])]
         known = np.array([UNKNOWN not in word for sentence in words for word in (*sentence, [BORDER])])
         of_words = np.add.reduceat(log_probs, np.cumsum([0, *sizes[:-1]]))
-        everything, known_only = math.exp(-of_words.mean()), math.exp(-of_words[known].mean())
+        everything, known_only = safe_exp(-of_words.mean()), safe_exp(-of_words[known].mean())
         return Perplexity(everything, known_only, len(known) - len(each), int((~known).sum()), len(each))
 
     def sample(self, count: int, prompt: str = "", temperature: float = 1.0, seed: int = 0) -> list[str]:
@@ -206,6 +204,16 @@ class NeuralLanguageModel:
                 last = torch.multinomial(logits.softmax(-1), 1, generator=random).to(self.device)
                 drawn = torch.cat([drawn, last], 1)
         return [self.decode(row[: [*row, BORDER].index(BORDER)]) for row in drawn[:, 1:].tolist()]
+
+
+def safe_exp(value: float) -> float:
+    """e^value, infinite where that is too large for a float."""
+    return math.exp(value) if value < 709 else math.inf
+
+
+def first_line(error: Exception) -> str:
+    """Of what an error says, or its kind where it says nothing."""
+    return (str(error).splitlines() or [type(error).__name__])[0]
 
 
 def rank_of(tokens: Sequence[str]) -> dict[str, int]:

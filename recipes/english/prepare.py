@@ -66,22 +66,20 @@ def _librispeech(corpus: Path) -> Iterator[tuple[str, Utterance]]:
 
 
 def _common_voice(corpus: Path) -> Iterator[tuple[str, Utterance]]:
-    """The clips of every release, each once; who speaks in a development or test part is not in train."""
+    """The clips of every release, each once, and each speaker in one part: the first that has them."""
     seen: set[str] = set()
-    held_out: set[str] = set()
+    part_of: dict[str, str] = {}
     for name, part in COMMON_VOICE.items():
         for table in sorted(walk(corpus, f"{name}.tsv")):
             columns = {"audio": "path", "text": "sentence"} | ({"speaker": "client_id"} if name != "machine" else {})
             for clip in read_table(
                 table, failed=_leave_out, delimiter="\t", quotes=False, audio_folder=table.with_name("clips"), **columns
             ):
-                if clip.id in seen or (part == "train" and clip.speaker in held_out):
+                if clip.id in seen or (clip.speaker and part_of.setdefault(clip.speaker, part) != part):
                     continue
                 seen.add(clip.id)
                 if name == "machine":
                     clip = replace(clip, other={"corpus": "common_voice_machine"})
-                if part.startswith(("dev", "test")):
-                    held_out.add(clip.speaker or "")
                 yield part, clip
 
 

@@ -161,3 +161,24 @@ def test_a_damaged_file_is_refused(tmp_path, content, says):
         read_vocabulary(tmp_path / "words.txt")
     with pytest.raises(TextError, match=r"gone.txt: No such file"):
         read_vocabulary(tmp_path / "gone.txt")
+
+
+def test_small_beams_have_room_where_every_token_ends_a_word_in_several_ways():
+    letters = "abcdefghij"
+    tokenizer = Tokenizer("subwords", ("<blank>", *(f"\u2581{letter}" for letter in letters)))
+    entries = [*letters, *(f"a {letter}" for letter in letters)]
+    log_probs = np.full((12, 11), math.log(1 / 11), np.float32)
+    log_probs[:2] = -20.0
+    log_probs[0, 1] = log_probs[1, 0] = 0.0  # a clear "a", and then anything
+    for beam in range(2, 40):
+        settings = BeamSettings(beam=beam, beam_threshold=1e9, token_threshold=1e9, closed_vocabulary=True)
+        search = prepare(tokenizer, "basic", settings, vocabulary=dict.fromkeys(entries, 1.0))
+        found = search.n_best(log_probs, beam)
+        assert found[0].words[0] == "a"
+        assert [each.total for each in found] == sorted((each.total for each in found), reverse=True)
+
+
+def test_letters_spell_what_has_a_pronunciation():
+    log_probs = random_log_probs(np.random.default_rng(0), 6, len(LETTERS))
+    plain, given = (prepare(LETTERS, "basic", vocabulary={text: 1.0}) for text in ("ab", "ab=A B"))
+    assert given.n_best(log_probs, 5) == plain.n_best(log_probs, 5)

@@ -362,6 +362,9 @@ def test_a_folder_is_no_larger_than_it_may_be(tmp_path):
     assert sizes[0] < sizes[1]
     with pytest.raises(ConfigError, match="megabytes: 15 words alone take"):
         train([path], LmConfig(megabytes=0.005))
+    for nonsense in (np.nan, np.inf, 0.0, -1.0):
+        with pytest.raises(ConfigError, match=r"megabytes=\S+: expected 0.001 to"):
+            LmConfig(megabytes=nonsense)
     with pytest.raises(ConfigError, match="prune and megabytes"):
         LmConfig(prune=(0, 1), megabytes=1.0)
 

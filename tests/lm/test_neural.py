@@ -10,7 +10,7 @@ import pytest
 import torch
 from helpers.command_line import asr
 
-from asr.errors import ConfigError, ModelError
+from asr.errors import ConfigError, ModelError, TrainError
 from asr.lm.estimate import LmConfig
 from asr.lm.estimate import train as train_ngrams
 from asr.lm.fit import STATE, NeuralConfig, batch_of, encode_corpus, read_corpus, sequences, train
@@ -115,12 +115,44 @@ def test_a_finished_training_is_not_repeated_and_other_models_are_refused(text, 
         train([text], config(epochs=1, seed=1), tmp_path / "model", device="cpu")
     ngrams, _ = train_ngrams([text], LmConfig())
     ngrams.save(tmp_path / "ngrams")
-    with pytest.raises(ModelError, match="an n-gram model, not a neural one"):
+    with pytest.raises(ModelError, match="ngrams: holds an n-gram model; choose another folder"):
         train([text], config(), tmp_path / "ngrams", device="cpu")
     with pytest.raises(ModelError, match="--rescore"):
         LanguageModel.load(tmp_path / "model")
     with pytest.raises(ConfigError, match="cell=qrnn"):
         config("qrnn")
+
+
+def test_another_held_out_text_is_measured_without_another_training(text, tmp_path):
+    train([text], config(epochs=1), tmp_path / "model", text, device="cpu")
+    (tmp_path / "other.txt").write_text("three two one\n")
+    again = train([text], config(epochs=1), tmp_path / "model", tmp_path / "other.txt", device="cpu")
+    assert again.record["perplexity"]["file"] == "other.txt"
+    assert NeuralLanguageModel.load(tmp_path / "model").record["perplexity"] == again.record["perplexity"]
+
+
+@pytest.mark.parametrize("damage", [{"tuned": [1]}, {"normalizer": None}, {"record": 3}, {"network": {"cell": "x"}}])
+def test_a_damaged_record_is_named(text, tmp_path, damage):
+    train([text], config(epochs=1), tmp_path / "model", device="cpu")
+    path = tmp_path / "model" / "lm.json"
+    record = json.loads(path.read_text()) | damage
+    path.write_text(json.dumps({key: value for key, value in record.items() if value is not None}))
+    with pytest.raises(ModelError, match=r"does not fit lm\.json or is damaged"):
+        NeuralLanguageModel.load(tmp_path / "model")
+
+
+def test_an_empty_checkpoint_is_named(text, tmp_path):
+    (tmp_path / "model").mkdir()
+    (tmp_path / "model" / "training.pt").touch()
+    with pytest.raises(TrainError, match=r"training\.pt: damaged"):
+        train([text], config(), tmp_path / "model", device="cpu")
+
+
+def test_words_beyond_all_bounds_have_an_infinite_perplexity(tmp_path):
+    text = tmp_path / "long.txt"
+    text.write_text("\n".join("\u6f22\u5b57\u4eee\u540d" * 100 for _ in range(20)), encoding="utf-8")
+    model = train([text], config(epochs=0.1, subwords=8), tmp_path / "model", text, device="cpu")
+    assert model.record["perplexity"]["all"] > 1e50
 
 
 def test_samples_follow_the_text(text, tmp_path):

@@ -291,7 +291,7 @@ def test_a_wrong_byte_is_refused_and_nothing_unpacked(server, tmp_path, name):
     assert counts(read(prepare(recipe, tmp_path / "data", server.url, True, **how))) == CORPORA[name].parts
 
 
-def test_english_takes_what_a_mirror_folder_has_besides(folder, tmp_path):
+def test_english_takes_what_a_mirror_folder_has_besides(folder, tmp_path, caplog):
     mirror = tmp_path / "mirror"
     shutil.copytree(folder, mirror)
     renamed = [(path.replace("-cy", "-en"), text) for path, text in common_voice()]
@@ -311,6 +311,8 @@ def test_english_takes_what_a_mirror_folder_has_besides(folder, tmp_path):
                                                    ("kathleen/arctic_a0001_1.txt", "Author of it.")])  # fmt: skip
     pack(mirror / "noise" / "esc10.tar.gz", [("esc10/rain/1-17367-A.opus", sound(".opus", 16_000))])
     home = prepare(ROOT / "recipes" / "english", tmp_path / "data", str(mirror), False)
+    caplog.set_level("INFO")
+    prepare(ROOT / "recipes" / "english", tmp_path / "data", str(mirror), False)
     parts = read(home)
     assert counts(parts) == CORPORA["english"].parts | {
         "train": 60 + 6 + 1 + 2 + 1, "dev": 10 + 3, "test_common_voice": 3, "noise": 1
@@ -321,6 +323,10 @@ def test_english_takes_what_a_mirror_folder_has_besides(folder, tmp_path):
         **{"common_voice": 7, "common_voice_machine": 2, "kathleen": 1},
     }
     assert parts["noise"][0].text is None
+    assert "already prepared" in caplog.text
+    pack(mirror / "english" / "more.tar.gz", [("kathleen/arctic_a0002_1.opus", sound(".opus", 16_000, pitch=400)),
+                                              ("kathleen/arctic_a0002_1.txt", "Not at this.")])  # fmt: skip
+    assert len(read(prepare(ROOT / "recipes" / "english", tmp_path / "data", str(mirror), False))["train"]) == 71
 
 
 def test_librispeech_has_large_parts_only_when_asked(folder, tmp_path):
