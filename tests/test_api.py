@@ -28,8 +28,8 @@ API = {
     "load": "(model: str | Path | None = None, device: str = 'auto', *, lm: str | Path | None = None,"
     " hotwords: Mapping[str, float | None] | Iterable[str] = (), beam: int | None = None,"
     " lm_weight: float | None = None, word_insertion_bonus: float | None = None, unk_score: float | None = None,"
-    " closed_vocabulary: bool = False, vocabulary: str | Path | Mapping[str, float] | Iterable[str] | None = None)"
-    " -> Transcriber",
+    " closed_vocabulary: bool = False, vocabulary: str | Path | Mapping[str, float] | Iterable[str] | None = None,"
+    " rescore: str | Path | None = None, rescore_weight: float | None = None) -> Transcriber",
     "train_model": "(config: str | Path, *overrides: str) -> Path",
 }
 METHODS = {
