@@ -191,16 +191,16 @@ def describe_model(name: str, record: dict[str, Any]) -> str:
 
 
 def parse_words(
-    vocabulary: Path | None, lm: Path | None, hotwords: list[str] | None
+    vocabulary: Path | None, lm: Path | None, hotwords: list[str] | None, rescore: Path | None
 ) -> tuple[dict[str, float | None], dict[str, float] | None]:
     """The hot words and the vocabulary that options give. Raises BadParameter for options that exclude each other."""
     from asr.decode.lexicon import parse_hot_words
 
     if vocabulary is None:
         return parse_hot_words(hotwords or ()), None
-    if lm is not None or hotwords:
+    if lm is not None or hotwords or rescore is not None:
         raise typer.BadParameter(
-            "is a language model of its own: leave out --lm and --hotword, and give its words weights",
+            "is a language model of its own: leave out --lm, --hotword and --rescore, and give its words weights",
             param_hint="--vocabulary",
         )
     from asr.decode.vocabulary import read_vocabulary

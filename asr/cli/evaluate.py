@@ -38,7 +38,7 @@ def evaluate(
 ) -> None:
     """Word error rate of a model on a manifest, with its 95 % interval. Reuses a result stored in --output-dir."""
     check_paths(manifest, lm, vocabulary, rescore, model=model, output_dir=output_dir)
-    words, entries = parse_words(vocabulary, lm, hotwords)
+    words, entries = parse_words(vocabulary, lm, hotwords, rescore)
     from asr.cli.tables import print_evaluation
     from asr.evaluate.run import stored_evaluation
     from asr.model.folder import find_model

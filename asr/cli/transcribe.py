@@ -77,7 +77,7 @@ def transcribe(
     """Turn recordings into text. Without --model the built-in model is used."""
     there = any(name == "-" or os.path.exists(name) for name in inputs)  # one that is missing does not stop the others
     check_paths(lm, vocabulary, rescore, *(() if there else inputs), model=model, output_dir=output_dir)
-    words, entries = parse_words(vocabulary, lm, hotwords)
+    words, entries = parse_words(vocabulary, lm, hotwords, rescore)
     from asr.transcribe import DecoderOptions, find_jobs
     from asr.writers import format_transcript
 

@@ -101,9 +101,9 @@ def test_a_vocabulary_is_heard_measured_and_recorded(folder):
 def test_what_a_vocabulary_excludes_is_wrong_usage(folder):
     (folder / "words.txt").write_text("ab\n")
     for command in (["transcribe", folder / "noise.wav"], ["evaluate", folder / "list.jsonl"]):
-        for other in (["--lm", folder / "basic"], ["--hotword", "ab"]):
+        for other in (["--lm", folder / "basic"], ["--hotword", "ab"], ["--rescore", folder / "basic"]):
             result = run(*command, "--model", folder / "model", "--vocabulary", folder / "words.txt", *other)
             assert result.exit_code == 2
-            assert "leave out --lm and --hotword" in " ".join(result.output.replace("│", " ").split())
+            assert "leave out --lm, --hotword and --rescore" in " ".join(result.output.replace("│", " ").split())
     result = run("transcribe", folder / "noise.wav", "--model", folder / "model", "--vocabulary", folder / "gone.txt")
     assert (result.exit_code, result.stderr) == (1, f"error: {folder / 'gone.txt'}: No such file or directory\n")
