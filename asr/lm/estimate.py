@@ -26,6 +26,7 @@ from pathlib import Path
 
 import numpy as np
 
+from asr.data.manifest import Manifest, is_manifest
 from asr.errors import ConfigError, TextError
 from asr.lm.model import UNITS, LanguageModel, join_units, split_sentences
 from asr.lm.trie import END_ID, SPECIAL, START_ID, UNKNOWN_ID, Level, build, stored_bytes
@@ -78,7 +79,7 @@ def train(
 ) -> tuple[LanguageModel, list[Level]]:
     """Estimate a model; the levels are its n-grams before they are packed, for an ARPA file.
 
-    texts, heldout: files of one sentence a line; the perplexity is measured on the latter. without: texts that the
+    texts, heldout: see `read_sentences`; the perplexity is measured on the latter. without: texts that the
     model must not know, since weights are tuned on them: sentences that share SHARED words in a row are left out.
     Raises TextError, ConfigError.
     """
@@ -106,7 +107,7 @@ def train(
     if barred:
         record["without"] = len(barred)
     if heldout is not None:
-        measured = model.perplexity(line.decode(errors="replace") for line in read_lines(heldout))
+        measured = model.perplexity(line.decode(errors="replace") for line in read_sentences(heldout))
         record["perplexity"] = {"file": heldout.name, "sha256": file_sha256(heldout), **vars(measured)}
     return model, levels
 
@@ -153,6 +154,13 @@ def barred_runs(texts: Iterable[str], normalizer: str) -> set[tuple[str, ...]]:
     return {run for text in texts for run in word_runs(normalize(text, normalizer))}
 
 
+def read_sentences(path: Path) -> Iterator[bytes]:
+    """The lines of a text, one sentence each, with or without <s> and </s> around; of a manifest, its texts."""
+    if is_manifest(str(path)):
+        return ((utterance.text or "").encode() for utterance in Manifest(path))
+    return read_lines(path)
+
+
 def read_corpus(
     paths: Sequence[Path],
     unit: str,
@@ -160,7 +168,7 @@ def read_corpus(
     drop_marks: bool = False,
     barred: Set[tuple[str, ...]] = frozenset(),
 ) -> Corpus:
-    """Texts, one sentence a line, with or without <s> and </s> around. What they should not hold is logged.
+    """Texts, see `read_sentences`. What they should not hold is logged.
 
     barred: sentences with one of these `word_runs` are left out. Raises TextError naming the file and the line.
     """
@@ -169,7 +177,7 @@ def read_corpus(
     numbers = array("i")
     sentences, left_out, told, oddities = 0, 0, 10_000_000, Oddities()
     for path in paths:
-        for row, line in enumerate(read_lines(path), 1):
+        for row, line in enumerate(read_sentences(path), 1):
             try:
                 text = line.decode()
             except UnicodeDecodeError as error:

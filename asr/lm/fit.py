@@ -24,7 +24,7 @@ from torch.nn.utils import clip_grad_norm_
 
 from asr.data.batches import duration_batches
 from asr.errors import ConfigError, ModelError, TrainError
-from asr.lm.estimate import Corpus, barred_runs, read_corpus
+from asr.lm.estimate import Corpus, barred_runs, read_corpus, read_sentences
 from asr.lm.model import is_neural
 from asr.lm.neural import (
     BORDER,
@@ -42,7 +42,7 @@ from asr.lm.trie import END_ID, START_ID, UNKNOWN_ID
 from asr.model.recurrent import MODULES
 from asr.subwords import MARK, learn
 from asr.text import NORMALIZERS
-from asr.util.files import file_sha256, read_lines, replace_file
+from asr.util.files import file_sha256, replace_file
 from asr.util.format import as_time, plural
 from asr.util.runtime import resolve_device
 from asr.util.signals import StopSignals, shield_from_signals
@@ -211,7 +211,7 @@ def measure(model: NeuralLanguageModel, heldout: Path | None) -> None:
     """Put the perplexity of a held-out text into the model's record."""
     if heldout is not None:
         model.network.eval()
-        measured = model.perplexity(line.decode(errors="replace") for line in read_lines(heldout))
+        measured = model.perplexity(line.decode(errors="replace") for line in read_sentences(heldout))
         model.record["perplexity"] = {"file": heldout.name, "sha256": file_sha256(heldout), **vars(measured)}
         logger.info(f"perplexity {measured.all:.1f} on {heldout.name}")
 

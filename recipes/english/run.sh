@@ -13,6 +13,9 @@ run=${RUN:-runs/$config}
 source "$recipe/../phones.sh"
 find_text
 asr data prepare "$recipe" "${options[@]}"
+[ -f "$made/numbers.txt" ] || python "$recipe/numbers.py" "$made/numbers.txt"
+more_texts=("$made/train.jsonl" "$made/numbers.txt")
+lm_options+=(--megabytes 14) # the built-in model carries it
 make_lexicon dev test test_common_voice test_speechocean762 test_ljspeech
 [ ! -f "$made/noise.jsonl" ] || settings=(augment.noise.manifest="$made/noise.jsonl" "${settings[@]}")
 train "$config.yaml" train dev

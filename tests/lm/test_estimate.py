@@ -214,6 +214,19 @@ def test_packed_texts_are_read_and_recorded(tmp_path):
     json.dumps(model.record)
 
 
+def test_a_manifest_is_read_as_its_texts(tmp_path):
+    texts = ["One  two", None, "two, one two"]
+    records = [{"id": str(i), "audio": "a.wav", "duration": 1.0, "text": text} for i, text in enumerate(texts)]
+    (tmp_path / "train.jsonl").write_text("".join(json.dumps(record) + "\n" for record in records))
+    (tmp_path / "train.txt").write_text("one two\ntwo one two\n")
+    paths = [tmp_path / "train.jsonl", tmp_path / "train.txt"]
+    listed, plain = (read_corpus([path], "word", "basic") for path in paths)
+    assert listed.words == plain.words == [*SPECIAL, "one", "two"]
+    np.testing.assert_array_equal(listed.numbers, plain.numbers)
+    measured = [train([paths[1]], LmConfig(order=2), path)[0].record["perplexity"]["all"] for path in paths]
+    assert measured[0] == measured[1]
+
+
 @pytest.mark.parametrize(
     ("name", "content", "said"),
     [
