@@ -78,7 +78,7 @@ def load(
 ) -> Transcriber:
     """Load a model, ready to transcribe, align and evaluate.
 
-    model: a model folder, a run folder or a built-in model's name; by default the built-in model "digits".
+    model: a model folder, a run folder or a built-in model's name; by default the built-in model "english".
     device: "auto", "cpu", "cuda" or "cuda:N".
     lm: a language model, made by `asr lm train`, or an ARPA file.
     hotwords: words to listen for: a list, or a mapping to weights in nats a letter (None: the default weight).

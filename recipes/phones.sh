@@ -2,10 +2,10 @@
 # LibriSpeech's text, and a lexicon of its words and those of the transcripts. Steps that are done are skipped.
 #     find_text                      # before the corpus is prepared, as it may fail
 #     more_texts=(FILE ...)          # what the language model learns beside TEXT
-#     lm_options=(OPTION ...)        # of asr lm train
+#     lm_options=(OPTION ...)        # of asr lm train, and g2p_options of asr lexicon train
 #     make_lexicon MANIFEST ...      # sentences that share seven words with these are left out of the language model
 # Sets made (the folder of the manifests); adds data.lexicon, data.lm and data.g2p to settings.
-made=$data/$name more_texts=() lm_options=(--order 3 --min-count 3)
+made=$data/$name more_texts=() lm_options=(--order 3 --min-count 3) g2p_options=()
 
 find_text() {
     read -rd '' -a texts <<<"${TEXT:-}" || true # names, divided by any white space
@@ -26,7 +26,7 @@ make_lexicon() {
     local manifest without=()
     for manifest in "$@"; do [ ! -f "$made/$manifest.jsonl" ] || without+=(--without "$made/$manifest.jsonl"); done
     dictionary=$(asr lexicon download --output "$data/cmudict")
-    [ -d "$made/g2p" ] || asr lexicon train "$dictionary" --output "$made/g2p"
+    [ -d "$made/g2p" ] || asr lexicon train "$dictionary" ${g2p_options[@]+"${g2p_options[@]}"} --output "$made/g2p"
     if [ ! -d "$made/lm" ]; then
         if [ ${#texts[@]} = 0 ]; then # one sentence in 16 of 803 million words
             texts=("$made/text.txt.gz")

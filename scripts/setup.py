@@ -2,7 +2,7 @@
 
 Versions are those of requirements.lock, whatever the package index offers today.
 
-python3 scripts/setup.py            install, then transcribe the samples with the built-in model
+python3 scripts/setup.py            install, then transcribe data/sentences with the built-in model
 python3 scripts/setup.py --test     install what the tests need as well, then run them
 """
 
@@ -66,7 +66,7 @@ def main() -> None:
         print("running the tests, about fifteen minutes on two cores", file=sys.stderr, flush=True)
         run(python, "-m", "pytest")
     else:
-        run(BIN / "asr", "transcribe", "data/samples")
+        run(BIN / "asr", "transcribe", "data/sentences")
         activate = r".venv\Scripts\activate" if os.name == "nt" else "source .venv/bin/activate"
         print(f"done; to use asr in this shell: {activate}", file=sys.stderr)
 

@@ -62,7 +62,7 @@ def test_an_hour_is_refused_with_the_remedy(model):
 
 def test_command(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    command = ["inspect", SAMPLE, "--start", 1.0, "--duration", 1.3]
+    command = ["inspect", "--model", "digits", SAMPLE, "--start", 1.0, "--duration", 1.3]
     done = asr_command(*command)
     assert done.returncode == 0, done.stderr
     assert "file       FLAC PCM_16, 16000 Hz, mono\nduration   1.30 s\n" in done.stdout

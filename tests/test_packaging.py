@@ -177,7 +177,7 @@ def test_the_wheel_holds_the_package_its_model_and_its_license(built):
         metadata = file.read(f"{info}/METADATA").decode()
     beside = {f"{info}/{name}" for name in ("METADATA", "WHEEL", "RECORD", "entry_points.txt", "top_level.txt")}
     assert names == sources() | beside | {f"{info}/licenses/LICENSE"}
-    assert "asr/pretrained/digits/model.safetensors" in names
+    assert {"asr/pretrained/digits/model.safetensors", "asr/pretrained/english/lm/ngrams.safetensors"} <= names
     assert "\nLicense-Expression: MIT\n" in metadata
 
 
@@ -205,9 +205,8 @@ def test_the_wheel_transcribes_elsewhere(built, tmp_path):
     shutil.copy(ROOT / "data/samples/heart_16k.flac", tmp_path / "a.flac")
     environment = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
     program = python.with_name("asr.exe" if os.name == "nt" else "asr")
-    done = subprocess.run(
-        [program, "transcribe", "a.flac"], capture_output=True, text=True, cwd=tmp_path, env=environment, check=False
-    )
+    command = [program, "transcribe", "--model", "digits", "a.flac"]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, env=environment, check=False)
     assert done.stdout == "four one five nine two six five\n", done.stderr
     place = subprocess.run(
         [python, "-c", "import asr; print(asr.__file__)"], capture_output=True, text=True, cwd=tmp_path, env=environment

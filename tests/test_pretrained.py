@@ -28,9 +28,9 @@ def test_model_is_small_and_described(name):
         assert result["set"] in (folder / "README.md").read_text(encoding="utf-8")
 
 
-def test_digits_is_there_and_packaged():
-    assert "digits" in model_folder.built_in_models()
-    assert '"pretrained/*/*"' in (ROOT / "pyproject.toml").read_text()
+def test_models_are_there_and_packaged():
+    assert model_folder.built_in_models() == ["digits", "english"]
+    assert '"pretrained/*/*", "pretrained/*/*/*"' in (ROOT / "pyproject.toml").read_text()
 
 
 def test_digits_reads_the_samples():
@@ -45,7 +45,7 @@ def test_digits_reads_the_samples():
 def test_what_is_no_model_is_told_from_what_is_not_there(tmp_path):
     for model, problem in ((tmp_path, "holds no config.json"), (tmp_path / "none", "nothing of that name")):
         with pytest.raises(
-            ModelError, match=rf"^{re.escape(str(model))}: neither .* \(digits\): .*{problem}.*RUN/model"
+            ModelError, match=rf"^{re.escape(str(model))}: neither .* \(digits, english\): .*{problem}.*RUN/model"
         ):
             model_folder.find_model(model)
 
@@ -67,8 +67,10 @@ def test_cards_tell_false_alarms_and_limits(untrained, monkeypatch):
         "utterances": 9,
     }
     silent = {"set": "noise", "wer": None, "wer_ci95": None, "utterances": 7, "insertions": 3, "audio_s": 600.0}
-    monkeypatch.setattr(untrained, "training_record", {"results": [measured, silent], "limits": ["Whispering."]})
+    record = {"results": [measured, silent], "limits": ["Whispering."], "confusions": [["a", "the", 3]]}
+    monkeypatch.setattr(untrained, "training_record", record)
     card = model_card(untrained)
     assert "| strings | 25.00 % | 20.00 % to 30.00 % (m, by u) | 9 |" in card
     assert "| noise | 3 words in 10 min | – | 7 |" in card
+    assert "in the first of them: a → the (3 times)." in card
     assert "## Where it fails\n\n- Whispering." in card

@@ -159,7 +159,7 @@ def test_the_readme_leads_to_every_page(page):
 @pytest.fixture
 def clone(tmp_path, monkeypatch):
     """A folder as a clone of the repository is, with small stand-ins for what the pages expect to have been made."""
-    for name in ("data/samples", "data/whisper", "recipes"):
+    for name in ("data/sentences", "data/samples", "data/whisper", "recipes"):
         shutil.copytree(ROOT / name, tmp_path / name)
     (tmp_path / "scripts").symlink_to(ROOT / "scripts", target_is_directory=True)
     lines = [json.loads(line) for line in (ROOT / "data/samples/samples.jsonl").read_text().splitlines()]

@@ -21,7 +21,7 @@ app = commands()
 )
 def evaluate(
     manifest: Annotated[Path, typer.Argument(metavar="MANIFEST", help="Utterances with texts (.jsonl).")],
-    model: Annotated[str, MODEL] = "digits",
+    model: Annotated[str | None, MODEL] = None,
     output_dir: Annotated[Path | None, typer.Option(help="Write wer.json, ref.trn and hyp.trn here.")] = None,
     expect: Annotated[float | None, typer.Option(help="A WER (fraction) to print beside the measured one.")] = None,
     device: Device = "auto",

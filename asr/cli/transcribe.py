@@ -74,7 +74,7 @@ def transcribe(
     rescore: Decoding.Rescore = None,
     rescore_weight: Decoding.RescoreWeight = None,
 ) -> None:
-    """Turn recordings into text. Without --model the built-in model is used."""
+    """Turn recordings into text. Without --model the built-in model "english" is used."""
     there = any(name == "-" or os.path.exists(name) for name in inputs)  # one that is missing does not stop the others
     check_paths(lm, vocabulary, rescore, *(() if there else inputs), model=model, output_dir=output_dir)
     words, entries = parse_words(vocabulary, lm, hotwords, rescore)

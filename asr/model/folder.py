@@ -23,7 +23,7 @@ if TYPE_CHECKING:  # torch takes seconds to load; that there is no such model is
 
 FORMAT_VERSION = 1
 BUILT_IN = Path(__file__).parent.parent / "pretrained"
-DEFAULT = "digits"
+DEFAULT = "english"
 LEXICON, LM, G2P = "lexicon.txt", "lm", "g2p"  # of a model of phones
 _SCALES = ".int8_scales"  # behind the name of a matrix
 
@@ -37,7 +37,7 @@ def find_model(model: str | Path | None = None) -> Path:
 
     Raises ModelError when there is no such model.
     """
-    if model is None:  # so that a folder ./digits is not mistaken for it
+    if model is None:  # so that a folder ./english is not mistaken for it
         return BUILT_IN / DEFAULT
     path = Path(model)
     for folder in (path, path / "model"):
@@ -226,6 +226,9 @@ def model_card(recognizer: Recognizer) -> str:
                 interval = f"{percent(low)} to {percent(high)} ({result['ci_method']}, by {result['ci_unit']})"
             lines.append(f"| {result['set']} | {rate} | {interval} | {result['utterances']} |")
         lines.append("")
+    if record.get("confusions"):
+        taken = ", ".join(f"{said} → {heard} ({times} times)" for said, heard, times in record["confusions"])
+        lines += [f"Words most often taken for others in the first of them: {taken}.", ""]
     if record.get("limits"):
         lines += ["## Where it fails", "", *[f"- {limit}" for limit in record["limits"]], ""]
     lines += ["## Use", "", "    asr transcribe --model THIS_FOLDER recording.wav", ""]

@@ -24,6 +24,8 @@ from asr.util.files import read_record
 
 logger = logging.getLogger(__name__)
 
+# Settings a training may have of its own: no weight's shape is bound to them.
+OWN = ("dropout", "hop_ms")
 # What train.init=auto sets where the config does not. Minutes of speech are too few to learn what voices share. The
 # first layers, which heard many, keep what they know; those above have far to go to other words.
 BUILT_IN: dict[str, Any] = {"init": "digits", "freeze": ("encoder.subsampling.*", "encoder.layers.0.*"), "lr": 2e-3}
@@ -81,7 +83,7 @@ def adopt(config: Config) -> Config:
             f"{section}.{name} is {getattr(ours, name)}, there {value}"
             for name, value in theirs
             if name not in adopted[section] and getattr(ours, name) != value
-            if section != "text" and name != "dropout"  # what a training may have its own of
+            if section != "text" and name not in OWN
         ]
     if changed:
         raise TrainError(f"train.init={config.train.init} does not fit: {'; '.join(changed)}; leave these settings out")

@@ -15,7 +15,7 @@ find_text
 asr data prepare "$recipe" "${options[@]}"
 [ -f "$made/numbers.txt" ] || python "$recipe/numbers.py" "$made/numbers.txt"
 more_texts=("$made/train.jsonl" "$made/numbers.txt")
-lm_options+=(--megabytes 14) # the built-in model carries it
+lm_options+=(--megabytes 12.5) g2p_options=(--order 6) # the built-in model carries both
 make_lexicon dev test test_common_voice test_speechocean762 test_ljspeech
 [ ! -f "$made/noise.jsonl" ] || settings=(augment.noise.manifest="$made/noise.jsonl" "${settings[@]}")
 train "$config.yaml" train dev

@@ -61,7 +61,8 @@ def test_what_a_command_has_written_when_a_signal_comes_is_whole(tmp_path, numbe
     line = {"audio": str(SAMPLES / "rms_8k.wav"), "duration": 1.0}
     manifest, out = tmp_path / "many.jsonl", tmp_path / "out"
     manifest.write_text("".join(json.dumps(line | {"id": f"{i}"}) + "\n" for i in range(5000)))
-    command = [sys.executable, "-m", "asr", "transcribe", str(manifest), "--output-dir", str(out), "--format", "json"]
+    given = ["--model", "digits", "--output-dir", str(out), "--format", "json"]
+    command = [sys.executable, "-m", "asr", "transcribe", str(manifest), *given]
     process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
     while not (out.is_dir() and any(out.glob("*.json"))):
         assert process.poll() is None

@@ -98,8 +98,8 @@ def test_a_damaged_torchaudio_is_installed_again(tmp_path):
 
 def test_a_damaged_numba_is_named_where_it_is_needed(tmp_path):
     copy_broken("numba", tmp_path, "*.so")
-    assert asr("transcribe", SAMPLE, first=tmp_path).returncode == 0
-    line = one_line(asr("transcribe", "--hotword", "nine", SAMPLE, first=tmp_path))
+    assert asr("transcribe", "--model", "digits", SAMPLE, first=tmp_path).returncode == 0
+    line = one_line(asr("transcribe", SAMPLE, first=tmp_path))
     assert line.startswith(f"error: numba {installed('numba')} does not load (")
     assert line.endswith(f'): pip install --force-reinstall "numba=={installed("numba")}"')
 
