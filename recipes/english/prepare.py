@@ -8,7 +8,8 @@
     test_common_voice       its test clips
     test_speechocean762     every tenth speaker, and those of its own test half
     test_ljspeech           every tenth clip; her voice is in train too
-    noise                   everyday sounds, to be put behind speech
+    test_sounds             everyday sounds, music and silence, in which nothing should be heard
+    noise                   other everyday sounds, to be put behind speech; also in train, as are music and silence
 
 Every line names its "corpus", so that one can be taken away: grep -v '"corpus": "kathleen"' data/english/train.jsonl
 
@@ -23,6 +24,7 @@ from pathlib import Path
 
 from asr.corpus.download import Archive, openslr
 from asr.corpus.layouts import read_audio_alone, read_folder, read_kaldi, read_librispeech, read_table
+from asr.corpus.sounds import music, silence
 from asr.data.manifest import Utterance
 from asr.errors import AsrError
 from asr.util.files import walk
@@ -44,14 +46,20 @@ ARCHIVES = [
 ]
 LIBRISPEECH = {"train-clean-5": "train", "train-clean-100": "train", "dev-clean-2": "test"}
 LIBRISPEECH_DEV = {"32", "669", "2136", "7312"}  # as in mini_librispeech
+TEST_FOLD = 5  # of ESC-10
+RATE = 16_000
 COMMON_VOICE = {"dev": "dev", "test": "test_common_voice", "train": "train", "machine": "train"}
 
 
 def utterances(corpus: Path, made: Path) -> Iterator[tuple[str, Utterance]]:
-    for read in (_librispeech, _common_voice, _speechocean762, _ljspeech, _kathleen, _noise):
+    for read in (_librispeech, _common_voice, _speechocean762, _ljspeech, _kathleen, _sounds):
         for part, utterance in read(corpus):
             name = read.__name__.strip("_")
             yield part, replace(utterance, other={"corpus": name, **utterance.other})
+    for part, count, seed in (("train", 40, 1), ("test_sounds", 12, 2)):
+        folder = made / part
+        for sound in [*music(folder, count, RATE, seed), *silence(folder, count, RATE, seed)]:
+            yield part, replace(sound, id=f"{sound.id}_{part}", other={"corpus": "sounds"})
 
 
 def _librispeech(corpus: Path) -> Iterator[tuple[str, Utterance]]:
@@ -111,10 +119,14 @@ def _kathleen(corpus: Path) -> Iterator[tuple[str, Utterance]]:
             yield "train", replace(utterance, speaker="kathleen")
 
 
-def _noise(corpus: Path) -> Iterator[tuple[str, Utterance]]:
+def _sounds(corpus: Path) -> Iterator[tuple[str, Utterance]]:
+    """Every clip's name begins with its fold; no source is in two of them."""
     for folder in sorted(corpus.glob("esc*")):
         for recording in read_audio_alone(folder):
-            yield "noise", recording
+            tested = recording.audio.name.startswith(f"{TEST_FOLD}-")
+            yield "test_sounds" if tested else "noise", replace(recording, text="" if tested else None)
+            if not tested:
+                yield "train", replace(recording, id=f"{recording.id}_alone", text="")
 
 
 def _leave_out(error: AsrError) -> None:

@@ -21,7 +21,7 @@ if [ ! -f "$packed/config.json" ]; then
     asr make-model "$run/more/checkpoints/best.pt" "$packed" --weights int8
     asr lm tune "$packed/lm" "$data/english/dev.jsonl" --model "$packed" --device "$device"
 fi
-for set in common_voice speechocean762 ljspeech; do
+for set in common_voice speechocean762 ljspeech sounds; do
     [ ! -f "$data/english/test_$set.jsonl" ] || asr evaluate --model "$packed" "$data/english/test_$set.jsonl" \
         --device "$device" --output-dir "$run/eval/$set"
 done

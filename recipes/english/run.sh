@@ -20,7 +20,7 @@ make_lexicon dev test test_common_voice test_speechocean762 test_ljspeech
 [ ! -f "$made/noise.jsonl" ] || settings=(augment.noise.manifest="$made/noise.jsonl" "${settings[@]}")
 train "$config.yaml" train dev
 tune
-for set in common_voice speechocean762 ljspeech; do
+for set in common_voice speechocean762 ljspeech sounds; do
     [ ! -f "$made/test_$set.jsonl" ] || evaluate "test_$set" "eval/$set"
 done
 evaluate test eval

@@ -22,9 +22,9 @@ from pathlib import Path
 
 import numpy as np
 
-from asr.audio import read_audio, write_wav
-from asr.augment import NOISE_EXPONENTS, colored_noise, decibels
+from asr.audio import read_audio
 from asr.corpus.download import Archive
+from asr.corpus.sounds import music, silence
 from asr.data.manifest import Manifest, Utterance
 from asr.errors import ManifestError
 
@@ -95,9 +95,9 @@ def _beside_digits(corpus: Path, made: Path) -> Iterator[tuple[str, Utterance]]:
             yield "noise", utterance
             for piece in _pieces(utterance, 8):
                 yield "base_train", piece
-    for utterance in [*_music(made / "music", 120, seed=2), *_silence(made / "silence", 40, seed=6)]:
+    for utterance in [*music(made / "music", 120, RATE, seed=2), *silence(made / "silence", 40, RATE, seed=6)]:
         yield "base_train", utterance
-    for utterance in [*_music(made / "music_test", 24, seed=3), *_silence(made / "silence_test", 24, seed=4)]:
+    for utterance in [*music(made / "music_test", 24, RATE, seed=3), *silence(made / "silence_test", 24, RATE, seed=4)]:
         yield "test_reject", utterance
     known = {utterance.speaker for utterance in _speech_commands(corpus, WORDS)}
     strangers = [utterance for utterance in _speech_commands(corpus, ["right"]) if utterance.speaker not in known]
@@ -168,56 +168,3 @@ def _pieces(utterance: Utterance, count: int) -> Iterator[Utterance]:
         length_s = float(rng.uniform(min(1.0, utterance.duration), utterance.duration))
         start = float(rng.uniform(0.0, utterance.duration - length_s))
         yield replace(utterance, id=f"{utterance.id}_{number}", start=start, duration=length_s)
-
-
-def _silence(folder: Path, count: int, seed: int) -> Iterator[Utterance]:
-    """Five seconds each: digital silence, and hum and hiss of an open line at -70 to -40 dB of full scale."""
-    rng = np.random.default_rng(seed)
-    time_s = np.arange(5 * RATE) / RATE
-    for number in range(count):
-        samples = np.zeros(5 * RATE, np.float32)
-        if number % 4:
-            color = str(rng.choice(list(NOISE_EXPONENTS)))
-            hum = np.sin(2 * np.pi * rng.choice([50.0, 60.0]) * time_s)
-            samples = colored_noise(len(samples), color, rng) + np.float32(rng.uniform(0, 2)) * hum.astype(np.float32)
-            samples *= np.float32(decibels(rng.uniform(-70, -40)))
-        yield _write(folder / f"silence_{number:02}.wav", samples, "silence")
-
-
-def _music(folder: Path, count: int, seed: int) -> Iterator[Utterance]:
-    """Five seconds each: a melody over chords and drums, with harmonics, decay, vibrato and tempo drawn at random."""
-    rng = np.random.default_rng(seed)
-    for number in range(count):
-        samples = np.zeros(6 * RATE, np.float32)
-        key, beat_s = rng.integers(40, 60), rng.uniform(0.15, 0.6)
-        scale = np.array([[0, 2, 4, 5, 7, 9, 11], [0, 2, 3, 5, 7, 8, 10]])[rng.integers(2)]
-        rolloff, decay_s, vibrato = rng.uniform(0.5, 2.5), rng.uniform(0.1, 1.5), rng.uniform(0, 0.01)
-        for step in range(int(5 / beat_s)):
-            first = int(step * beat_s * RATE)
-            degree = int(rng.integers(7))
-            notes = [key + 12 + scale[int(rng.integers(7))] + 12 * rng.integers(2)] if rng.random() < 0.8 else []
-            if step % 4 == 0:
-                notes += [key + scale[(degree + third) % 7] for third in (0, 2, 4)]
-            for note in notes:
-                tone = _tone(440.0 * 2 ** ((note - 69) / 12), beat_s * rng.choice([1, 2, 4]), rolloff, decay_s, vibrato)
-                samples[first : first + len(tone)] += tone[: len(samples) - first]
-            if rng.random() < 0.5:
-                drum = rng.standard_normal(RATE // 8) * np.exp(-np.arange(RATE // 8) / (RATE * rng.uniform(0.01, 0.05)))
-                samples[first : first + len(drum)] += drum[: len(samples) - first].astype(np.float32)
-        samples = samples[: 5 * RATE]
-        level = np.float32(decibels(rng.uniform(-25, -3)) / np.abs(samples).max())
-        yield _write(folder / f"music_{number:02}.wav", samples * level, "music")
-
-
-def _tone(pitch_hz: float, length_s: float, rolloff: float, decay_s: float, vibrato: float) -> np.ndarray:
-    time_s = np.arange(int(length_s * RATE)) / RATE
-    phase = 2 * np.pi * pitch_hz * (time_s - vibrato / 30 * np.cos(2 * np.pi * 5 * time_s))
-    harmonics = [n for n in range(1, 20) if n * pitch_hz < 0.45 * RATE]
-    wave = sum(np.sin(n * phase) / n**rolloff for n in harmonics)
-    edges = np.minimum(1.0, np.minimum(time_s, time_s[-1] - time_s) / 0.01)
-    return (wave * edges * np.exp(-time_s / decay_s)).astype(np.float32)
-
-
-def _write(path: Path, samples: np.ndarray, source: str) -> Utterance:
-    write_wav(path, samples, RATE)
-    return Utterance(path.stem, path, len(samples) / RATE, "", source, other={"source": source})
