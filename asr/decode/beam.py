@@ -195,7 +195,7 @@ class BeamSearch:
     def warm_up(self) -> BeamSearch:
         """Load the machine code, or compile it the first time, so that no later timing includes it. Returns self."""
         if not is_compiled(walk):
-            logger.info("compiling the beam search, once (about 20 s)…")
+            logger.info("compiling the beam search, once (about 15 s)…")
         self.n_best(np.zeros((1, len(self.rules.units)), np.float32))
         return self
 
