@@ -33,7 +33,7 @@ def jit(function: Callable[..., Any], **options: Any) -> Any:
     """Decorator: compile for the types of the first call. The compiled function lets other threads run."""
     compiled = numba.njit(nogil=True, **options)(function)
     for folder in cache_folders():
-        compiled._cache = _Cache(function, folder, compiled._cache)
+        compiled._cache = _Cache(function, folder, compiled._cache, options.get("_nrt", True))
     return compiled
 
 
@@ -67,15 +67,17 @@ class _Cache(FunctionCache):
 
     _impl_class = _Implementation
 
-    def __init__(self, function: Callable[..., Any], folder: Path, following: Any) -> None:
+    def __init__(self, function: Callable[..., Any], folder: Path, following: Any, counts_references: bool) -> None:
         config: Any = numba.config
         usual, config.CACHE_DIR = config.CACHE_DIR, str(folder)
         super().__init__(function)
         config.CACHE_DIR = usual
-        self.following = following
+        self.following, self.counts_references = following, counts_references
 
     def load_overload(self, signature: Any, target: Any) -> Any:
-        rtsys.initialize(target)  # numba's own method loads all that compiling needs, which takes half a second
+        # numba's own method would load all that compiling needs, which takes half a second.
+        if self.counts_references:
+            rtsys.initialize(target)
         with suppress(OSError):
             if (found := self._load_overload(signature, target)) is not None:
                 return found
