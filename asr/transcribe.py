@@ -27,7 +27,6 @@ from asr.decode.results import as_dict, srt
 from asr.errors import AsrError, AudioError, ConfigError, ManifestError, ModelError
 from asr.evaluate.run import evaluate_manifest, make_record, write_evaluation
 from asr.evaluate.score import diagnose
-from asr.lexicon.pronunciations import Guesser
 from asr.model.folder import LM, find_model, load_model
 from asr.model.recognizer import Recognizer
 from asr.util.files import file_sha256, safe_name
@@ -326,6 +325,8 @@ class Transcriber:
         with no_garbage_collection():  # a lexicon has hundreds of thousands of objects, none of them garbage
             recognizer = load_model(folder, device)
             if recognizer.g2p is not None:
+                from asr.lexicon.g2p import Guesser
+
                 recognizer.tokenizer = replace(recognizer.tokenizer, guess=Guesser(recognizer.g2p))
             return cls(recognizer, (options or DecoderOptions()).for_model(folder), folder)
 

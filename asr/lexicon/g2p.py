@@ -16,6 +16,7 @@ import unicodedata
 from array import array
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import NamedTuple
 
@@ -116,6 +117,24 @@ class G2p:
         total = np.logaddexp.reduce(list(ended.values()))
         best = sorted(ended.items(), key=lambda item: (-item[1], item[0]))[:variants]
         return [(phones, float(np.exp(log_prob - total))) for phones, log_prob in best]
+
+
+class Guesser:
+    """Guesses the pronunciation of a word by the G2P model in a folder, which is loaded when it is first needed."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    @cached_property
+    def model(self) -> G2p:
+        return G2p.load(self.folder)
+
+    def __call__(self, word: str) -> list[Phones]:
+        """The best guess, or none where the model cannot spell the word, such as a numeral."""
+        try:
+            return [self.model.pronounce(word)[0][0]]
+        except TextError:
+            return []
 
 
 @jit

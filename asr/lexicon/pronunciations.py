@@ -10,17 +10,13 @@ import logging
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from functools import cached_property, lru_cache
+from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from asr.errors import TextError
 from asr.text import Phones, normalize
 from asr.util.files import read_lines, replace_file
 from asr.util.format import plural, some
-
-if TYPE_CHECKING:
-    from asr.lexicon.g2p import G2p
 
 logger = logging.getLogger(__name__)
 
@@ -110,26 +106,6 @@ class Pronunciations:
             return False
         there.append(phones)
         return True
-
-
-class Guesser:
-    """Guesses the pronunciation of a word by the G2P model in a folder, which is loaded when it is first needed."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-
-    @cached_property
-    def model(self) -> G2p:
-        from asr.lexicon.g2p import G2p  # which takes a while to load, and most words are known
-
-        return G2p.load(self.folder)
-
-    def __call__(self, word: str) -> list[Phones]:
-        """The best guess, or none where the model cannot spell the word, such as a numeral."""
-        try:
-            return [self.model.pronounce(word)[0][0]]
-        except TextError:
-            return []
 
 
 @lru_cache(maxsize=1024)
