@@ -30,6 +30,7 @@ from asr.evaluate.score import diagnose
 from asr.model.folder import LM, find_model, load_model
 from asr.model.recognizer import Recognizer
 from asr.util.files import file_sha256, safe_name
+from asr.util.runtime import no_garbage_collection
 
 if TYPE_CHECKING:
     from asr.decode.beam import BeamSettings, Rescorer
@@ -321,12 +322,13 @@ class Transcriber:
     ) -> Transcriber:
         """See `asr.load`."""
         folder = find_model(model)
-        recognizer = load_model(folder, device)
-        if recognizer.g2p is not None:
-            from asr.lexicon.g2p import Guesser
+        with no_garbage_collection():  # a lexicon has hundreds of thousands of objects, none of them garbage
+            recognizer = load_model(folder, device)
+            if recognizer.g2p is not None:
+                from asr.lexicon.g2p import Guesser
 
-            recognizer.tokenizer = replace(recognizer.tokenizer, guess=Guesser(recognizer.g2p))
-        return cls(recognizer, (options or DecoderOptions()).for_model(folder), folder)
+                recognizer.tokenizer = replace(recognizer.tokenizer, guess=Guesser(recognizer.g2p))
+            return cls(recognizer, (options or DecoderOptions()).for_model(folder), folder)
 
     @property
     def sample_rate(self) -> int:

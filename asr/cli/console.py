@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import os
 import signal
@@ -213,6 +214,7 @@ def load_transcriber(model: str | None, device: str, options: DecoderOptions | N
     from asr.transcribe import Transcriber
 
     transcriber = Transcriber.load(model, device, options)
+    gc.freeze()  # it stays until the end, when the collector would look at every object once more
     if model is None:
         say(f"model {describe_model(transcriber.recognizer.name, transcriber.recognizer.training_record)}")
     return transcriber

@@ -7,7 +7,7 @@ import math
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
-from itertools import islice, product
+from itertools import chain, islice, product
 from pathlib import Path
 from typing import NamedTuple, TypeVar
 
@@ -66,14 +66,15 @@ def spell_words(words: Sequence[str], tokenizer: Tokenizer) -> tuple[np.ndarray,
     spellings, numbers = [], []
     for row, word in enumerate(words):
         for symbols in spell(word) or ():
-            token_ids = tokenizer.encode_symbols(symbols)
-            if token_ids and len(token_ids) <= MAX_WORD_LENGTH:
-                spellings.append(token_ids)
+            if 0 < len(symbols) <= MAX_WORD_LENGTH:
+                spellings.append(symbols)
                 numbers.append(row)
-    letters = np.zeros((len(spellings), max(map(len, spellings), default=1)), np.int32)
-    for padded, token_ids in zip(letters, spellings, strict=True):
-        padded[: len(token_ids)] = token_ids
-    return letters, np.array(numbers, np.int64)
+    lengths = np.array([len(symbols) for symbols in spellings], int)
+    number = defaultdict(lambda: -1, {token: index for index, token in enumerate(tokenizer.tokens) if index > 0})
+    letters = np.zeros((len(spellings), lengths.max(initial=1)), np.int32)
+    letters[np.arange(letters.shape[1]) < lengths[:, None]] = [number[each] for each in chain.from_iterable(spellings)]
+    possible = (letters >= 0).all(axis=1)
+    return letters[possible], np.array(numbers, np.int64)[possible]
 
 
 def build_lexicon(

@@ -113,7 +113,7 @@ def query(rules: SearchSettings, state: int, unit: int) -> tuple[float, int]:
     """The language model's ln p of a unit after a state, and the state after it."""
     if not rules.scored:
         return 0.0, state
-    gain, after = score(rules.tables, state, unit)
+    gain, after = score(rules.tables, np.int64(state), np.int64(unit))
     return float(gain), after
 
 
@@ -177,7 +177,7 @@ def extend(
     return bias + gain, lm, state, lexeme, hot
 
 
-@njit_no_refcount
+@inlined
 def finish(
     tree: np.ndarray, node: int, entry: int, closed_vocabulary: bool, rules: SearchSettings
 ) -> tuple[float, float]:
@@ -211,7 +211,7 @@ def take_child(
     tree: np.ndarray, used: int, node: int, token: int, entry: int, rules: SearchSettings
 ) -> tuple[int, int]:
     """The node of a prefix and one more token, made if there is none, and the number of nodes then used."""
-    found = find_child(tree, node, token, entry)
+    found = find_child(tree, np.int64(node), np.int64(token), np.int64(entry))
     if found >= 0:
         return found, used
     new = tree[used]

@@ -70,10 +70,12 @@ class Candidates(NamedTuple):
 
 class Futures(NamedTuple):
     """A hash table by what the rest of a search depends on: last token, node of the lexicon, states of the language
-    model and the hot words. slot: of the likeliest prefix with these; frame: when it was put here."""
+    model and the hot words. slot: of the likeliest prefix with these; frame: when it was put here; place: (beam,) where
+    in the table the prefix of a slot belongs."""
 
     slot: np.ndarray
     frame: np.ndarray
+    place: np.ndarray
 
 
 class Ends(NamedTuple):
@@ -88,7 +90,10 @@ class Ends(NamedTuple):
 
 @njit_no_refcount
 def largest(values: np.ndarray, chosen: np.ndarray, count: int, k: int) -> None:
-    """Move the indices of the k largest values to the front of chosen[:count] (Hoare's selection)."""
+    """Move the indices of the k largest values to the front of chosen[:count] (Hoare's selection).
+
+    count, k: int64, as all numbers for functions that are not inlined: each kind of integer is compiled for itself.
+    """
     low, high = 0, count - 1
     while low < high:
         pivot = values[chosen[(low + high) // 2]]
@@ -123,7 +128,7 @@ def likely_tokens(frame: np.ndarray, rules: SearchSettings, chosen: np.ndarray) 
             chosen[count] = token
             count += 1
     if count > rules.max_tokens:
-        largest(frame, chosen, count, rules.max_tokens)
+        largest(frame, chosen, np.int64(count), rules.max_tokens)
         count = rules.max_tokens
     return count
 
@@ -211,7 +216,7 @@ def grow(
                     if rank < threshold:
                         continue
                     if beam.merged[s, token]:
-                        child = find_child(beam.tree, node, token, entry)
+                        child = find_child(beam.tree, np.int64(node), np.int64(token), np.int64(entry))
                         if child >= 0 and beam.tree[child].slot >= 0:
                             continue
                 best = max(best, rank)
@@ -231,7 +236,7 @@ def select(candidates: Candidates, count: int, threshold: float, size: int) -> i
             candidates.chosen[kept] = c
             kept += 1
     if kept > size:
-        largest(candidates.rank, candidates.chosen, kept, size)
+        largest(candidates.rank, candidates.chosen, np.int64(kept), np.int64(size))
         return size
     return kept
 
@@ -306,6 +311,7 @@ def recombine(frame: int, beam: Beam, active: int, futures: Futures) -> int:
     for i in range(active):
         s = beam.order[i]
         place = find_future(frame, beam, s, futures)
+        futures.place[s] = place
         if futures.frame[place] == frame:
             o = futures.slot[place]
             lead = beam.either[s] + beam.tree[beam.node[s]].bias - beam.either[o] - beam.tree[beam.node[o]].bias
@@ -315,7 +321,7 @@ def recombine(frame: int, beam: Beam, active: int, futures: Futures) -> int:
     staying = 0
     for i in range(active):
         s = beam.order[i]
-        best = futures.slot[find_future(frame, beam, s, futures)]
+        best = futures.slot[futures.place[s]]
         if begins_with(beam.tree, max(beam.node[s], beam.node[best]), min(beam.node[s], beam.node[best])):
             beam.order[i], beam.order[staying] = beam.order[staying], s
             staying += 1
@@ -326,13 +332,8 @@ def recombine(frame: int, beam: Beam, active: int, futures: Futures) -> int:
 
 @njit_no_refcount
 def walk(log_probs: np.ndarray, beam: Beam, candidates: Candidates, futures: Futures, rules: SearchSettings) -> int:
-    """Through all frames, from the empty prefix: the number of prefixes then in the beam."""
-    root, used, active = beam.tree[0], 1, 1
-    root.parent, root.token, root.child, root.sibling, root.slot = -1, -1, -1, -1, 0
-    root.lexeme, root.entry, root.hot, root.state = 0, -1, rules.hot.start, rules.start
-    root.bias, root.lm, root.ending_lm, root.ending_entry = rules.hot.potential[rules.hot.start], 0.0, NEVER, -1
-    beam.node[0], beam.blank[0], beam.last[0], beam.either[0] = 0, 0.0, NEVER, 0.0
-    beam.bound[0] = look_ahead(beam.worth[0], root, rules)
+    """Through all frames, from the one prefix that is in the beam: the number of prefixes then there."""
+    used, active = 1, 1
     for number, frame in enumerate(log_probs):
         best, lowest = stay(frame, beam, active, candidates)
         count, best = grow(frame, beam, active, candidates, best, lowest, rules)
@@ -375,6 +376,18 @@ def trace(tree: np.ndarray, node: int, last: int, tokens: np.ndarray, entries: n
     return count
 
 
+def begin(beam: Beam, rules: SearchSettings) -> None:
+    """Put the empty prefix into the beam."""
+    root = beam.tree[:1]
+    root[:] = 0
+    for name in ("ending_entry", "parent", "token", "child", "sibling", "entry"):
+        root[name] = -1
+    root["bias"], root["ending_lm"] = rules.hot.potential[rules.hot.start], NEVER
+    root["state"], root["hot"] = rules.start, rules.hot.start
+    beam.node[0], beam.blank[0], beam.last[0], beam.either[0] = 0, 0.0, NEVER, 0.0
+    beam.worth[0] = beam.bound[0] = UNASKED
+
+
 def search(
     log_probs: np.ndarray, best: int, rules: SearchSettings
 ) -> list[tuple[np.ndarray, np.ndarray, tuple[float, float, float]]]:
@@ -414,7 +427,8 @@ def search(
         fresh=np.empty(size, np.int32),
     )
     places = 1 << (4 * size - 1).bit_length()
-    futures = Futures(slot=np.empty(places, np.int32), frame=np.full(places, -1))
+    futures = Futures(slot=np.empty(places, np.int32), frame=np.full(places, -1), place=np.empty(size, np.int64))
+    begin(beam, rules)
     alive = beam.order[: walk(log_probs, beam, candidates, futures, rules)]
     node, acoustic = beam.node[alive], beam.either[alive]
     room = len(alive) * most

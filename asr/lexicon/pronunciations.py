@@ -44,6 +44,7 @@ class Pronunciations:
         path = Path(path)
         found, left_out = cls(), []
         changed: list[tuple[str, Phones]] = []
+        checked: set[str] = set()
         for number, line in enumerate(read_lines(path), 1):
             try:
                 text = line.decode("utf-8-sig" if number == 1 else "utf-8")
@@ -51,13 +52,16 @@ class Pronunciations:
                 if not entry:
                     continue
                 written = match[1] if entry[-1] == ")" and (match := _VARIANT.fullmatch(entry)) else entry
-                _check(written, phones)
+                if not phones or not checked.issuperset(phones):
+                    _check(written, phones)
+                    checked.update(phones)
             except (UnicodeDecodeError, TextError) as error:
                 what = error if isinstance(error, TextError) else "not UTF-8; convert the file first"
                 raise TextError(f"{path}: line {number}: {what}") from None
             if not keep_stress:
                 phones = list(map(without_stress, phones))
-            word = normalize(written, normalizer)
+            # Most words are plain, and there are many.
+            word = written if normalizer == "none" and written.isascii() else normalize(written, normalizer)
             if not word or " " in word:
                 left_out.append(written)
             elif word == written.lower():

@@ -77,10 +77,10 @@ def score(tables: Tables, state: int, word: int) -> tuple[float, int]:
     context = state
     node = _child(tables, context, word)
     while node < 0:
-        log_prob += _meaning(tables, context, 1, tables.backoff_codes, tables.log_backoffs)
+        log_prob += _meaning(tables, context, np.int64(1), tables.backoff_codes, tables.log_backoffs)
         context = _suffix(tables, context)
         node = _child(tables, context, word)
-    log_prob += _meaning(tables, node, 0, tables.prob_codes, tables.log_probs)
+    log_prob += _meaning(tables, node, np.int64(0), tables.prob_codes, tables.log_probs)
     contexts = tables.starts[len(tables.starts) - 2]
     while node < 0 or node >= contexts:
         if context == EMPTY:
@@ -157,23 +157,27 @@ def _meaning(tables: Tables, node: int, column: int, codes: np.ndarray, meanings
     return np.float64(meanings[row, _value(codes, tables.bits, place)])
 
 
-@jit
 def stream_length(count: int, width: int) -> int:
     """One more than is filled, so that every value can be read as part of two."""
     return (count * width + 31) // 32 + 1
 
 
-@jit
 def packed(values: np.ndarray, width: int) -> np.ndarray:
     """(values,) non-negative integers below 2 ** width as a stream."""
     stream = np.zeros(stream_length(len(values), width), np.uint32)
-    for i in range(len(values) if width else 0):
+    if width:
+        _pack(values, width, stream)
+    return stream
+
+
+@njit_no_refcount
+def _pack(values: np.ndarray, width: int, stream: np.ndarray) -> None:
+    for i in range(len(values)):
         bit = i * width
         slot = bit >> 5
         pair = np.int64(values[i]) << (bit & 31)
         stream[slot] |= np.uint32(pair & 0xFFFFFFFF)
         stream[slot + 1] |= np.uint32(pair >> 32)
-    return stream
 
 
 @jit

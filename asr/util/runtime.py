@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import gc
 import re
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, TypeVar
 
 from asr.errors import ConfigError
@@ -52,6 +54,18 @@ def set_precision(precision: str) -> None:
     torch.backends.cudnn.conv.fp32_precision = inner  # type: ignore[attr-defined]
     torch.backends.cudnn.rnn.fp32_precision = inner  # type: ignore[attr-defined]
     torch.backends.cuda.matmul.fp32_precision = "ieee"  # type: ignore[attr-defined]
+
+
+@contextmanager
+def no_garbage_collection() -> Iterator[None]:
+    """While many objects are made, none of them garbage: the collector would look at all of them, time and again."""
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
 
 
 def map_ahead(function: Callable[[Item], Result], items: Iterable[Item], workers: int, ahead: int) -> Iterator[Result]:
