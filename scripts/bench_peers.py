@@ -254,7 +254,7 @@ def main() -> None:
     parser.add_argument("manifest", type=Path)
     parser.add_argument("--output", type=Path, default=Path("bench"), help="the folder of the results")
     parser.add_argument("--most", type=int, help="only so many utterances, evenly of all speakers")
-    parser.add_argument("--model", type=Path, default=Path("digits"), help="for asr: a model folder or name")
+    parser.add_argument("--model", type=Path, default=Path("english"), help="for asr: a model folder or name")
     a = parser.parse_args()
     if a.what == "compare":
         compare(a.manifest, a.output)

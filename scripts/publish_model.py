@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import shutil
 import sys
 from collections import Counter
 from pathlib import Path
@@ -69,6 +70,7 @@ def main() -> None:
     made["confusions"] = confusions(Path(arguments.results[0].partition("=")[2]).parent)
     recognizer.training_record |= made
     target = BUILT_IN / arguments.name
+    shutil.rmtree(target, ignore_errors=True)
     save_model(recognizer, target)
     size = sum(path.stat().st_size for path in target.rglob("*"))
     if size > LARGEST_BYTES:

@@ -5,11 +5,14 @@ import re
 import pytest
 from helpers import ROOT
 
+import asr
+from asr.config import Config
 from asr.data.manifest import Manifest
 from asr.errors import ModelError
 from asr.evaluate.run import evaluate_manifest
 from asr.model import folder as model_folder
 from asr.model.folder import load_model, model_card
+from asr.train.initial import adopt
 
 
 @pytest.mark.parametrize("name", model_folder.built_in_models())
@@ -74,3 +77,24 @@ def test_cards_tell_false_alarms_and_limits(untrained, monkeypatch):
     assert "| noise | 3 words in 10 min | – | 7 |" in card
     assert "in the first of them: a → the (3 times)." in card
     assert "## Where it fails\n\n- Whispering." in card
+
+
+def test_english_is_what_commands_use_and_it_reads_the_sentences():
+    """Synthetic voices: that it reads them roughly is what can be said."""
+    assert model_folder.find_model().name == model_folder.DEFAULT == "english"
+    scores = asr.load().evaluate(ROOT / "data/sentences/sentences.jsonl")
+    assert scores["words"] == 53
+    assert scores["wer"] < 0.3
+    digits = asr.load("english").evaluate(ROOT / "data/samples/samples.jsonl")
+    assert digits["wer"] < 0.2  # books have few digit strings: its language model learned them apart
+
+
+def test_a_training_takes_over_what_pronounces_words_from_a_model_of_phones(tmp_path):
+    folder = model_folder.BUILT_IN / "english"
+    config = adopt(Config().updated(train={"init": "english"}))
+    assert (config.data.lexicon, config.data.lm, config.data.g2p) == tuple(
+        folder / name for name in ("lexicon.txt", "lm", "g2p")
+    )
+    own = adopt(Config().updated(train={"init": "english"}, data={"lexicon": tmp_path / "mine.dict"}))
+    assert own.data.lexicon == tmp_path / "mine.dict"
+    assert adopt(Config().updated(train={"init": "digits"})).data.lexicon is None

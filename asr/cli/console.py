@@ -41,7 +41,9 @@ class Decoding:
 
     Beam = Annotated[
         int | None,
-        typer.Option(min=1, help="Beam search that keeps this many prefixes; default: greedy, or 512 with --lm."),
+        typer.Option(
+            min=1, help="Beam search that keeps this many prefixes; default: 512 with a language model, else greedy."
+        ),
     ]
     Lm = Annotated[
         Path | None,

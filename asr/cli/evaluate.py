@@ -15,7 +15,7 @@ app = commands()
 @app.command(
     epilog=examples(
         "asr evaluate --model runs/digits data/digits/test.jsonl --output-dir runs/digits/eval",
-        "asr evaluate data/digits/test.jsonl",
+        "asr evaluate --model digits data/digits/test.jsonl",
         "asr evaluate --model runs/english --lm lm --rescore nlm dev.jsonl --output-dir runs/english/eval_nlm",
     )
 )

@@ -157,7 +157,7 @@ def barred_runs(texts: Iterable[str], normalizer: str) -> set[tuple[str, ...]]:
 def read_sentences(path: Path) -> Iterator[bytes]:
     """The lines of a text, one sentence each, with or without <s> and </s> around; of a manifest, its texts."""
     if is_manifest(str(path)):
-        return ((utterance.text or "").encode() for utterance in Manifest(path))
+        return ((utterance.text or "").encode(errors="surrogatepass") for utterance in Manifest(path))
     return read_lines(path)
 
 

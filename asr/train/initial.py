@@ -14,7 +14,7 @@ from asr.config import AUTO, AUTOMATIC, Config, FeatureConfig, ModelConfig, Sect
 from asr.data.subset import Subset, require_manifest, training_texts
 from asr.data.waveforms import read_utterance
 from asr.errors import AudioError, TrainError
-from asr.model.folder import FORMAT_VERSION, find_model, load_model
+from asr.model.folder import FORMAT_VERSION, G2P, LEXICON, LM, find_model, load_model
 from asr.model.recognizer import Recognizer
 from asr.text import Tokenizer, listed
 from asr.train.model_folder import read_run_config
@@ -57,7 +57,8 @@ def with_init(config: Config, manifest: Path | None) -> Config:
 
 
 def adopt(config: Config) -> Config:
-    """The config with all that it leaves open of features, model and text as the model of train.init has it.
+    """The config with all that it leaves open of features, model and text as the model of train.init has it, and for
+    phones that model's lexicon, language model and G2P.
 
     Raises TrainError naming the settings that contradict that model, ModelError when there is none.
     """
@@ -87,6 +88,11 @@ def adopt(config: Config) -> Config:
         ]
     if changed:
         raise TrainError(f"train.init={config.train.init} does not fit: {'; '.join(changed)}; leave these settings out")
+    if "phones" in (config.text.tokens, adopted["text"].get("tokens")):
+        its = {name: path.parent / file for name, file in (("lexicon", LEXICON), ("lm", LM), ("g2p", G2P))}
+        adopted["data"] = {
+            name: file for name, file in its.items() if getattr(config.data, name) is None and file.exists()
+        }
     return config.updated(**adopted)
 
 

@@ -70,8 +70,10 @@ class _Cache(FunctionCache):
     def __init__(self, function: Callable[..., Any], folder: Path, following: Any, counts_references: bool) -> None:
         config: Any = numba.config
         usual, config.CACHE_DIR = config.CACHE_DIR, str(folder)
-        super().__init__(function)
-        config.CACHE_DIR = usual
+        try:
+            super().__init__(function)
+        finally:
+            config.CACHE_DIR = usual
         self.following, self.counts_references = following, counts_references
 
     def load_overload(self, signature: Any, target: Any) -> Any:
@@ -106,8 +108,9 @@ def cache_folders() -> list[Path]:
         folder = (Path(base) if base else Path.home() / ".cache") / "asr" / name
         folders.append(folder)
         folder.mkdir(parents=True, exist_ok=True)
-        if os.access(folder, os.W_OK):
-            return folders
+    if folders and os.access(folders[0], os.W_OK):
+        return folders
+    folders = [folder for folder in folders if _is_safe(folder)]
     with suppress(OSError):
         folders.append(_temporary_folder() / name)
     return folders
@@ -118,7 +121,15 @@ def _temporary_folder() -> Path:
     user = os.getuid() if hasattr(os, "getuid") else None  # Windows has temporary files for each user
     folder = Path(tempfile.gettempdir()) / ("asr" if user is None else f"asr-{user}")
     folder.mkdir(mode=0o700, exist_ok=True)
-    found = folder.lstat()
-    if not stat.S_ISDIR(found.st_mode) or (user is not None and (found.st_uid != user or found.st_mode & 0o022)):
+    if not _is_safe(folder):
         raise PermissionError(f"{folder}: others may write to it")
     return folder
+
+
+def _is_safe(folder: Path) -> bool:
+    """Whether it is a folder, no link, that nobody but this user and root may write to."""
+    with suppress(OSError):
+        found = folder.lstat()
+        own = not hasattr(os, "getuid") or (found.st_uid in (os.getuid(), 0) and not found.st_mode & 0o022)
+        return stat.S_ISDIR(found.st_mode) and own
+    return False

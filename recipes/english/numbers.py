@@ -56,7 +56,8 @@ def amount(draw: random.Random) -> str:
 
 
 def time(draw: random.Random) -> str:
-    hour, minutes = ONES[draw.randint(1, 12)], cardinal(draw.randint(1, 59), draw)
+    hour, minute = ONES[draw.randint(1, 12)], draw.randint(1, 59)
+    minutes = f"{'' if minute > 9 else 'oh '}{cardinal(minute, draw)}"
     quarters = (f"half past {hour}", f"a quarter to {hour}", f"a quarter past {hour}")
     said = draw.choice((*quarters, f"{hour} o'clock", f"{hour} {minutes}"))
     return f"{draw.choice(('at', 'about', 'before', 'until'))} {said}"

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# The built-in model: learn phones from mini_librispeech, go on with all corpora twice, the second time from a rate that
+# A model like the built-in one: learn phones from mini_librispeech, go on with all corpora twice, the second time from a rate that
 # has risen again, store the weights in 8 bits, tune, evaluate. Steps that are already done are skipped.
 #
 #     bash recipes/english/pretrained.sh [key=value ...]           # device=cuda …: for all trainings
@@ -17,12 +17,12 @@ finished "$run/first"
 RUN=$run/more bash "$recipe/run.sh" train.init="$run/first" train.epochs=6 "${go_on[@]}" ${settings[@]+"${settings[@]}"}
 finished "$run/more"
 packed=$run/int8
-if [ ! -f "$packed/config.json" ]; then
-    asr make-model "$run/more/checkpoints/best.pt" "$packed" --weights int8
-    asr lm tune "$packed/lm" "$data/english/dev.jsonl" --model "$packed" --device "$device"
-fi
+best=$run/more/checkpoints/averaged.pt # there if it was better than the best epoch
+[ -f "$best" ] || best=$run/more/checkpoints/best.pt
+[ -f "$packed/config.json" ] || asr make-model "$best" "$packed" --weights int8
+asr lm tune "$packed/lm" "$data/english/dev.jsonl" --model "$packed" --device "$device"
 for set in common_voice speechocean762 ljspeech sounds; do
     [ ! -f "$data/english/test_$set.jsonl" ] || asr evaluate --model "$packed" "$data/english/test_$set.jsonl" \
         --device "$device" --output-dir "$run/eval/$set"
 done
-asr evaluate --model "$packed" "$data/english/test.jsonl" --device "$device" --output-dir "$run/eval/english"
+asr evaluate --model "$packed" "$data/english/test.jsonl" --device "$device" --output-dir "$run/eval"
