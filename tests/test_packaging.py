@@ -50,7 +50,7 @@ PACKAGES = {
     "yaml": "PyYAML",
 }
 # Only measured against, where a user has them: they are not to be had for every Python.
-PEERS = {"flashlight", "lhotse", "pyctcdecode"}
+PEERS = {"faster_whisper", "flashlight", "lhotse", "num2words", "pocketsphinx", "pyctcdecode"}
 
 
 def locked(**environment) -> dict[str, Version]:

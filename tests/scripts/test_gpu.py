@@ -45,7 +45,7 @@ def test_a_rehearsal_has_all_stages_and_the_next_call_only_trains(tmp_path, monk
     assert found["tests"]["tests"] == found["tests"]["skipped"] > 15 or torch.cuda.is_available()
     assert (found["speed"]["layers"], found["speed"]["hidden_size"]) == (1, 4)
     assert {"bare", "ctc_crf", "flac"} < set(found["speed"]["cells"]["lstm"]["audio_per_s"])
-    assert list(found["decoding"]["audio_per_s"]) == ["lstm, greedy", "digits, from files"]
+    assert list(found["decoding"]["audio_per_s"]) == ["lstm, greedy", "english, from files"]
     assert found["training"]["ended"] == "finished"
     assert found["training"]["corpus"] == "made-up speech, a rehearsal"
     assert report["about"]["machine"]["versions"]["torch"]
