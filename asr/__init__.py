@@ -103,7 +103,8 @@ def load(
     from asr.util.libraries import library_errors
 
     with library_errors():
-        from asr.transcribe import DecoderOptions, Transcriber
+        from asr.decode.options import DecoderOptions
+        from asr.transcribe import Transcriber
 
         hotwords = hotwords if isinstance(hotwords, Mapping) else dict.fromkeys(hotwords)
         entries = None

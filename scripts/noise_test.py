@@ -4,7 +4,8 @@
 
 All of it is made here, of seeded random numbers: digital silence, the hiss of a quiet microphone, white, pink and brown
 noise at three levels, mains hum, chords, melodies, drums, and the three together, in files of 10 to 30 seconds. Each is
-transcribed on its own with the model's default decoding. Exit status 1 for five words or more.
+transcribed on its own with the model's default decoding. They are other sounds than those of asr/corpus/sounds.py, from
+which models learn. Exit status 1 for five words or more.
 
 --sounds: a folder of recorded sounds, in one folder for each kind; they are counted apart.
 --output: keeps the files, and sounds.jsonl, their manifest with empty texts, for bench_peers.py.

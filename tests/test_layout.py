@@ -24,7 +24,10 @@ FLOORS = (
     ("asr.__main__",),
 )
 # What `asr` names for Python users, inside functions and where types are checked.
-LAZY = {("asr", f"asr.{name}") for name in ("config", "decode.align", "decode.vocabulary", "train.run", "transcribe")}
+LAZY = {
+    ("asr", f"asr.{name}")
+    for name in ("config", "decode.align", "decode.options", "decode.vocabulary", "train.run", "transcribe")
+}
 
 
 def modules():

@@ -18,11 +18,12 @@ from asr.cli.console import _unused_name
 from asr.decode.beam import BeamSearch
 from asr.decode.decoder import GREEDY, greedy
 from asr.decode.lexicon import HOT_WORD_WEIGHT
+from asr.decode.options import DecoderOptions
 from asr.errors import AudioError, ModelError, TextError
 from asr.lm.model import LanguageModel, store_tuned
 from asr.lm.trie import SPECIAL, Level, build
 from asr.model.folder import save_model
-from asr.transcribe import MAX_SEGMENT_S, DecoderOptions, Job, Transcriber, cut_at_silences, find_jobs
+from asr.transcribe import MAX_SEGMENT_S, Job, Transcriber, cut_at_silences, find_jobs
 
 RATE = 8000
 

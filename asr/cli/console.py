@@ -25,7 +25,8 @@ from asr.util.runtime import check_device
 from asr.util.signals import described, handling, interrupt
 
 if TYPE_CHECKING:
-    from asr.transcribe import DecoderOptions, Transcriber
+    from asr.decode.options import DecoderOptions
+    from asr.transcribe import Transcriber
 
 INTERRUPTED = 130
 NAME_BYTES = 240  # of 255 that a file's name may have: .part and a number may be added
@@ -37,7 +38,7 @@ Device = Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.", callback
 
 
 class Decoding:
-    """Types of the command-line options for decoding; see asr.transcribe.DecoderOptions."""
+    """Types of the command-line options for decoding; see asr.decode.options.DecoderOptions."""
 
     Beam = Annotated[
         int | None,

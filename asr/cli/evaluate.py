@@ -40,9 +40,10 @@ def evaluate(
     check_paths(manifest, lm, vocabulary, rescore, model=model, output_dir=output_dir)
     words, entries = parse_words(vocabulary, lm, hotwords, rescore)
     from asr.cli.tables import print_evaluation
+    from asr.decode.options import DecoderOptions
     from asr.evaluate.run import stored_evaluation
     from asr.model.folder import find_model
-    from asr.transcribe import DecoderOptions, Transcriber
+    from asr.transcribe import Transcriber
 
     folder = find_model(model)
     weights = lm_weight, word_insertion_bonus, unk_score

@@ -285,9 +285,10 @@ def _tune_rescoring(
 ) -> None:
     from asr.data.manifest import Manifest
     from asr.decode.beam import BeamSearch
+    from asr.decode.options import DecoderOptions
     from asr.evaluate import tune as tuning
     from asr.lm.model import store_tuned
-    from asr.transcribe import DecoderOptions, Transcriber
+    from asr.transcribe import Transcriber
 
     options = DecoderOptions(searched, beam=beam, closed_vocabulary=closed_vocabulary, rescore=lm)
     transcriber, listed = Transcriber.load(model, device, options), Manifest(manifest)

@@ -78,7 +78,8 @@ def transcribe(
     there = any(name == "-" or os.path.exists(name) for name in inputs)  # one that is missing does not stop the others
     check_paths(lm, vocabulary, rescore, *(() if there else inputs), model=model, output_dir=output_dir)
     words, entries = parse_words(vocabulary, lm, hotwords, rescore)
-    from asr.transcribe import DecoderOptions, find_jobs
+    from asr.decode.options import DecoderOptions
+    from asr.transcribe import find_jobs
     from asr.writers import format_transcript
 
     weights = lm_weight, word_insertion_bonus, unk_score

@@ -62,9 +62,8 @@ def _tone(pitch_hz: float, length_s: float, rolloff: float, decay_s: float, vibr
     phase = 2 * np.pi * pitch_hz * (time_s - vibrato / 30 * np.cos(2 * np.pi * 5 * time_s))
     turns = np.exp(1j * phase).astype(np.complex64)
     wave = np.zeros_like(turns)
-    for n in reversed(
-        [n for n in range(1, 20) if n * pitch_hz < 0.45 * rate]
-    ):  # Horner: the sum of sin(n phase) / n**r
+    highest = min(19, int(0.45 * rate / pitch_hz))
+    for n in range(highest, 0, -1):  # Horner's scheme, for the sum of sin(n phase) / n ** rolloff
         wave = (wave + 1 / n**rolloff) * turns
     edges = np.minimum(1.0, np.minimum(time_s, time_s[-1] - time_s) / 0.01)
     return (wave.imag * edges * np.exp(-time_s / decay_s)).astype(np.float32)

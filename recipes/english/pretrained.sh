@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# A model like the built-in one: learn phones from mini_librispeech, go on with all corpora twice, the second time from a rate that
-# has risen again, store the weights in 8 bits, tune, evaluate. Steps that are already done are skipped.
+# A model like the built-in one: learn phones from mini_librispeech, go on with all corpora twice, the second time from a
+# rate that has risen again, store the weights in 8 bits, tune, evaluate. Steps that are already done are skipped.
 #
 #     bash recipes/english/pretrained.sh [key=value ...]           # device=cuda …: for all trainings
 #     TEXT=… MIRROR=folder-or-url DATA=data RUN=runs/english-pretrained bash recipes/english/pretrained.sh
