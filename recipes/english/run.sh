@@ -13,7 +13,7 @@ run=${RUN:-runs/$config}
 source "$recipe/../phones.sh"
 find_text
 asr data prepare "$recipe" "${options[@]}"
-[ -f "$made/numbers.txt" ] || python "$recipe/numbers.py" "$made/numbers.txt"
+[ -f "$made/numbers.txt" ] || python "$recipe/spoken_numbers.py" "$made/numbers.txt"
 more_texts=("$made/train.jsonl" "$made/numbers.txt")
 lm_options+=(--megabytes 12.5) g2p_options=(--order 6) # the built-in model carries both
 make_lexicon dev test test_common_voice test_speechocean762 test_ljspeech

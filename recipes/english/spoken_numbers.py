@@ -1,6 +1,6 @@
 """Write lines of spoken numbers: digit strings, amounts, times and dates, which books hold too few of.
 
-    python recipes/english/numbers.py data/english/numbers.txt [--lines 30000] [--seed 1]
+    python recipes/english/spoken_numbers.py data/english/numbers.txt [--lines 30000] [--seed 1]
 
 A language model that has also read them hears a telephone number as one. They are drawn at random: no text is copied.
 """
