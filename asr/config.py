@@ -51,7 +51,7 @@ Probability = Annotated[float, Field(ge=0, le=1)]
 Momentum = Annotated[float, Field(ge=0, lt=1)]
 Auto = WrapValidator(lambda value, check: AUTO if value == "auto" else check(value))
 AsAuto = PlainSerializer(lambda value: "auto" if value == AUTO else value)
-AutoSeconds = Annotated[float, Field(gt=0), Auto, AsAuto]
+AutoNumber = Annotated[float, Field(gt=0), Auto, AsAuto]
 AutoCount = Annotated[int, Field(ge=1), Auto, AsAuto]
 AutoThreads = Annotated[int, Field(ge=0), Auto, AsAuto]  # in older configs 0
 AutoSize = Annotated[int, Field(ge=1, le=8192), Auto, AsAuto]
@@ -189,12 +189,12 @@ class TrainConfig(Section):
     )
     freeze: tuple[str, ...] = setting((), "parameters that stay as they are, by patterns: [encoder.layers.0.*]")
     epochs: AutoCount = setting(AUTO, "passes over the training data; auto: as many as make enough steps")
-    batch_seconds: AutoSeconds = setting(
+    batch_seconds: AutoNumber = setting(
         AUTO, "audio in a batch, padding included; auto: what memory holds, or less where the corpus is small"
     )
     grad_accum_steps: int = setting(1, "batches a step: a larger batch than memory holds", ge=1)
     sortagrad: bool = setting(False, "the first epoch goes from short utterances to long ones")
-    lr: float = setting(1e-3, "the peak of the learning rate", gt=0)
+    lr: AutoNumber = setting(AUTO, "the peak of the learning rate; auto: 1e-3, or 2e-4 where a model is adapted")
     warmup_ratio: float = setting(0.1, "fraction of the training in which the rate rises to the peak", ge=0, lt=1)
     min_lr_ratio: float = setting(0.01, "fraction of the peak left at the end of the cosine", ge=0, le=1)
     weight_decay: float = setting(0.01, "of matrices; biases and norms do not decay", ge=0)
@@ -272,7 +272,7 @@ TEXTS = {key for key, field in SETTINGS.items() if field.annotation in (str, str
 # What the corpus settles when a run begins.
 AUTOMATIC = (
     *("text.tokens", "model.hidden_size"),
-    *("train.epochs", "train.batch_seconds", "train.validate_every", "train.threads"),
+    *("train.epochs", "train.batch_seconds", "train.lr", "train.validate_every", "train.threads"),
 )
 OF_TOKENS = {"phones": ("data.lexicon", "data.lm", "data.g2p"), "subwords": ("text.subwords",)}
 RESUMABLE = {key for key, field in SETTINGS.items() if cast(dict[str, Any], field.json_schema_extra)["resumable"]}

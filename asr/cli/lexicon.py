@@ -132,7 +132,7 @@ def make(
     found = len(words) - len(made.guessed) - len(made.missing)
     say(f"{output}: {plural(len(made.lexicon.words), 'word')}, {found:,} of them from {dictionary}")
     if made.guessed:
-        say(f"{plural(len(made.guessed), 'word')} pronounced by {g2p}: {_shown(made.guessed, made.lexicon)}")
+        say(f"{plural(len(made.guessed), 'word')} pronounced by {g2p}: {made.shown()}")
     if made.missing:
         remedy = "spell them as they are spoken, or: asr lexicon add" if g2p else "--g2p guesses them"
         say(f"{plural(len(made.missing), 'word')} left out: {some(made.missing)}; {remedy}")
@@ -248,7 +248,3 @@ def _measure(model: G2p, tests: dict[str, list[tuple[str, ...]]]) -> ErrorRates:
         except TextError:  # a letter that no other word has
             guesses.append(((), tests[word]))
     return measure(guesses)
-
-
-def _shown(words: list[str], lexicon: Pronunciations) -> str:
-    return some(f"{word} ({' '.join(lexicon.words[word][0])})" for word in words)

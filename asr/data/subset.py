@@ -32,7 +32,7 @@ from asr.text import (
 
 logger = logging.getLogger(__name__)
 
-MAX_WORDS = 2**16  # whose pieces are kept while texts are counted
+Spell = Callable[[str], list[Phones] | None]  # a word -> its pronunciations, or its pieces
 
 
 @dataclass
@@ -79,16 +79,16 @@ def training_texts(manifest: Path, config: Config) -> Iterator[str]:
             yield normalize(record.get("text") or "", config.text.normalizer, record.get("lang"))
 
 
-def read_subset(path: Path | None, config: Config, key: str, subwords: Tokenizer | None = None) -> Subset:
+def read_subset(path: Path | None, config: Config, key: str, spell: Spell | None = None) -> Subset:
     """Read a manifest for training: without the held-out speaker; with train.overfit=N, its first N utterances alone.
 
-    key: the setting that names the manifest, for messages. subwords: what spells the words, if text.tokens is subwords.
+    key: the setting that names the manifest, for messages. spell: for phones and subwords; None: data.lexicon does.
     Raises TrainError when there is no manifest or nothing in it can be used, ManifestError for a damaged line or one
     without text.
     """
     path = require_manifest(path, key)
     rows, speakers, without_text = array("q"), array("i"), array("q")
-    spell = read_pronunciations(config).get if subwords is None else lru_cache(MAX_WORDS)(subwords.spellings_of)
+    spell = spell or read_pronunciations(config).get
     texts, oddities, normalizers = TextCounts(config.text.tokens, spell), Oddities(), set[str]()
     numbers: dict[str | None, int] = {}
 
@@ -122,7 +122,7 @@ def read_subset(path: Path | None, config: Config, key: str, subwords: Tokenizer
     if config.text.tokens == "phones" and key == "data.train" and unpronounced:
         raise TrainError(
             f"{config.data.lexicon}: no pronunciation of {listed(unpronounced)}, which {manifest.path} says;"
-            " asr lexicon make gives one to every word of a text"
+            " asr lexicon make gives one to every word of a text, data.g2p to those of the training texts"
         )
     if not texts.symbols:
         raise TrainError(f"{manifest.path}: every text is empty after normalization ({config.text.normalizer})")
@@ -138,7 +138,7 @@ class TextCounts:
     """
 
     kind: str
-    spellings: Callable[[str], list[Phones] | None] | None = None
+    spellings: Spell | None = None
     symbols: Counter[str] = field(default_factory=Counter)
     needed: array[int] = field(default_factory=lambda: array("i"))
     waiting: list[str] = field(default_factory=list)
@@ -167,14 +167,14 @@ class TextCounts:
                 self.symbols[chr(code)] += int(count)
 
 
-def make_tokenizer(config: Config, train: Subset) -> Tokenizer:
-    """A tokenizer with a token for every symbol of the training texts."""
+def make_tokenizer(config: Config, train: Subset, lexicon: dict[str, list[Phones]]) -> Tokenizer:
+    """A tokenizer with a token for every symbol of the training texts. lexicon: of phones, else empty."""
     symbols = set(train.symbols)
     # A composed utterance has spaces between its texts, even if no single text has one; and a search for words of
     # phones cannot do without.
     if config.text.tokens == "phones" or (config.text.tokens == "characters" and config.compose.max_recordings > 1):
         symbols.add(" ")
-    return Tokenizer(config.text.tokens, (BLANK, *sorted(symbols)), read_pronunciations(config))
+    return Tokenizer(config.text.tokens, (BLANK, *sorted(symbols)), lexicon)
 
 
 def read_pronunciations(config: Config) -> dict[str, list[Phones]]:

@@ -15,6 +15,7 @@ from asr.lm.model import LanguageModel, split_sentences
 from asr.lm.trie import SPECIAL
 from asr.text import normalize
 from asr.util.files import read_lines
+from asr.util.format import some
 
 MIN_PROBABILITY = 0.1  # of a second guess and more: with less it invites errors
 
@@ -26,6 +27,10 @@ class Made:
     lexicon: Pronunciations
     guessed: list[str] = field(default_factory=list)
     missing: list[str] = field(default_factory=list)
+
+    def shown(self) -> str:
+        """Some of the guesses, for a message."""
+        return some(f"{word} ({' '.join(self.lexicon.words[word][0])})" for word in self.guessed)
 
 
 def read_words(paths: Sequence[Path], normalizer: str = "basic") -> list[str]:

@@ -150,11 +150,13 @@ def load_model(folder: str | Path, device: str = "cpu") -> Recognizer:
 
 def packed_weights(recognizer: Recognizer) -> dict[str, Tensor]:
     """Its parameters as recognizer.weights says. int8: matrices only, each row or output channel divided by its scale,
-    which maps its largest value to 127; the scales are stored beside them.
+    which maps its largest value to 127; the scales are stored beside them. Its n-grams are always bf16: their
+    probabilities need its range.
 
     Raises ModelError for parameters that fp16 cannot hold.
     """
     states = {name: tensor.detach().cpu().contiguous() for name, tensor in recognizer.state_dict().items()}
+    ngrams = states.pop("token_ngrams", None)
     if recognizer.weights == "fp16":
         states = {name: tensor.half() for name, tensor in states.items()}
         if not all(tensor.isfinite().all() for tensor in states.values()):
@@ -164,7 +166,7 @@ def packed_weights(recognizer: Recognizer) -> dict[str, Tensor]:
             scales = matrix.abs().flatten(1).amax(1).clamp_min(1e-30) / 127
             states[name] = (matrix / _by_row(scales, matrix)).round().char()
             states[name + _SCALES] = scales
-    return states
+    return states if ngrams is None else {**states, "token_ngrams": ngrams.bfloat16()}
 
 
 def unpacked_weights(stored: dict[str, Tensor]) -> dict[str, Tensor]:

@@ -84,8 +84,9 @@ class Recognizer(nn.Module):
 
     emission_delay_s: seconds from the start of a word to the center of its first frame; scripts/bench_align.py measures
     it. lm, g2p: folders of its own language model, which its tokens need to become words, and of what pronounces words
-    that its lexicon lacks. platt_scaling: slope and offset that turn the log odds of a word's probability into those of
-    it being right. weights: how a model folder stores the parameters, fp32, fp16 or int8.
+    that its lexicon lacks. token_ngrams: what CTC-CRF was trained with, (V, V) or (V, V, V). platt_scaling: slope and
+    offset that turn the log odds of a word's probability into those of it being right. weights: how a model folder
+    stores the parameters, fp32, fp16 or int8.
 
     untrained: draw random parameters; False: leave that to `load_state_dict(..., assign=True)`, which takes less time.
     """
@@ -111,6 +112,9 @@ class Recognizer(nn.Module):
         self.platt_scaling = (1.0, 0.0)
         self.weights = "fp32"
         self.features = FeatureExtractor(features)
+        self.token_ngrams: Tensor | None
+        self.register_buffer("token_ngrams", None)
+        self.register_load_state_dict_pre_hook(_make_room_for_ngrams)
         with nullcontext() if untrained else torch.device("meta"):
             self.encoder = Encoder(model, self.features.dimension)
             self.head = CTCHead(self.encoder.outputs, len(tokenizer))
@@ -160,3 +164,8 @@ class Recognizer(nn.Module):
                 features = spec_augment(features, feature_lengths)
         encoded, encoded_lengths = self.encoder(features, feature_lengths)  # (B, T, D), (B,)
         return self.head(encoded), encoded_lengths  # (B, T, V), (B,)
+
+
+def _make_room_for_ngrams(recognizer: Recognizer, states: dict[str, Any], prefix: str, *_: Any) -> None:
+    if (table := states.get(f"{prefix}token_ngrams")) is not None:
+        recognizer.token_ngrams = torch.empty_like(table, device=recognizer.device)

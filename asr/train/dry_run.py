@@ -30,7 +30,7 @@ def dry_run(config: Config) -> list[tuple[str, str]]:
     recognizer.train()
     log_probs, lengths = recognizer(batch.waveforms, batch.waveform_lengths)
     spare = lengths - frames_needed(batch.tokens, batch.token_lengths)
-    loss, last = TrainingLoss(recognizer, config, ngrams=setup.ngrams), config.train.epochs - 1
+    loss, last = TrainingLoss(recognizer, config), config.train.epochs - 1
     losses = []
     for _ in range(3):  # the first step warms up kernels and caches
         began = time.perf_counter()

@@ -11,9 +11,10 @@ import numpy as np
 import torch
 
 from asr.config import AUTO, AUTOMATIC, Config, FeatureConfig, ModelConfig, Section, TextConfig, lenient
-from asr.data.subset import Subset, require_manifest, training_texts
+from asr.data.subset import Subset, read_pronunciations, require_manifest, training_texts
 from asr.data.waveforms import read_utterance
 from asr.errors import AudioError, TrainError
+from asr.lexicon.pronunciations import Phones, Pronunciations
 from asr.model.folder import FORMAT_VERSION, G2P, LEXICON, LM, find_model, load_model
 from asr.model.recognizer import Recognizer
 from asr.text import Tokenizer, listed
@@ -21,6 +22,7 @@ from asr.train.model_folder import read_run_config
 from asr.train.optimizer import freeze
 from asr.train.schedule import is_small, with_sizes
 from asr.util.files import read_record
+from asr.util.format import plural
 
 logger = logging.getLogger(__name__)
 
@@ -88,6 +90,8 @@ def adopt(config: Config) -> Config:
         ]
     if changed:
         raise TrainError(f"train.init={config.train.init} does not fit: {'; '.join(changed)}; leave these settings out")
+    if "loss" not in config.train.model_fields_set and (record.get("training") or {}).get("loss") == "ctc_crf":
+        adopted["train"] = {"loss": "ctc_crf", "ctc_epochs": 0}
     if "phones" in (config.text.tokens, adopted["text"].get("tokens")):
         its = {name: path.parent / file for name, file in (("lexicon", LEXICON), ("lm", LM), ("g2p", G2P))}
         adopted["data"] = {
@@ -111,6 +115,25 @@ def learn_subwords(config: Config, manifest: Path) -> Tokenizer | None:
     if len(tokenizer) != size:
         logger.warning(f"text.subwords={size}: the training texts make {len(tokenizer)}")
     return tokenizer
+
+
+def complete_lexicon(config: Config, manifest: Path) -> dict[str, list[Phones]]:
+    """If text.tokens is phones, the pronunciations of data.lexicon and, for words of a manifest's texts that it lacks,
+    what data.g2p guesses; else {}."""
+    lexicon = read_pronunciations(config)
+    if config.text.tokens != "phones" or config.data.g2p is None:
+        return lexicon
+    said = dict.fromkeys(word for text in training_texts(manifest, config) for word in text.split())
+    if not (lacking := [word for word in said if word not in lexicon]):
+        return lexicon
+    from asr.lexicon.g2p import G2p  # numba takes a second
+    from asr.lexicon.make import make
+
+    made = make(lacking, Pronunciations(), G2p.load(config.data.g2p))
+    if made.guessed:
+        words = plural(len(made.guessed), "word")
+        logger.info(f"{words} that {config.data.lexicon} lacks, pronounced by {config.data.g2p}: {made.shown()}")
+    return lexicon | made.lexicon.words
 
 
 def keep_tokens(tokenizer: Tokenizer, init: str | None) -> tuple[Tokenizer, bool]:

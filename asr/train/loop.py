@@ -19,7 +19,7 @@ from asr.train.log import RunLog
 from asr.train.metrics import EpochMetrics, describe, diagnosis
 from asr.train.optimizer import compute_gradient
 from asr.train.state import Data, TrainingState, Validate
-from asr.util.format import some
+from asr.util.format import percent, some
 from asr.util.signals import StopSignals
 
 logger = logging.getLogger(__name__)
@@ -56,6 +56,7 @@ def fit(
     """
     run = TrainingState(recognizer, config, checkpoints, processes)
     with StopSignals() as stop, log.opened(run.progress.step):
+        report_start(run, validate, log)
         while run.progress.epoch < run.last_epoch and not run.out_of_patience:
             recognizer.train()
             count, loaded = data.batches(run.progress.epoch, run.progress.batch)
@@ -104,6 +105,14 @@ def stop_reason(run: TrainingState, stop: StopSignals) -> Outcome | None:
     return Outcome.INTERRUPTED if asked else Outcome.OUT_OF_TIME if late else None
 
 
+def report_start(run: TrainingState, validate: Validate, log: RunLog) -> None:
+    """Log the scores of the model that the training starts from, if there is one."""
+    if scores := run.begin(validate):
+        log.write("start", run.progress.step, **scores)
+        rate, select = run.progress.best(run.config.select), run.config.select.upper()
+        logger.info(f"before the first epoch: dev {select} {percent(rate)}")
+
+
 def finish(run: TrainingState, validate: Validate, log: RunLog) -> Outcome:
     """After the last epoch of this start: average the best epochs, if the training is complete."""
     config = run.config
@@ -113,6 +122,11 @@ def finish(run: TrainingState, validate: Validate, log: RunLog) -> Outcome:
         logger.info(f"stopped early: no better development {config.select.upper()} for {config.patience} epochs")
     if config.average and run.processes.first and (found := run.average_best(validate)):
         log.write("average", run.progress.step, **found)
+    if run.progress.best_epoch == 0:
+        logger.warning(
+            f"no epoch has a lower development {config.select.upper()} than {config.init}: the model is that,"
+            " unchanged; try a lower train.lr, or record more for data.dev if it is small"
+        )
     return Outcome.FINISHED
 
 

@@ -70,7 +70,9 @@ def make_model(
     config = read_run_config(checkpoint.resolve().parent.parent)
     progress, states = load_checkpoint(checkpoint)
     kept = states if "identity" in states else load_checkpoint(checkpoint.with_name("last.pt"))[1]
-    tokenizer = Tokenizer(config.text.tokens, tuple(kept["identity"]["tokens"]), read_pronunciations(config))
+    guessed = {word: list(map(tuple, each)) for word, each in kept["identity"].get("guessed words", {}).items()}
+    lexicon = read_pronunciations(config) | guessed
+    tokenizer = Tokenizer(config.text.tokens, tuple(kept["identity"]["tokens"]), lexicon)
     normalizer = kept.get("about", {}).get("normalizer", config.text.normalizer)
     text = config.text.model_copy(update={"normalizer": normalizer})
     recognizer = Recognizer(config.features, text, config.model, tokenizer)
@@ -125,6 +127,7 @@ def training_record(
         **about,
         "epochs": progress.epoch,
         "seed": config.train.seed,
+        "loss": config.train.loss,
         "minutes": round(progress.seconds / 60, 2),
         "best_epoch": epoch,
         **{name: None if rate is None or math.isinf(rate) else rate for name, rate in rates.items()},

@@ -6,6 +6,7 @@ import json
 import logging
 from contextlib import nullcontext
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
 import torch
@@ -25,7 +26,15 @@ from asr.config import (
     unused,
 )
 from asr.data.batches import Batch, duration_batches
-from asr.data.subset import Subset, make_tokenizer, read_subset, require_manifest, warn_of_symbols
+from asr.data.subset import (
+    Spell,
+    Subset,
+    make_tokenizer,
+    read_pronunciations,
+    read_subset,
+    require_manifest,
+    warn_of_symbols,
+)
 from asr.data.training import TrainingData
 from asr.data.waveforms import WaveformCache
 from asr.decode.decoder import greedy
@@ -41,6 +50,7 @@ from asr.train.checkpoint import CheckpointFolder
 from asr.train.distributed import ALONE, Processes, joined_processes
 from asr.train.initial import (
     adopt,
+    complete_lexicon,
     initial_recognizer,
     keep_tokens,
     learn_subwords,
@@ -51,7 +61,7 @@ from asr.train.log import RunLog
 from asr.train.loop import Outcome, fit
 from asr.train.memory import find_batch_seconds
 from asr.train.model_folder import development_decoder, export_best, read_run_config
-from asr.train.schedule import warn_of_little, with_epochs, with_sizes
+from asr.train.schedule import warn_of_little, with_schedule, with_sizes
 from asr.util.files import file_sha256, folder_lock, replace_file
 from asr.util.format import plural
 from asr.util.runtime import resolve_device, set_precision
@@ -59,6 +69,7 @@ from asr.util.runtime import resolve_device, set_precision
 logger = logging.getLogger(__name__)
 
 OVERFIT_EPOCHS = 300
+MAX_WORDS = 2**16  # whose pieces are kept while texts are counted
 MAX_TABLE = 2**24  # probabilities of n-grams
 OTHER_RUN = "Choose another run folder (run=DIR, or RUN=DIR before a recipe's command)"
 
@@ -103,7 +114,7 @@ def train_one(config: Config, processes: Processes) -> Outcome:
             if not (run / "config.yaml").exists():
                 replace_file(run / "config.yaml", dump_yaml(config))
         log = RunLog(run if processes.first else None, config.train.epochs)
-        loss = TrainingLoss(recognizer, config, processes.rank, prepared.ngrams)
+        loss = TrainingLoss(recognizer, config, processes.rank)
         outcome = fit(recognizer, prepared.data, loss, validate, config.train, checkpoints, log, processes)
         if outcome is Outcome.FINISHED and processes.first:
             wer = export_best(run, config, recognizer, checkpoints.about, dev.read(prepared.dev.rows), decoder)
@@ -172,13 +183,12 @@ def warn_of_failure(wer: float, config: Config) -> None:
 
 @dataclass
 class Prepared:
-    """What a training is made of. ngrams: see TrainingLoss."""
+    """What a training is made of."""
 
     config: Config
     recognizer: Recognizer
     data: TrainingData
     dev: Subset
-    ngrams: Tensor | None
 
 
 def prepare(config: Config, processes: Processes = ALONE) -> Prepared:
@@ -192,22 +202,23 @@ def prepare(config: Config, processes: Processes = ALONE) -> Prepared:
     given = config
     manifest = require_manifest(config.data.train, "data.train")
     config = with_sizes(config, manifest)
-    subwords = learn_subwords(config, manifest)
-    train = read_subset(manifest, config, "data.train", subwords)
-    dev = train if config.train.overfit else read_subset(config.data.dev, config, "data.dev", subwords)
-    tokenizer, known = keep_tokens(make_tokenizer(config, train) if subwords is None else subwords, config.train.init)
+    subwords, lexicon = learn_subwords(config, manifest), complete_lexicon(config, manifest)
+    spell: Spell = lru_cache(MAX_WORDS)(subwords.spellings_of) if subwords else lexicon.get
+    train = read_subset(manifest, config, "data.train", spell)
+    dev = train if config.train.overfit else read_subset(config.data.dev, config, "data.dev", spell)
+    tokenizer, known = keep_tokens(subwords or make_tokenizer(config, train, lexicon), config.train.init)
     for name, subset in (("train", train), ("dev", dev)):
         warn_of_symbols(tokenizer, subset, config.text.normalizer, name)
     recognizer = initial_recognizer(config, tokenizer, train).to(device)
     data = TrainingData(train, tokenizer, config, processes.share, pin=device.type == "cuda")
-    ngrams = token_ngrams(config, data, tokenizer) if config.train.loss == "ctc_crf" else None
+    set_token_ngrams(recognizer, config, data, known)
     durations = data.durations(0)
     if config.train.batch_seconds == AUTO:
-        loss, seconds = TrainingLoss(recognizer, config, ngrams=ngrams), torch.from_numpy(durations)
+        loss, seconds = TrainingLoss(recognizer, config), torch.from_numpy(durations)
         found = find_batch_seconds(recognizer, loss, seconds, processes=processes.count)
         config = config.updated(train={"batch_seconds": min(processes.gather([found]))})
     batches = len(duration_batches(durations, config.train.batch_seconds))
-    config = data.config = with_epochs(config, batches, known)
+    config = data.config = with_schedule(config, batches, known)
     if config.train.threads:
         torch.set_num_threads(config.train.threads)
     logger.info(
@@ -222,7 +233,23 @@ def prepare(config: Config, processes: Processes = ALONE) -> Prepared:
     if automatic and automatic != ["train.validate_every=1"]:
         logger.info(f"auto: {' '.join(automatic)}, for {plural(batches, 'batch', 'batches')} an epoch")
     warn_of_little(config, batches, len(train), known)
-    return Prepared(config, recognizer, data, dev, ngrams)
+    return Prepared(config, recognizer, data, dev)
+
+
+def set_token_ngrams(recognizer: Recognizer, config: Config, data: TrainingData, known: bool) -> None:
+    """Give the recognizer the n-gram that train.loss=ctc_crf needs: that of the model it starts from, if this knows all
+    tokens and learned from as much speech or more, otherwise one of the training texts.
+
+    Raises ConfigError for more tokens than a table can be made of.
+    """
+    if config.train.loss != "ctc_crf":
+        recognizer.token_ngrams = None
+        return
+    if known and recognizer.token_ngrams is not None and config.train.init is not None:
+        _, record = read_model_config(config.train.init)
+        if record["training"].get("hours", 0.0) >= data.subset.durations.sum() / 3600:
+            return
+    recognizer.token_ngrams = token_ngrams(config, data, recognizer.tokenizer).to(recognizer.device)
 
 
 def token_ngrams(config: Config, data: TrainingData, tokenizer: Tokenizer) -> Tensor:
@@ -265,19 +292,20 @@ def checkpoints_of(prepared: Prepared) -> CheckpointFolder:
         _, other = read_model_config(config.train.init)
         license = (other.get("training") or {}).get("license")
         about |= {"init": other.get("name", config.train.init), "init_license": license or "not stated"}
-    identity = {"tokens": list(prepared.recognizer.tokenizer.tokens), **hashes}
+    tokenizer, lexicon = prepared.recognizer.tokenizer, read_pronunciations(config)
+    guessed = {word: list(map(list, each)) for word, each in tokenizer.pronunciations.items() if word not in lexicon}
+    identity = {"tokens": list(tokenizer.tokens), **({"guessed words": guessed} if guessed else {}), **hashes}
     return CheckpointFolder(config.run / "checkpoints", identity, about)
 
 
 class TrainingLoss:
     """The loss of a batch with SpecAugment, its draws keyed by seed, epoch, batch and process.
 
-    ngrams: of the training tokens, a table for ctc_crf, which takes over from CTC after train.ctc_epochs; None: CTC.
+    It is CTC; if the recognizer has n-grams, CTC-CRF after train.ctc_epochs.
     """
 
-    def __init__(self, recognizer: Recognizer, config: Config, rank: int = 0, ngrams: Tensor | None = None) -> None:
+    def __init__(self, recognizer: Recognizer, config: Config, rank: int = 0) -> None:
         self.recognizer, self.rank = recognizer, rank
-        self.ngrams = None if ngrams is None else ngrams.to(recognizer.device)
         self.ctc_epochs, self.ctc_weight = config.train.ctc_epochs, config.train.ctc_weight
         self.seed, self.augment = config.train.seed, config.augment
         self.masks = SpecAugment(self.augment, 0).active
@@ -287,9 +315,8 @@ class TrainingLoss:
         spec_augment = SpecAugment(self.augment, key) if self.masks else None
         log_probs, lengths = self.recognizer(batch.waveforms, batch.waveform_lengths, spec_augment)
         given = (log_probs, lengths, batch.tokens, batch.token_lengths)
-        if self.ngrams is None or epoch < self.ctc_epochs:
-            return ctc(*given)
-        return ctc_crf(*given, self.ngrams, self.ctc_weight)
+        ngrams = self.recognizer.token_ngrams
+        return ctc(*given) if ngrams is None or epoch < self.ctc_epochs else ctc_crf(*given, ngrams, self.ctc_weight)
 
 
 def begin(config: Config) -> Config:

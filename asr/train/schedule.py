@@ -1,4 +1,4 @@
-"""What `auto` stands for: tokens, network and epochs that fit the size of a corpus, counted in optimizer steps."""
+"""What `auto` stands for: tokens, network, epochs, in optimizer steps, and learning rate that fit a corpus."""
 
 from __future__ import annotations
 
@@ -15,8 +15,9 @@ logger = logging.getLogger(__name__)
 
 MIN_EPOCHS = 40  # a large corpus is heard so often
 STEPS = 1600  # a small one so often that these are taken: CTC learns blanks first, words after many hundred steps
-STEPS_KNOWN = 200  # a model that knows the words already adapts sooner
+STEPS_KNOWN = 100  # a model that knows the tokens already adapts sooner, and at a lower rate forgets less
 STEPS_NEW = 3200  # one that is to learn others turns its layers to them slowly, at a lower learning rate
+LR, LR_KNOWN = 1e-3, 2e-4
 TOO_FEW = 0.2  # of the steps that are wanted
 MIN_UTTERANCES = 20  # fewer are learned by heart
 VALIDATIONS = 25  # of a training with many short epochs
@@ -53,8 +54,8 @@ def is_small(config: Config) -> bool:
     return config.text.tokens == "words" and config.model.hidden_size == SMALL
 
 
-def with_epochs(config: Config, batches: int, known: bool = False) -> Config:
-    """The config with its epochs, threads and how often it is validated settled.
+def with_schedule(config: Config, batches: int, known: bool = False) -> Config:
+    """The config with its epochs, learning rate, threads and how often it is validated settled.
 
     batches: of an epoch. known: whether the training starts from a model that knows all tokens.
     """
@@ -64,7 +65,7 @@ def with_epochs(config: Config, batches: int, known: bool = False) -> Config:
     validate_every = 1 if train.epochs else max(1, epochs // VALIDATIONS)
     # A second thread gains little on steps this small, and loses much where another program wants its core.
     threads = 1 if not train.epochs and config.model.hidden_size <= SMALL else AUTO
-    found = {"epochs": epochs, "validate_every": validate_every, "threads": threads}
+    found = {"epochs": epochs, "lr": LR_KNOWN if known else LR, "validate_every": validate_every, "threads": threads}
     return settled(config, config.updated(train=found))
 
 
@@ -79,7 +80,7 @@ def steps_wanted(config: Config, known: bool) -> int:
 
 
 def warn_of_little(config: Config, batches: int, utterances: int, known: bool = False) -> None:
-    """Say before a training, not after, that it will learn nothing, and what to do. See `with_epochs`."""
+    """Say before a training, not after, that it will learn nothing, and what to do. See `with_schedule`."""
     train = config.train
     if train.overfit:
         return

@@ -117,7 +117,7 @@ class TrainingState:
     def out_of_patience(self) -> bool:
         """Whether the development rate has not improved for `patience` epochs."""
         validated = self.progress.epoch // self.config.validate_every * self.config.validate_every
-        waited = validated - (self.progress.best_epoch or validated)
+        waited = 0 if self.progress.best_epoch is None else validated - self.progress.best_epoch
         return bool(self.config.patience) and waited >= self.config.patience
 
     @property
@@ -157,25 +157,35 @@ class TrainingState:
                 path.unlink(missing_ok=True)
         self._saved = time.monotonic()
 
+    def begin(self, validate: Validate) -> dict[str, Any]:
+        """Before the first step of a training that starts from another model, validate that: it counts as epoch 0.
+        Returns its scores, {} where there is no such model."""
+        return self._validate(validate) if self.config.init is not None and self.progress.step == 0 else {}
+
     def end_epoch(self, validate: Validate) -> dict[str, Any]:
-        """Count the epoch; if validation is due, the first process validates. Returns scores for the epoch's record."""
+        """Count the epoch; validate, if that is due. Returns scores for the epoch's record."""
         self.progress.epoch, self.progress.batch, self.progress.sums = self.progress.epoch + 1, 0, {}
-        record: dict[str, Any] = {}
-        if self.validation_is_due:
-            if self.processes.first:
-                candidate = self.recognizer if self.averaged is None else cast(Recognizer, self.averaged.module)
-                scores = validate(candidate.eval())
-                record = {"dev_wer": scores.wer, "dev_cer": scores.cer, "dev_errors": scores.errors}
-                self._keep_if_good(scores, {"model": candidate.state_dict(), "dev": rates(scores), **self.metadata})
-            self.progress = self.processes.from_first(self.progress)  # the others wait here
+        record = self._validate(validate) if self.validation_is_due else {}
         self.count_time()
+        return record
+
+    def _validate(self, validate: Validate) -> dict[str, Any]:
+        """The first process validates, the others wait and have no scores to return."""
+        record: dict[str, Any] = {}
+        if self.processes.first:
+            candidate = self.recognizer if self.averaged is None else cast(Recognizer, self.averaged.module)
+            scores = validate(candidate.eval())
+            record = {"dev_wer": scores.wer, "dev_cer": scores.cer, "dev_errors": scores.errors}
+            self._keep_if_good(scores, {"model": candidate.state_dict(), "dev": rates(scores), **self.metadata})
+        self.progress = self.processes.from_first(self.progress)
         return record
 
     def _keep_if_good(self, scores: Scores, states: dict[str, Any]) -> None:
         """Write best.pt, and epoch-NNN.pt of the best epochs, if this one is among them.
 
         Of equally good epochs the later one wins: it has learned from more data, at a lower learning rate. Epochs of
-        plain CTC no longer count after the first of CTC-CRF, whose greedy output is worse at first.
+        plain CTC no longer count after the first of CTC-CRF, whose greedy output is worse at first. Epoch 0 is not
+        averaged with others.
         """
         progress, rate, first = self.progress, rates(scores), self.config.ctc_epochs + 1
         if self.config.loss == "ctc_crf" and progress.epoch >= first > (progress.best_epoch or first):
@@ -187,7 +197,7 @@ class TrainingState:
             progress.best_wer, progress.best_cer, progress.best_epoch = rate["wer"], rate["cer"], progress.epoch
             save_checkpoint(self.folder / "best.pt", progress, states)
         ranked = sorted([*progress.kept, this], key=lambda kept: (kept.rate, -kept.epoch))
-        progress.kept = ranked[: max(self.config.keep_checkpoints, self.config.average)]
+        progress.kept = ranked[: max(self.config.keep_checkpoints, self.config.average)] if this.epoch else []
         if this in progress.kept:
             save_checkpoint(epoch_path(self.folder, this.epoch), progress, states)
 

@@ -111,7 +111,7 @@ def prepared(source: str, cell: str, setup: Setup, folder: Path, loss: str = "ct
 def bare_epoch(made: Prepared, batches: list[Batch]) -> float:
     """Features, masks, forward, backward and optimizer, on waveforms in the device's memory."""
     recognizer, train = made.recognizer, made.config.train
-    loss, optimizer = TrainingLoss(recognizer, made.config, ngrams=made.ngrams), make_optimizer(recognizer, train)
+    loss, optimizer = TrainingLoss(recognizer, made.config), make_optimizer(recognizer, train)
     ready = [batch.to(recognizer.device) for batch in batches]
     recognizer.train()
     began = now(recognizer.device)

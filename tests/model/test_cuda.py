@@ -76,10 +76,11 @@ def test_other_encoders(model):
 def test_loss_of_augmented_batches(order):
     """Of CTC for None, otherwise of CTC-CRF with an n-gram of that order."""
     config = parse_config({"augment": CHANGES, "train": {"ctc_epochs": 0}}, "test")
-    model, table = recognizer(), order and torch.rand([4] * order)
+    model = recognizer()
+    model.token_ngrams = None if order is None else torch.rand([4] * order)
     with fake_cuda():
         model.to("cuda")
-        loss = TrainingLoss(model, config, ngrams=table)(BATCH.to(model.device), 0, 0)
+        loss = TrainingLoss(model, config)(BATCH.to(model.device), 0, 0)
         assert loss.utterances == 3
         for value in (loss.total, loss.infeasible, loss.blank_fraction, loss.symbols_per_frame):
             assert value.is_cuda

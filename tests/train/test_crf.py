@@ -70,10 +70,8 @@ def test_the_loss_of_a_batch_changes_after_ctc_epochs():
     ngrams = torch.tensor(dense_table([[1, 2], [2]], 3, 2)).float()
     config = Config().updated(train={"loss": "ctc_crf", "ctc_epochs": 1, "ctc_weight": 0.5})
     log_probs, lengths = recognizer(given.waveforms, given.waveform_lengths)
-    loss, given_to = (
-        TrainingLoss(recognizer, config, 0, ngrams),
-        (log_probs, lengths, given.tokens, given.token_lengths),
-    )
+    recognizer.token_ngrams = ngrams
+    loss, given_to = TrainingLoss(recognizer, config), (log_probs, lengths, given.tokens, given.token_lengths)
     assert loss(given, 0, 0).total == ctc(*given_to).total
     assert loss(given, 1, 0).total == ctc_crf(*given_to, ngrams, 0.5).total != ctc(*given_to).total
 
@@ -83,15 +81,14 @@ def test_the_n_gram_is_of_the_training_texts(corpus, tmp_path, order):
     prepared = prepare(settings(corpus, tmp_path / "run", *CRF, f"train.crf_order={order}"))
     tokenizer = prepared.recognizer.tokenizer
     texts = [tokenizer.encode(utterance.text) for utterance in Manifest(corpus["train"])]
-    np.testing.assert_allclose(prepared.ngrams.numpy(), dense_table(texts, len(tokenizer), order), rtol=1e-6)
+    np.testing.assert_allclose(prepared.recognizer.token_ngrams, dense_table(texts, len(tokenizer), order), rtol=1e-6)
 
 
 def test_of_composed_utterances_it_is_of_what_is_composed(corpus, tmp_path):
     """Recordings of one to four words make utterances of up to eight; they end after a fourth word less often."""
     composed = [*CRF, "compose.max_recordings=2", "compose.utterances_per_epoch=200"]
-    ends = [
-        prepare(settings(corpus, tmp_path / "run", *given)).ngrams[:, 1:, 0].mean().item() for given in (CRF, composed)
-    ]
+    recognizers = [prepare(settings(corpus, tmp_path / "run", *given)).recognizer for given in (CRF, composed)]
+    ends = [recognizer.token_ngrams[:, 1:, 0].mean().item() for recognizer in recognizers]
     assert ends[1] < 0.8 * ends[0]
 
 

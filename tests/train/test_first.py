@@ -16,7 +16,7 @@ from asr.train.initial import BUILT_IN, adopt, with_init
 from asr.train.loop import Outcome
 from asr.train.model_folder import read_run_config
 from asr.train.run import begin, train
-from asr.train.schedule import MIN_EPOCHS, STEPS, STEPS_KNOWN, STEPS_NEW, with_epochs, with_sizes
+from asr.train.schedule import MIN_EPOCHS, STEPS, STEPS_KNOWN, STEPS_NEW, with_schedule, with_sizes
 
 
 @pytest.fixture
@@ -59,17 +59,17 @@ def test_tokens_and_network_follow_the_texts_and_the_hours(plain, tmp_path, text
 
 @pytest.mark.parametrize("batches", [1, 2, 17, 60, 10_000])
 def test_epochs_are_as_many_as_make_the_steps(plain, batches):
-    found = with_epochs(plain("run"), batches).train
+    found = with_schedule(plain("run"), batches).train
     assert found.epochs == max(MIN_EPOCHS, -(-STEPS // batches))
     assert found.epochs * batches >= STEPS
     assert 1 <= found.validate_every <= found.epochs / 20
     for known, steps in ((True, STEPS_KNOWN), (False, STEPS_NEW)):  # its words, or others
-        started = with_epochs(plain("run", "train.init=digits"), batches, known).train
+        started = with_schedule(plain("run", "train.init=digits"), batches, known).train
         assert steps <= started.epochs * batches < steps + batches
-    given = with_epochs(plain("run", "train.epochs=7"), batches).train
+    given = with_schedule(plain("run", "train.epochs=7"), batches).train
     assert (given.epochs, given.validate_every, given.threads) == (7, 1, AUTO)
-    assert with_epochs(plain("run", "model.hidden_size=128"), batches).train.threads == 1
-    accumulated = with_epochs(plain("run", "train.grad_accum_steps=4"), batches).train
+    assert with_schedule(plain("run", "model.hidden_size=128"), batches).train.threads == 1
+    accumulated = with_schedule(plain("run", "train.grad_accum_steps=4"), batches).train
     steps = accumulated.epochs * -(-batches // 4)
     assert steps >= STEPS
     assert accumulated.epochs == MIN_EPOCHS or steps < STEPS + -(-batches // 4)
@@ -157,7 +157,7 @@ def test_a_large_corpus_has_what_it_had_before_there_was_a_choice(template, tmp_
     large = template(manifest(tmp_path / "m.jsonl", SPOKEN * 100, 2.0))
     found = flatten(with_sizes(begin(large), large.data.train))
     expected = {"features.sample_rate": 16000, "model.cell": "lstm", "model.layers": 3, "model.hidden_size": 256}
-    expected |= {"train.init": None, "train.freeze": [], "train.lr": 1e-3, "train.ema_decay": 0.99}
+    expected |= {"train.init": None, "train.freeze": [], "train.lr": "auto", "train.ema_decay": 0.99}
     assert {key: found[key] for key in expected} == expected
 
 

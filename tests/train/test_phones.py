@@ -1,8 +1,10 @@
 """Training, decoding, storing and aligning with phones as tokens, on made-up tone words in real files."""
 
 import json
+from pathlib import Path
 
 import pytest
+import torch
 from helpers.training import epochs, settings, write_corpus
 
 import asr
@@ -14,7 +16,8 @@ from asr.lm.estimate import LmConfig
 from asr.lm.estimate import train as train_lm
 from asr.model.folder import load_model
 from asr.train.loop import Outcome
-from asr.train.run import train
+from asr.train.model_folder import make_model, read_run_config
+from asr.train.run import begin, prepare, train
 
 LEXICON = "high HH AY\nhi HH AY\nlow L OW\nlow(2) L AH\nmid M IH D\n"
 
@@ -87,3 +90,35 @@ def test_what_a_training_of_phones_needs(corpus, tmp_path):
     short.write_text("low L OW\n")
     with pytest.raises(TrainError, match=r"short.txt: no pronunciation of '\w+', .*asr lexicon make"):
         train(of_phones(corpus, tmp_path / "c", f"data.lexicon={short}"))
+
+
+def test_fine_tuning_goes_on_with_the_loss_and_guesses_new_words(corpus, tmp_path, said):
+    """The n-gram is that of the model as long as there is less to learn from than it had."""
+    first, fine = tmp_path / "first", tmp_path / "fine"
+    words = Pronunciations.load(corpus["folder"] / "lexicon.txt").words
+    train_g2p({word: phones[:1] for word, phones in words.items()}).save(tmp_path / "g2p")
+    crf = ["train.loss=ctc_crf", "train.ctc_epochs=1", "train.epochs=2", f"data.g2p={tmp_path / 'g2p'}"]
+    train(of_phones(corpus, first, *crf))
+    its = load_model(first / "model").token_ngrams
+    lines = Path(corpus["train"]).read_text().splitlines(keepends=True)
+    few = corpus["folder"] / "few.jsonl"
+    few.write_text("".join(lines[:3]).replace("low", "lowmid", 1))
+    more = {**corpus, "train": few}
+    started = [f"train.init={first}", "text.tokens=phones", "train.epochs=1", "train.lr=1e-4"]
+    assert train(settings(more, fine, *started)) is Outcome.FINISHED
+    assert any("1 word that" in line and line.endswith("lowmid (L OW M IH D)") for line in said)
+    config = read_run_config(fine)
+    assert (config.train.loss, config.train.ctc_epochs) == ("ctc_crf", 0)
+    for recognizer in (
+        load_model(fine / "model"),
+        make_model(fine / "checkpoints" / "last.pt", tmp_path / "made"),
+        load_model(tmp_path / "made"),
+    ):
+        assert torch.equal(recognizer.token_ngrams, its)
+        assert recognizer.tokenizer.pronunciations["lowmid"] == [("L", "OW", "M", "IH", "D")]
+    assert prepare(begin(settings(more, tmp_path / "ctc", *started, "train.loss=ctc"))).recognizer.token_ngrams is None
+    every = settings(corpus, tmp_path / "every", *started, f"data.lm={corpus['folder'] / 'lm'}")
+    (first / "model" / "config.json").write_text(
+        (first / "model" / "config.json").read_text().replace('"hours"', '"hours": 0, "of"')
+    )
+    assert not torch.equal(prepare(begin(every)).recognizer.token_ngrams, its)

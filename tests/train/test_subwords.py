@@ -111,8 +111,8 @@ def test_frames_are_counted_in_subwords_also_of_composed_utterances(corpus, tmp_
     for number in range(5):
         rows = dataset.utterances.rows(number)
         assert tokenizer.decode(dataset.tokens(number)) == " ".join(subset.manifest[row].text for row in rows)
-    loss = prepare(settings(corpus, tmp_path / "crf", *SUBWORDS, "train.epochs=9", "train.loss=ctc_crf"))
-    assert loss.ngrams.shape == (16, 16, 16)
+    made = prepare(settings(corpus, tmp_path / "crf", *SUBWORDS, "train.epochs=9", "train.loss=ctc_crf"))
+    assert made.recognizer.token_ngrams.shape == (16, 16, 16)
 
 
 def test_symbols_of_the_development_part_are_characters_and_checks_count_subwords(corpus, tmp_path, said):
@@ -123,5 +123,5 @@ def test_symbols_of_the_development_part_are_characters_and_checks_count_subword
     checked = check_settings(corpus["folder"] / "tones.yaml", None, [*SUBWORDS], other["train"])
     subwords = learn_subwords(config, other["train"])
     assert checked.subwords == subwords
-    needed = read_subset(other["train"], config, "data.train", subwords).needed
+    needed = read_subset(other["train"], config, "data.train", subwords.spellings_of).needed
     assert max(needed) < max(len(utterance.text) for utterance in Manifest(other["train"]))

@@ -12,7 +12,7 @@ import pytest
 import torch
 from helpers.training import RANDOM, assert_equal, epochs, settings, weights, write_corpus
 
-from asr.config import dump_yaml
+from asr.config import TrainConfig, dump_yaml
 from asr.data.manifest import Manifest
 from asr.errors import AudioError, TrainError
 from asr.evaluate.run import evaluate_manifest
@@ -24,6 +24,7 @@ from asr.train.model_folder import make_model
 from asr.train.optimizer import learning_rate
 from asr.train.run import train
 from asr.util.files import folder_lock
+from asr.util.format import percent
 
 
 @pytest.mark.parametrize("cell", ["rnn", "lstm", "gru"])
@@ -90,6 +91,20 @@ def test_training_starts_from_another_model_and_refuses_other_settings(corpus, t
         match=r"features.normalize is utterance, there global; model.hidden_size is 25, there 24; leave these",
     ):
         train(settings(corpus, tmp_path / "third", *contradictory))
+
+
+def test_a_training_that_makes_a_model_worse_keeps_that_model(corpus, tmp_path, said):
+    train(settings(corpus, tmp_path / "first", "train.epochs=30", "train.validate_every=30"))
+    first = load_model(tmp_path / "first" / "model")
+    ruin = [f"train.init={tmp_path / 'first'}", "train.lr=0.5", "train.warmup_ratio=0", "train.epochs=3"]
+    train(settings(corpus, tmp_path / "second", *ruin, "train.keep_checkpoints=2", "train.average=2"))
+    second = load_model(tmp_path / "second" / "model")
+    assert_equal(first.state_dict(), second.state_dict())
+    assert second.training_record["best_epoch"] == 0
+    assert second.training_record["dev_wer"] == first.training_record["dev_wer"]
+    assert f"before the first epoch: dev WER {percent(first.training_record['dev_wer'])}" in said
+    assert any(f"no epoch has a lower development WER than {tmp_path / 'first'}" in line for line in said)
+    assert epochs(tmp_path / "second") == [1, 2, 3]
 
 
 def test_with_other_tokens_only_the_head_begins_anew(corpus, tmp_path):
@@ -305,16 +320,10 @@ def test_held_out_speaker_is_in_neither_part(corpus, tmp_path, said):
 
 
 def test_learning_rate_rises_then_falls():
-    config = load_config_defaults()
+    config = TrainConfig(lr=1e-3)
     rates = [learning_rate(done / 100, config) for done in range(101)]
     assert max(rates) == pytest.approx(config.lr)
     assert rates.index(max(rates)) == 10
     assert rates[100] == pytest.approx(config.lr * config.min_lr_ratio)
     assert rates[:11] == sorted(rates[:11])
     assert rates[10:] == sorted(rates[10:], reverse=True)
-
-
-def load_config_defaults():
-    from asr.config import TrainConfig
-
-    return TrainConfig()
