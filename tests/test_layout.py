@@ -1,6 +1,7 @@
 """asr/ reads in the order the data flows: no module imports one above it, and none imports itself by a detour."""
 
 import ast
+import sys
 from collections import Counter
 
 import pytest
@@ -90,3 +91,10 @@ def test_no_circles():
 def test_no_file_name_stands_three_times():
     names = Counter(path.name for path in (ROOT / "asr").rglob("*.py"))
     assert [name for name, count in names.items() if count > 2 and name != "__init__.py"] == []
+
+
+def test_no_script_hides_a_module_of_python_from_its_neighbours():
+    """A script's own folder comes first among those that modules are imported from."""
+    scripts = [path for name in ("recipes", "scripts", "tests/helpers") for path in (ROOT / name).rglob("*.py")]
+    assert len(scripts) > 20
+    assert [path for path in scripts if path.stem in sys.stdlib_module_names] == []
