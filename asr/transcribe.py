@@ -19,7 +19,7 @@ from asr.data.manifest import Manifest, Utterance, is_manifest, read_lines
 from asr.decode.align import Alignment, Word, align, timed_words
 from asr.decode.decoder import Hypothesis, decode_waveforms, with_confidence, words_of
 from asr.decode.options import DecoderOptions
-from asr.decode.results import as_dict, srt
+from asr.decode.results import as_dict, srt, vtt
 from asr.errors import AsrError, AudioError, ManifestError
 from asr.evaluate.run import evaluate_manifest, make_record, write_evaluation
 from asr.evaluate.score import diagnose
@@ -67,8 +67,12 @@ class Transcript:
         return as_dict(self)
 
     def to_srt(self) -> str:
-        """Subtitles."""
+        """SubRip subtitles."""
         return srt(self.words)
+
+    def to_vtt(self) -> str:
+        """WebVTT subtitles."""
+        return vtt(self.words)
 
 
 @dataclass(frozen=True)

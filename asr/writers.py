@@ -1,49 +1,46 @@
-"""Transcripts and alignments -> text, JSON, and the formats of other programs: CTM, TextGrid, SRT. One function a
-format; each returns text without a line break at its end."""
+"""Transcripts and alignments -> text, JSON, subtitles, and the formats of other programs: CTM, TextGrid. Each function
+returns text without a line break at its end."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
 
-from asr.decode.align import AlignedToken, Alignment
-from asr.decode.results import TimedText
+from asr.decode.align import AlignedToken, Alignment, Word
+from asr.decode.results import TimedText, srt, tsv, vtt
 from asr.transcribe import Transcript
 
-SUFFIXES = {"json": ".json", "ctm": ".ctm", "textgrid": ".TextGrid", "srt": ".srt"}
+# Format -> how its files end.
+SUFFIXES = {name: f".{name}" for name in ("txt", "json", "srt", "vtt", "tsv", "ctm")} | {"textgrid": ".TextGrid"}
+ONE_A_FILE = ("srt", "vtt", "tsv", "textgrid")  # formats in which there is no second recording
 
 
-def format_transcript(transcript: Transcript, name: str, form: str) -> str:
-    """A line: the text ("txt") or an object ("json"). name: what the recording is called."""
-    if form == "txt":
-        return transcript.text
-    return _json(name, transcript)
+def format_result(result: Transcript | Alignment, name: str, form: str) -> str:
+    """A transcript or an alignment in one of SUFFIXES' formats. name: what the recording is called."""
+    match form:
+        case "txt":
+            return result.text if isinstance(result, Transcript) else " ".join(word.text for word in result.words)
+        case "json":
+            return json.dumps({"audio": name} | result.to_dict(), ensure_ascii=False)
+        case "ctm":
+            return ctm(result.words, name)
+        case "textgrid":
+            tiers: dict[str, Sequence[TimedText]] = {"words": result.words}
+            if isinstance(result, Alignment):
+                tiers["tokens"] = [token for word in result.words for token in word.tokens]
+            return textgrid(tiers, result.duration)
+    return {"srt": srt, "vtt": vtt, "tsv": tsv}[form](result.words)
 
 
-def format_alignment(alignment: Alignment, name: str, form: str) -> str:
-    """An alignment in one of SUFFIXES' formats; a score is a mean probability, see `AlignedWord`."""
-    if form == "ctm":
-        return ctm(alignment.words, name)
-    if form == "textgrid":
-        tokens = [token for word in alignment.words for token in word.tokens]
-        return textgrid({"words": alignment.words, "tokens": tokens}, alignment.duration)
-    if form == "srt":
-        return alignment.to_srt()
-    return _json(name, alignment)
-
-
-def _json(name: str, result: Transcript | Alignment) -> str:
-    return json.dumps({"audio": name} | result.to_dict(), ensure_ascii=False)
-
-
-def ctm(words: Sequence[AlignedToken], name: str, channel: str = "1") -> str:
-    """NIST's time-marked conversation: a line a word with file, channel, start, duration, word, and a score as
-    its confidence."""
+def ctm(words: Sequence[Word | AlignedToken], name: str, channel: str = "1") -> str:
+    """NIST's time-marked conversation: a line a word with file, channel, start, duration, word, and its confidence, for
+    words of a given text their score."""
     file = "_".join(name.split()).lstrip(";") or "_"  # two semicolons would begin a comment
     lines = []
     for word in words:
         start, end = round(word.start, 3), round(word.end, 3)
-        lines.append(f"{file} {channel} {start:.3f} {end - start:.3f} {word.text} {word.score:.4f}")
+        sure = word.confidence if isinstance(word, Word) else word.score
+        lines.append(f"{file} {channel} {start:.3f} {end - start:.3f} {word.text} {sure:.4f}")
     return "\n".join(lines)
 
 

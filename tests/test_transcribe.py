@@ -229,7 +229,7 @@ def test_a_result_has_a_name_whatever_the_recording_is_called(tmp_path):
         soundfile.write(tmp_path / name, noise(0.3), RATE, format="WAV")
     jobs, errors = find_jobs([str(tmp_path)])
     given = Counter()
-    assert [str(_unused_name(job.output, ".txt", given)) for job in jobs] == ["...txt", "..wav.txt", "a..txt"]
+    assert [str(_unused_name(job.output, ".txt", given)) for job in jobs] == ["..", "..wav", "a."]
     assert errors == []
 
 

@@ -8,9 +8,9 @@ import pytest
 
 from asr.decode.align import AlignedToken as Token
 from asr.decode.align import AlignedWord, Alignment, Word
-from asr.decode.results import srt
+from asr.decode.results import srt, tsv, vtt
 from asr.transcribe import Segment, Transcript
-from asr.writers import SUFFIXES, ctm, format_alignment, format_transcript, textgrid
+from asr.writers import SUFFIXES, ctm, format_result, textgrid
 
 WORDS = [
     Token('"Four",', 0.28, 0.6404, 0.99996),
@@ -49,15 +49,31 @@ def read_textgrid(text):
     return end, tiers
 
 
+def read_cue(times, line, point):
+    found = re.fullmatch(r"(\d\d):(\d\d):(\d\d)P(\d{3}) --> (\d\d):(\d\d):(\d\d)P(\d{3})".replace("P", point), times)
+    h, m, s, ms, h2, m2, s2, ms2 = map(int, found.groups())
+    return 3600 * h + 60 * m + s + ms / 1000, 3600 * h2 + 60 * m2 + s2 + ms2 / 1000, line
+
+
 def read_srt(text):
     cues = []
     for number, block in enumerate(text.strip().split("\n\n"), 1):
         count, times, line = block.split("\n")
         assert int(count) == number
-        found = re.fullmatch(r"(\d\d):(\d\d):(\d\d),(\d{3}) --> (\d\d):(\d\d):(\d\d),(\d{3})", times)
-        h, m, s, ms, h2, m2, s2, ms2 = map(int, found.groups())
-        cues.append((3600 * h + 60 * m + s + ms / 1000, 3600 * h2 + 60 * m2 + s2 + ms2 / 1000, line))
+        cues.append(read_cue(times, line, ","))
     return cues
+
+
+def read_vtt(text):
+    head, *blocks = text.strip().split("\n\n")
+    assert head == "WEBVTT"
+    return [read_cue(*block.split("\n"), ".") for block in blocks]
+
+
+def read_tsv(text):
+    head, *rows = text.split("\n")
+    assert head == "start\tend\ttext"
+    return [(int(start) / 1000, int(end) / 1000, said) for start, end, said in (row.split("\t") for row in rows)]
 
 
 def test_ctm():
@@ -74,7 +90,7 @@ def test_ctm_stays_six_columns_for_any_name(name):
 
 
 def test_textgrid_fills_the_gaps_and_escapes_quotes():
-    end, tiers = read_textgrid(format_alignment(aligned(WORDS), "x", "textgrid"))
+    end, tiers = read_textgrid(format_result(aligned(WORDS), "x", "textgrid"))
     assert end == 3.0
     assert list(tiers) == ["words", "tokens"]
     for intervals in tiers.values():
@@ -105,8 +121,28 @@ def test_srt_lines_are_short_and_in_order():
     assert cues[-1][0] == 3700.0
 
 
+def test_vtt_and_tsv_hold_what_srt_does():
+    words = [Token(f"w{i}", 3590 + 0.7 * i, 3590.65 + 0.7 * i, 1.0) for i in range(90)]
+    assert read_vtt(vtt(words)) == read_srt(srt(words)) == read_tsv(tsv(words))
+    assert max(end - start for start, end, _ in read_tsv(tsv(words))) <= 7.0
+    special = [Token("a<b&c>", 0.0, 1.0, 1.0)]
+    assert read_vtt(vtt(special)) == [(0.0, 1.0, "a&lt;b&amp;c&gt;")]
+    assert read_srt(srt(special)) == [(0.0, 1.0, "a<b&c>")]
+    assert (srt([]), vtt([]), tsv([])) == ("", "WEBVTT\n", "start\tend\ttext")
+
+
+def test_a_transcript_has_the_formats_of_an_alignment():
+    words = [Word("one", 0.125, 0.5, 0.98765), Word("two", 0.5, 1.0, 0.5)]
+    transcript = Transcript("one two", [Segment(0.0, 1.5, "one two", words)], 1.5, "digits")
+    assert format_result(transcript, "a", "txt") == format_result(aligned(words[:0]), "a", "txt") + "one two"
+    assert read_ctm(format_result(transcript, "a", "ctm"))[0] == ("a", "1", 0.125, 0.375, "one", 0.9877)
+    end, tiers = read_textgrid(format_result(transcript, "a", "textgrid"))
+    assert (end, list(tiers)) == (1.5, ["words"])
+    assert read_vtt(format_result(transcript, "a", "vtt")) == [(0.125, 1.0, "one two")]
+
+
 def test_json():
-    record = json.loads(format_alignment(aligned(WORDS), "tape", "json"))
+    record = json.loads(format_result(aligned(WORDS), "tape", "json"))
     assert (record["audio"], record["duration"], record["model"]) == ("tape", 3.0, "digits")
     assert record["skipped"] == ["hm"]
     token = {"text": '"Four",', "start": 0.28, "end": 0.64, "score": 1.0}
@@ -118,8 +154,8 @@ def test_names_are_the_same_in_python_and_json():
     words = [Word("one", 0.12345, 0.5, 0.98765), Word("two.", 0.6, 1.0, 0.5)]
     transcript = Transcript("one two.", [Segment(0.0, 1.5, "one two.", words)], 1.5, "digits", ("a note",))
     for result, text in (
-        (transcript, format_transcript(transcript, "a.wav", "json")),
-        (aligned(WORDS), format_alignment(aligned(WORDS), "a.wav", "json")),
+        (transcript, format_result(transcript, "a.wav", "json")),
+        (aligned(WORDS), format_result(aligned(WORDS), "a.wav", "json")),
     ):
         record = json.loads(text)
         assert record.pop("audio") == "a.wav"
@@ -129,7 +165,7 @@ def test_names_are_the_same_in_python_and_json():
         "text": "one", "start": 0.123, "end": 0.5, "confidence": 0.9877
     }  # fmt: skip
     assert read_srt(transcript.to_srt()) == [(0.123, 1.0, "one two.")]
-    assert aligned(WORDS).to_srt() == format_alignment(aligned(WORDS), "x", "srt")
+    assert aligned(WORDS).to_srt() == format_result(aligned(WORDS), "x", "srt")
 
 
 def same(record, result):
@@ -146,6 +182,5 @@ def same(record, result):
 
 
 def test_every_format_is_one_that_can_be_written():
-    assert {form: format_alignment(aligned(WORDS), "x", form).endswith("\n\n") for form in SUFFIXES} == dict.fromkeys(
-        SUFFIXES, False
-    )
+    for form in SUFFIXES:
+        assert not format_result(aligned(WORDS), "x", form).endswith("\n\n")

@@ -31,7 +31,8 @@ if TYPE_CHECKING:
 INTERRUPTED = 130
 NAME_BYTES = 240  # of 255 that a file's name may have: .part and a number may be added
 Item = TypeVar("Item")
-Result = AsrError | tuple[Path, str]  # of one recording: an error, or output path without suffix and text
+# Of one recording: an error, or its output path without suffix and the texts to be written, by suffix.
+Result = AsrError | tuple[Path, dict[str, str]]
 
 MODEL = typer.Option(help="A model folder, a run folder or a built-in model's name.")
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.", callback=check_device)]
@@ -223,8 +224,8 @@ def load_transcriber(model: str | None, device: str, options: DecoderOptions | N
     return transcriber
 
 
-def write_results(results: Iterable[Result], total: int, folder: Path | None, suffix: str) -> None:
-    """Write the results of `total` recordings, one file each, into the folder, or to stdout without one.
+def write_results(results: Iterable[Result], total: int, folder: Path | None) -> None:
+    """Write the results of `total` recordings into the folder, a file for each text, or to stdout without one.
 
     Errors are printed as they come, those of writing too; if there were any, the command exits with status 1 at the
     end.
@@ -236,11 +237,14 @@ def write_results(results: Iterable[Result], total: int, folder: Path | None, su
             failed += 1
             fail(result)
         elif folder is None:
-            typer.echo(_utf8(result[1]).decode())
+            for text in result[1].values():
+                typer.echo(_utf8(text).decode())
         else:
-            path = folder / _unused_name(result[0], suffix, given)
+            name = _unused_name(result[0], max(result[1], key=len), given)
             try:
-                replace_file(path, _utf8(f"{result[1]}\n"))
+                for suffix, text in result[1].items():
+                    path = folder / name.with_name(name.name + suffix)
+                    replace_file(path, _utf8(f"{text}\n"))
             except OSError as error:
                 failed += 1
                 say(f"error: {printable(path)}: {error.strerror or error}")
@@ -256,8 +260,8 @@ def _utf8(text: str) -> bytes:
 
 
 def _unused_name(output: Path, suffix: str, given: Counter[str]) -> Path:
-    """The name of a result's file: output's own or, where that was given before, with .2, .3 … behind it; cut to the
-    length that file systems take.
+    """The name of a result's files, without suffix: output's own or, where that was given before, with .2, .3 … behind
+    it; cut to the length that file systems take with the suffix.
 
     given: all names, each with the number that was given last. Case does not tell files apart on every disk.
     """
@@ -273,4 +277,4 @@ def _unused_name(output: Path, suffix: str, given: Counter[str]) -> Path:
         given[key(own)] += 1
         name = own.with_name(f"{own.name}.{given[key(own)]}")
     given[key(name)] = 1
-    return name.with_name(name.name + suffix)
+    return name

@@ -29,8 +29,12 @@ from asr.util.format import printable
 if TYPE_CHECKING:
     from asr.decode.align import AlignedWord, Alignment
     from asr.model.recognizer import Recognizer
-    from asr.transcribe import Job
+    from asr.transcribe import Job, Transcript
 
+FORMATS = (
+    "json: words with times; srt, vtt: subtitles; tsv: subtitles as a table; ctm: a line a word; textgrid: for Praat;"
+    " all: a file of each."
+)
 DOUBTFUL = 0.5  # words that score less are listed
 LISTED = 20  # of them at most
 app = commands()
@@ -40,6 +44,7 @@ app = commands()
     epilog=examples(
         "asr transcribe call.wav",
         "asr transcribe --format json --output-dir out recordings/",
+        "asr transcribe --format srt film.mkv > film.srt",
         "asr transcribe --model runs/digits/model list.jsonl",
         "asr transcribe --model runs/books --lm lm --hotword Quilter --hotword @names.txt call.wav",
         "asr transcribe --model runs/books --vocabulary commands.txt call.wav",
@@ -54,8 +59,7 @@ def transcribe(
     ],
     model: Annotated[str | None, MODEL] = None,
     form: Annotated[
-        Literal["txt", "json"],
-        typer.Option("--format", help="txt: the text; json: one object a recording, with words and times."),
+        Literal["txt", "json", "srt", "vtt", "tsv", "ctm", "textgrid", "all"], typer.Option("--format", help=FORMATS)
     ] = "txt",
     output_dir: Annotated[Path | None, typer.Option(help="Write one file a recording here, not to stdout.")] = None,
     raw: Annotated[
@@ -80,13 +84,15 @@ def transcribe(
     words, entries = parse_words(vocabulary, lm, hotwords, rescore)
     from asr.decode.options import DecoderOptions
     from asr.transcribe import find_jobs
-    from asr.writers import format_transcript
+    from asr.writers import SUFFIXES
 
+    jobs, errors = find_jobs(inputs, raw)
+    total = len(jobs) + len(errors)
+    require_folder(form, output_dir, total)
+    forms = list(SUFFIXES) if form == "all" else [form]
     weights = lm_weight, word_insertion_bonus, unk_score
     options = DecoderOptions(lm, words, beam, *weights, closed_vocabulary, entries, rescore, rescore_weight)
     transcriber = load_transcriber(model, device, options)
-    jobs, errors = find_jobs(inputs, raw)
-    total = len(jobs) + len(errors)
     alone = total == 1 == len(inputs) and jobs and jobs[0].name in (inputs[0], "stdin")
     named = not alone and form == "txt" and output_dir is None
 
@@ -98,10 +104,10 @@ def transcribe(
                 continue
             for note in result.notes:
                 say(f"{job.name}: {note}")
-            line = format_transcript(result, job.name, form)
-            yield job.output, f"{printable(job.name)}\t{line}" if named else line
+            texts = format_all(result, job, forms)
+            yield job.output, {".txt": f"{printable(job.name)}\t{result.text}"} if named else texts
 
-    write_results(watch(results(), total, "transcribing"), total, output_dir, f".{form}")
+    write_results(watch(results(), total, "transcribing"), total, output_dir)
 
 
 @app.command(
@@ -121,8 +127,7 @@ def align(
     ] = None,
     model: Annotated[str | None, MODEL] = None,
     form: Annotated[
-        Literal["json", "ctm", "textgrid", "srt"],
-        typer.Option("--format", help="textgrid: for Praat; srt: subtitles."),
+        Literal["json", "srt", "vtt", "tsv", "ctm", "textgrid", "all"], typer.Option("--format", help=FORMATS)
     ] = "json",
     output_dir: Annotated[Path | None, typer.Option(help="Write one file a recording here, not to stdout.")] = None,
     skip_unknown: Annotated[
@@ -144,11 +149,9 @@ def align(
         raise typer.BadParameter(
             "what is said in the recording, or a file that holds it, is missing", param_hint="TEXT"
         )
-    if listed and output_dir is None and form in ("textgrid", "srt"):
-        raise typer.BadParameter(f"{form} is one recording a file: name a folder", param_hint="--output-dir")
     check_paths(recording, model=model, output_dir=output_dir)
     from asr.transcribe import Job
-    from asr.writers import SUFFIXES, format_alignment
+    from asr.writers import SUFFIXES
 
     if listed:
         utterances = Manifest(recording)
@@ -158,6 +161,8 @@ def align(
         count = len(utterances)
     else:
         pairs, count = [(Job.of(recording), read_text(text or ""))], 1
+    require_folder(form, output_dir, count)
+    forms = [each for each in SUFFIXES if each != "txt"] if form == "all" else [form]
     recognizer = load_transcriber(model, device).recognizer
 
     def results() -> Iterator[Result]:
@@ -171,12 +176,27 @@ def align(
                 continue
             words += len(alignment.words)
             doubtful += [(word.score, job.name, word) for word in alignment.words if word.score < DOUBTFUL]
-            # CTM files name recordings as transcripts do: without folder and ending.
-            name = Path(job.name).stem if form == "ctm" and not listed else job.name
-            yield job.output, format_alignment(alignment, name.encode(errors="replace").decode(), form)
+            yield job.output, format_all(alignment, job, forms)
         report(doubtful, words)
 
-    write_results(results(), count, output_dir, SUFFIXES[form])
+    write_results(results(), count, output_dir)
+
+
+def format_all(result: Transcript | Alignment, job: Job, forms: Iterable[str]) -> dict[str, str]:
+    """A result in several formats, by suffix. CTM names a recording without folder and ending."""
+    from asr.writers import SUFFIXES, format_result
+
+    stem = Path(job.name).stem if job.name == str(job.source) else job.name
+    return {SUFFIXES[form]: format_result(result, stem if form == "ctm" else job.name, form) for form in forms}
+
+
+def require_folder(form: str, output_dir: Path | None, recordings: int) -> None:
+    """Raise BadParameter for a format of one recording a file, or all formats, without a folder to write files to."""
+    from asr.writers import ONE_A_FILE
+
+    if output_dir is None and (form == "all" or (form in ONE_A_FILE and recordings > 1)):
+        why = "all formats are several files" if form == "all" else f"{form} is one recording a file"
+        raise typer.BadParameter(f"{why}: name a folder", param_hint="--output-dir")
 
 
 def align_job(recognizer: Recognizer, job: Job, said: str | None, skip_unknown: bool) -> Alignment:

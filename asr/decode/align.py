@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from asr.decode.decoder import Hypothesis, decode_waveforms, log_prob_rows, word_spans, words_of
-from asr.decode.results import TimedText, as_dict, srt
+from asr.decode.results import TimedText, as_dict, srt, vtt
 from asr.errors import TextError
 from asr.lengths import min_frames
 from asr.model.recognizer import Recognizer
@@ -68,8 +68,12 @@ class Alignment:
         return as_dict(self)
 
     def to_srt(self) -> str:
-        """Subtitles."""
+        """SubRip subtitles."""
         return srt(self.words)
+
+    def to_vtt(self) -> str:
+        """WebVTT subtitles."""
+        return vtt(self.words)
 
 
 class TokenSpans(NamedTuple):

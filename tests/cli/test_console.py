@@ -42,21 +42,25 @@ def test_log_messages_are_plain_lines_on_the_stderr_of_the_moment(capsys):
     ],
 )
 def test_no_result_overwrites_another(tmp_path, outputs, files):
-    write_results([(Path(name), str(i)) for i, name in enumerate(outputs)], len(outputs), tmp_path, ".json")
+    write_results([(Path(name), {".json": str(i)}) for i, name in enumerate(outputs)], len(outputs), tmp_path)
     made = {path.relative_to(tmp_path).as_posix(): path.read_text() for path in tmp_path.rglob("*.json")}
     assert made == {f"{name}.json": f"{i}\n" for i, name in enumerate(files)}
 
 
 def test_a_result_that_cannot_be_written_is_one_failure_and_the_rest_is_written(tmp_path, capsys):
     (tmp_path / "taken").write_text("a file where a folder is needed")
-    results = [(Path("taken/a"), "1"), AudioError("b.wav: no audio"), (Path("c"), "name \udcff"), (Path("d"), "4")]
+    results = [
+        *[(Path("taken/a"), {".txt": "1"}), AudioError("b.wav: no audio")],
+        *[(Path("c"), {".txt": "name \udcff"}), (Path("d"), {".txt": "4", ".json": "{}"})],
+    ]
     with pytest.raises(typer.Exit) as caught:
-        write_results(results, 4, tmp_path, ".txt")
+        write_results(results, 4, tmp_path)
     assert caught.value.exit_code == 1
     assert {path.name: path.read_text() for path in tmp_path.glob("*.txt")} == {
         "c.txt": "name \\udcff\n",
         "d.txt": "4\n",
     }
+    assert (tmp_path / "d.json").read_text() == "{}\n"
     first, second, last = capsys.readouterr().err.splitlines()
     assert first.startswith(f"error: {tmp_path / 'taken/a.txt'}: ")
     assert (second, last) == ("error: b.wav: no audio", "2 of 4 failed")

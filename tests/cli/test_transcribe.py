@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -11,6 +12,7 @@ import numpy as np
 import pytest
 import soundfile
 import typer
+from helpers import ROOT
 from helpers.command_line import asr, asr_process
 from typer.testing import CliRunner
 
@@ -18,8 +20,10 @@ from asr.audio import write_wav
 from asr.cli.main import app
 from asr.data.manifest import Utterance, write_manifest
 from asr.model.folder import save_model
+from asr.writers import SUFFIXES
 
 RATE = 8000
+HEART = ROOT / "data/samples/heart_16k.flac"
 
 
 @pytest.fixture(scope="session")
@@ -141,6 +145,23 @@ def test_stdin_is_read_like_a_file(tmp_path, model):
         assert (named.returncode, stdin.returncode, named.stdout) == (0, 0, stdin.stdout), named.stderr + stdin.stderr
 
 
+def test_all_formats_are_written_and_say_the_same(tmp_path, model):
+    for name in "ab":
+        write_wav(tmp_path / "in" / f"{name}.wav", speech(seed=ord(name)), RATE)
+    done = asr("transcribe", "--model", model, "--format", "all", "--output-dir", tmp_path / "out", tmp_path / "in")
+    assert (done.returncode, done.stdout) == (0, ""), done.stderr
+    made = sorted(path.name for path in (tmp_path / "out").iterdir())
+    assert made == sorted(f"{name}{suffix}" for name in "ab" for suffix in SUFFIXES.values())
+    said = (tmp_path / "out" / "a.txt").read_text().split()
+    record = json.loads((tmp_path / "out" / "a.json").read_text())
+    assert [word["text"] for segment in record["segments"] for word in segment["words"]] == said
+    rows = [line.split() for line in (tmp_path / "out" / "a.ctm").read_text().splitlines() if line]
+    assert [(row[0], row[4]) for row in rows] == [("a", word) for word in said]
+    alone = asr("transcribe", "--model", model, "--format", "vtt", tmp_path / "in" / "a.wav")
+    assert alone.stdout == (tmp_path / "out" / "a.vtt").read_text()
+    assert " ".join(re.findall(r"-->.*\n(.*)", alone.stdout)).split() == said
+
+
 def test_json_has_words_with_times_and_confidences(tmp_path, model):
     soundfile.write(tmp_path / "a.flac", speech(2, rate=22050), 22050)
     done = asr("transcribe", "--model", model, "--format", "json", tmp_path / "a.flac")
@@ -239,6 +260,8 @@ def test_evaluate_writes_what_it_promises(tmp_path, model):
     [
         (["transcribe"], 2, "Missing argument"),
         (["transcribe", "x.wav", "--format", "docx"], 2, "'docx' is not one of"),
+        (["transcribe", HEART, "--format", "all"], 2, "name a folder"),
+        (["transcribe", HEART, HEART, "--format", "vtt"], 2, "vtt is one recording a file"),
         (["frobnicate"], 2, "No such command"),
         (["transcribe", "--model", "nope", "x.wav"], 1, "neither a model folder"),
         (["train", "nope.yaml"], 1, "nope.yaml: No such file"),
