@@ -25,6 +25,7 @@ from asr.evaluate.run import evaluate_manifest, make_record, write_evaluation
 from asr.evaluate.score import diagnose
 from asr.model.folder import find_model, load_model
 from asr.model.recognizer import Recognizer
+from asr.segmentation import cut_at_pauses
 from asr.util.files import safe_name
 from asr.util.runtime import no_garbage_collection
 
@@ -33,8 +34,6 @@ logger = logging.getLogger(__name__)
 AudioInput = Source | np.ndarray | Tensor | list[float]
 AudioInputs = list[str] | list[Path] | list[bytes] | list[np.ndarray] | list[Tensor]
 
-MAX_SEGMENT_S = 30.0  # longer audio is cut at its quietest moments
-MIN_CUT_S = 15.0
 QUEUE_S = 240.0  # seconds of audio read before they are decoded together
 
 
@@ -313,7 +312,7 @@ class Transcriber:
     def _decode(self, read: Sequence[tuple[Job, Audio | AsrError]]) -> Iterator[tuple[Job, Transcript | AsrError]]:
         """The segments of all recordings together; then those of each become its transcript."""
         audios = [audio for _, audio in read if isinstance(audio, Audio)]
-        bounds = [cut_at_silences(audio.samples, self.sample_rate) for audio in audios]
+        bounds = [cut_at_pauses(audio.samples, self.sample_rate) for audio in audios]
         pieces = [audio.samples[a:b] for audio, pairs in zip(audios, bounds, strict=True) for a, b in pairs]
         hypotheses = iter(decode_waveforms(self.recognizer, pieces, with_confidence(self.decoder, self.recognizer)))
         cuts = iter(bounds)
@@ -329,21 +328,3 @@ class Transcriber:
             segments.append(Segment(start_s, end_s, said, spoken))
         text = " ".join(segment.text for segment in segments if segment.text)
         return Transcript(text, segments, audio.duration, self.recognizer.name, audio.notes)
-
-
-def cut_at_silences(samples: np.ndarray, sample_rate: int) -> list[tuple[int, int]]:
-    """(samples,) -> [(first, end), …] covering it all, none longer than MAX_SEGMENT_S, cut where it is quietest.
-
-    A bidirectional model must not carry state from one chunk to the next, and a word cut in two is two errors.
-    """
-    bounds, first = [], 0
-    longest, earliest = int(MAX_SEGMENT_S * sample_rate), int(MIN_CUT_S * sample_rate)
-    window = sample_rate // 5
-    while len(samples) - first > longest:
-        region = np.square(samples[first + earliest : first + longest], dtype=np.float64)
-        totals = np.concatenate([[0.0], region.cumsum()])
-        energy = totals[window:] - totals[:-window]
-        cut = first + earliest + int(energy.argmin()) + window // 2
-        bounds.append((first, cut))
-        first = cut
-    return [*bounds, (first, len(samples))]

@@ -12,7 +12,7 @@ FLOORS = (
     ("asr.errors", "asr.util", "asr"),
     ("asr.subwords", "asr.audiofile", "asr.audio", "asr.text", "asr.config"),
     ("asr.lexicon.pronunciations",),
-    ("asr.lengths", "asr.augment", "asr.data"),
+    ("asr.lengths", "asr.augment", "asr.data", "asr.segmentation"),
     ("asr.features",),
     ("asr.model",),
     ("asr.lm",),

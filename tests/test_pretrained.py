@@ -2,14 +2,17 @@
 
 import re
 
+import numpy as np
 import pytest
 from helpers import ROOT
 
 import asr
+from asr.audio import read_audio
 from asr.config import Config
 from asr.data.manifest import Manifest
 from asr.errors import ModelError
 from asr.evaluate.run import evaluate_manifest
+from asr.evaluate.score import Pair, score
 from asr.model import folder as model_folder
 from asr.model.folder import load_model, model_card
 from asr.train.initial import adopt
@@ -43,6 +46,22 @@ def test_digits_reads_the_samples():
     )
     assert not evaluation.failed
     assert evaluation.score().errors <= 1
+
+
+@pytest.mark.parametrize("floor_db", [-200, -60])
+def test_words_are_found_between_long_silences(floor_db):
+    """Alone each recording is understood; with silence around all of it, words were lost."""
+    model, rng = asr.load("digits"), np.random.default_rng(0)
+    utterances = list(Manifest(ROOT / "data/samples/samples.jsonl"))
+    pieces = [np.zeros(5 * model.sample_rate, np.float32)]
+    for utterance in utterances:
+        pieces.append(read_audio(utterance.audio, model.sample_rate).samples)
+        pieces.append(np.zeros(int(rng.uniform(3, 15) * model.sample_rate), np.float32))
+    samples = np.concatenate(pieces)
+    samples += (10 ** (floor_db / 20) * rng.standard_normal(len(samples))).astype(np.float32)
+    said = " ".join(utterance.text for utterance in utterances)
+    heard = model.transcribe(samples, sample_rate=model.sample_rate).text
+    assert score([Pair("all", said, heard)]).errors <= 1
 
 
 def test_what_is_no_model_is_told_from_what_is_not_there(tmp_path):

@@ -2,7 +2,6 @@
 command line and for Python."""
 
 import io
-import itertools
 import json
 import os
 from collections import Counter
@@ -23,7 +22,7 @@ from asr.errors import AudioError, ModelError, TextError
 from asr.lm.model import LanguageModel, store_tuned
 from asr.lm.trie import SPECIAL, Level, build
 from asr.model.folder import save_model
-from asr.transcribe import MAX_SEGMENT_S, Job, Transcriber, cut_at_silences, find_jobs
+from asr.transcribe import Job, Transcriber, find_jobs
 
 RATE = 8000
 
@@ -35,24 +34,6 @@ def transcriber(untrained):
 
 def noise(seconds, seed=0):
     return (0.1 * np.random.default_rng(seed).standard_normal(int(seconds * RATE))).astype(np.float32)
-
-
-def test_cuts_cover_everything_and_fall_into_the_silences():
-    samples = noise(100)
-    silences = [(20.0, 20.5), (45.0, 45.5), (70.0, 70.4)]
-    for start, end in silences:
-        samples[int(start * RATE) : int(end * RATE)] *= 0.01
-    bounds = cut_at_silences(samples, RATE)
-    assert bounds[0][0] == 0
-    assert bounds[-1][1] == len(samples)
-    for (_, end), (start, _) in itertools.pairwise(bounds):
-        assert end == start
-        assert any(a <= end / RATE <= b for a, b in silences) or end / RATE > 71
-    assert all(0 < end - start <= MAX_SEGMENT_S * RATE for start, end in bounds)
-
-
-def test_short_audio_is_one_segment():
-    assert cut_at_silences(noise(29), RATE) == [(0, 29 * RATE)]
 
 
 def test_times_of_a_long_file_are_absolute(transcriber):
