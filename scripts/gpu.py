@@ -19,8 +19,8 @@ Where only so much can be carried at once, send an archive in parts, in several 
 
     tar chf - data/english | split -b 60M - english.tar.     # there: cat english.tar.* | tar x
 
-or fewer speakers: `asr data split data/english/train.jsonl --dev 0.7 --test 0 --output-dir part` writes 30 % of the
-speech to part/train.jsonl, for data.train=part/train.jsonl.
+or fewer speakers: `asr data split data/english/train_words.jsonl --dev 0.7 --test 0 --output-dir part` writes 30 % of
+the speech to part/train.jsonl, for data.train=part/train.jsonl.
 
 --device cpu rehearses it all.
 """

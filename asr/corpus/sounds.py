@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -55,6 +56,69 @@ def music(folder: Path, count: int, rate: int, seed: int) -> Iterator[Utterance]
         samples = samples[: SECONDS * rate]
         level = np.float32(decibels(rng.uniform(-25, -3)) / np.abs(samples).max())
         yield _write(folder / f"music_{number:02}.wav", samples * level, rate)
+
+
+def band(folder: Path, count: int, rate: int, seed: int) -> Iterator[Utterance]:
+    """Writes `count` files of SECONDS to 4 SECONDS: two or three of held chords, a melody and drums that repeat a bar,
+    at levels drawn at random."""
+    rng = np.random.default_rng(seed)
+    for number in range(count):
+        seconds, beat_s = rng.uniform(SECONDS, 4 * SECONDS), rng.uniform(0.3, 0.8)
+        key, scale = rng.integers(45, 60), SCALES[rng.integers(2)]
+        players = [_chords, _melody, _drums]
+        if (missing := rng.integers(6)) < len(players):
+            del players[missing]
+        samples = np.zeros(round(seconds * rate), np.float32)
+        for play in players:
+            level = np.float32(decibels(rng.uniform(-12, 0)))
+            for start_s, sound in play(rng, seconds, beat_s, key + scale, rate):
+                first = int(start_s * rate)
+                samples[first : first + len(sound)] += level * sound[: len(samples) - first]
+        level = np.float32(decibels(rng.uniform(-25, -3)) / np.abs(samples).max())
+        yield _write(folder / f"band_{number:03}.wav", samples * level, rate)
+
+
+Notes = Iterator[tuple[float, np.ndarray]]  # start in seconds, samples
+
+
+def _chords(rng: np.random.Generator, seconds: float, beat_s: float, scale: np.ndarray, rate: int) -> Notes:
+    rolloff, decay_s, beats = rng.uniform(0.8, 2.5), rng.uniform(1, 8), int(rng.choice([2, 4]))
+    tone = lru_cache(_tone)
+    for start_s in np.arange(0, seconds, beats * beat_s):
+        degree = int(rng.integers(7))
+        for third in (0, 2, 4):
+            yield start_s, 0.4 * tone(_hertz(scale, degree + third), beats * beat_s, rolloff, decay_s, 0.003, rate)
+
+
+def _melody(rng: np.random.Generator, seconds: float, beat_s: float, scale: np.ndarray, rate: int) -> Notes:
+    rolloff, decay_s, vibrato = rng.uniform(0.8, 2.5), rng.uniform(0.2, 3), rng.uniform(0, 0.01)
+    start_s, degree, tone = 0.0, 7, lru_cache(_tone)
+    while start_s < seconds:
+        length_s = beat_s * float(rng.choice([0.5, 1, 2]))
+        degree = int(np.clip(degree + rng.integers(-3, 4), 3, 18))
+        if rng.random() < 0.85:
+            yield start_s, 0.6 * tone(_hertz(scale, degree), length_s, rolloff, decay_s, vibrato, rate)
+        start_s += length_s
+
+
+def _drums(rng: np.random.Generator, seconds: float, beat_s: float, scale: np.ndarray, rate: int) -> Notes:
+    """Four of them, half pitch that falls and half noise in a band of its own, each with a bar of its own."""
+    time_s = np.arange(int(0.3 * rate)) / rate
+    for _ in range(4):
+        falling = rng.uniform(40, 250) * (time_s - rng.uniform(0, 0.1) * np.exp(-time_s / rng.uniform(0.02, 0.06)))
+        noise = np.convolve(rng.standard_normal(len(time_s)), rng.uniform(-1, 1, 3), "same")
+        mixed = rng.uniform(0, 1)
+        sound = (1 - mixed) * np.sin(2 * np.pi * falling) + mixed * noise
+        sound *= rng.uniform(0.1, 1) * np.exp(-time_s / rng.uniform(0.02, 0.12))
+        bar = rng.random(8) < rng.uniform(0.2, 0.7)
+        for step, start_s in enumerate(np.arange(0, seconds, beat_s / 2)):
+            if bar[step % 8]:
+                yield start_s, sound.astype(np.float32)
+
+
+def _hertz(scale: np.ndarray, degree: int) -> float:
+    """scale: its seven notes, 69 for A of 440 Hz."""
+    return float(440.0 * 2 ** ((scale[degree % 7] + 12 * (degree // 7) - 69) / 12))
 
 
 def _tone(pitch_hz: float, length_s: float, rolloff: float, decay_s: float, vibrato: float, rate: int) -> np.ndarray:

@@ -14,7 +14,7 @@ without() { # CORPUS [key=value ...]: learn all but one corpus
     [ "$1" = nothing ] || [ "$1" = noise ] || grep -q "\"corpus\": \"$1\"" "$made/train.jsonl" || return 0
     run=$base/ablation/$1
     mkdir -p "$run"
-    grep -v "\"corpus\": \"$1\"" "$made/train.jsonl" >"$made/without_$1.jsonl"
+    grep -v "\"corpus\": \"$1\"" "$made/train_words.jsonl" >"$made/without_$1.jsonl"
     asr train "$recipe/english.yaml" run="$run" train.init="$base/mini" data.train="$made/without_$1.jsonl" \
         data.dev="$made/dev.jsonl" data.lexicon="$made/lexicon.dict" data.lm="$made/lm" data.g2p="$made/g2p" \
         train.epochs=2 train.ctc_epochs=0 train.sortagrad=false train.lr=1.2e-3 "${@:2}" ${settings[@]+"${settings[@]}"}
@@ -25,7 +25,7 @@ without() { # CORPUS [key=value ...]: learn all but one corpus
         [ "$1" = nothing ] || asr compare "$base/ablation/nothing/$set" "$run/$set"
     done
 }
-noise=(augment.noise.prob=0.25)
+noise=(augment.noise.prob=0.4)
 [ ! -f "$made/noise.jsonl" ] || noise+=("augment.noise.manifest=$made/noise.jsonl")
 without nothing "${noise[@]}"
 for corpus in common_voice common_voice_machine speechocean762 ljspeech kathleen sounds; do

@@ -20,11 +20,12 @@ common_voice/cv-corpus-*-en.tar.gz. Archives under english/ of a mirror are furt
 import sys
 from collections.abc import Iterator
 from dataclasses import replace
+from itertools import chain
 from pathlib import Path
 
 from asr.corpus.download import Archive, openslr
 from asr.corpus.layouts import read_audio_alone, read_folder, read_kaldi, read_librispeech, read_table
-from asr.corpus.sounds import music, silence
+from asr.corpus.sounds import band, music, silence
 from asr.data.manifest import Utterance
 from asr.errors import AsrError
 from asr.util.files import walk
@@ -56,9 +57,11 @@ def utterances(corpus: Path, made: Path) -> Iterator[tuple[str, Utterance]]:
         for part, utterance in read(corpus):
             name = read.__name__.strip("_")
             yield part, replace(utterance, other={"corpus": name, **utterance.other})
-    for part, count, seed in (("train", 40, 1), ("test_sounds", 12, 2)):
+    for part, count, bands, seed in (("train", 40, 120, 1), ("test_sounds", 12, 0, 2)):
         folder = made / part
-        for sound in [*music(folder, count, RATE, seed), *silence(folder, count, RATE, seed)]:
+        for sound in chain(
+            *(make(folder, count, RATE, seed) for make in (music, silence)), band(folder, bands, RATE, 5)
+        ):
             yield part, replace(sound, id=f"{sound.id}_{part}", other={"corpus": "sounds"})
 
 

@@ -69,7 +69,7 @@ class Setup:
     def rehearsal(self) -> bool:
         """Whether the training has no corpus."""
         given = any(setting.startswith("data.train=") for setting in self.settings)
-        return not (given or (self.data / "train.jsonl").is_file())
+        return not (given or (self.data / "train_words.jsonl").is_file())
 
     def measured(self, workers: int) -> train.Setup:
         """What is measured: layers as the training is told to have, otherwise the usual ones."""
@@ -179,7 +179,7 @@ def training(setup: Setup, keep: Keep) -> None:
         made_up = setup.made_up / "flac.jsonl"
         corpus = [f"data.train={made_up}", f"data.dev={made_up}", "data.lexicon=null", "text.tokens=characters"]
     else:
-        corpus = [f"data.train={data / 'train.jsonl'}", f"data.dev={data / 'dev.jsonl'}"]
+        corpus = [f"data.train={data / 'train_words.jsonl'}", f"data.dev={data / 'dev.jsonl'}"]
         corpus += [f"data.lexicon={data / 'lexicon.dict'}"]
     # Validated by phones, without a language model: the search for words would take longer than the training.
     own = [f"run={run}", f"device={setup.device}", "data.lm=null", "data.g2p=null", "train.validate_every=1"]

@@ -167,7 +167,7 @@ CORPORA = {
             "openslr/101/speechocean762.tar.gz": speechocean762,
             "ljspeech/LJSpeech-1.1.tar.bz2": ljspeech,
         },
-        {"train": 60 + 80, "dev": 10, "test": 6, "test_speechocean762": 10, "test_ljspeech": 4, "test_sounds": 24},
+        {"train": 60 + 200, "dev": 10, "test": 6, "test_speechocean762": 10, "test_ljspeech": 4, "test_sounds": 24},
     ),
 }
 EVERYWHERE = {"yesno", "digits", "ljspeech"}  # whose speakers are in all parts
@@ -319,18 +319,18 @@ def test_english_takes_what_a_mirror_folder_has_besides(folder, tmp_path, caplog
     prepare(ROOT / "recipes" / "english", tmp_path / "data", str(mirror), False)
     parts = read(home)
     assert counts(parts) == CORPORA["english"].parts | {
-        "train": 60 + 6 + 1 + 2 + 1 + 81, "dev": 10 + 3, "test_common_voice": 3, "noise": 1, "test_sounds": 24 + 1
+        "train": 60 + 6 + 1 + 2 + 1 + 201, "dev": 10 + 3, "test_common_voice": 3, "noise": 1, "test_sounds": 24 + 1
     }  # fmt: skip
     corpora = Counter(utterance.other["corpus"] for utterance in parts["train"])
     assert corpora == {
         **{"librispeech": 6, "speechocean762": 18, "ljspeech": 36},
-        **{"common_voice": 7, "common_voice_machine": 2, "kathleen": 1, "sounds": 81},
+        **{"common_voice": 7, "common_voice_machine": 2, "kathleen": 1, "sounds": 201},
     }
     assert parts["noise"][0].text is None
     assert "already prepared" in caplog.text
     pack(mirror / "english" / "more.tar.gz", [("kathleen/arctic_a0002_1.opus", sound(".opus", 16_000, pitch=400)),
                                               ("kathleen/arctic_a0002_1.txt", "Not at this.")])  # fmt: skip
-    assert len(read(prepare(ROOT / "recipes" / "english", tmp_path / "data", str(mirror), False))["train"]) == 71 + 81
+    assert len(read(prepare(ROOT / "recipes" / "english", tmp_path / "data", str(mirror), False))["train"]) == 71 + 201
 
 
 def test_librispeech_has_large_parts_only_when_asked(folder, tmp_path):

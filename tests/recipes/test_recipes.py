@@ -9,6 +9,7 @@ import logging
 import os
 import shutil
 import subprocess
+import sys
 import tarfile
 import threading
 from pathlib import Path
@@ -275,3 +276,23 @@ def test_every_shipped_config_loads_and_says_command_minutes_and_number(path):
 def test_every_recipe_is_complete(path):
     for name in ("README.md", "prepare.py", "run.sh"):
         assert (path / name).is_file(), name
+
+
+def test_words_are_cut_out_of_recordings(tmp_path):
+    """Real sentences: what is cut out is in the file, short, and a few words of its text."""
+    sentences = ROOT / "data" / "sentences" / "sentences.jsonl"
+    command = [sys.executable, ROOT / "recipes" / "english" / "words.py", sentences, tmp_path / "words.jsonl"]
+    done = subprocess.run([*command, "--recordings", "3"], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    whole, made = list(Manifest(sentences)), list(Manifest(tmp_path / "words.jsonl"))
+    assert [utterance.text for utterance in made[: len(whole)]] == [utterance.text for utterance in whole]
+    pieces = made[len(whole) :]
+    assert 3 <= len(pieces) <= 6
+    for piece in pieces:
+        parent = next(utterance for utterance in whole if piece.id.startswith(f"{utterance.id}_"))
+        assert piece.audio.samefile(parent.audio)
+        assert 0 <= piece.start < piece.start + piece.duration <= parent.duration + 1e-3
+        assert 0.25 <= piece.duration <= 1.7
+        assert f" {piece.text} " in f" {parent.text} "
+        assert 1 <= len(piece.text.split()) <= 3
+    assert len({piece.id for piece in pieces}) == len(pieces)
