@@ -35,7 +35,7 @@ def cut_at_pauses(samples: np.ndarray, sample_rate: int) -> list[tuple[int, int]
 def frame_levels(samples: np.ndarray, size: int) -> np.ndarray:
     """(samples,) -> (frames,) the level of each frame in dB of full scale, FLOOR_DB at least."""
     frames = samples[: len(samples) // size * size].reshape(-1, size)
-    power = np.einsum("ts,ts->t", frames, frames) / size
+    power = np.einsum("ts,ts->t", frames, frames, dtype=np.float64) / size
     return np.maximum(10 * np.log10(np.maximum(power, 1e-12)), FLOOR_DB)
 
 
@@ -61,7 +61,7 @@ def frame_cuts(levels: np.ndarray) -> Iterator[int]:
     long = pauses[pauses[:, 1] - pauses[:, 0] >= round(LONG_PAUSE_S / FRAME_S)]
     edges = [edge for edge in np.ravel(long + np.array([margin, -margin])) if margin < edge < len(levels) - margin]
     first = 0
-    for end in [*map(int, edges), len(levels)]:
+    for end in [*(quietest(levels, edge - margin // 2, edge + margin // 2) for edge in map(int, edges)), len(levels)]:
         while end - first > longest:
             first = best_cut(levels, pauses, first, first + longest)
             yield first
@@ -71,13 +71,17 @@ def frame_cuts(levels: np.ndarray) -> Iterator[int]:
 
 
 def best_cut(levels: np.ndarray, pauses: np.ndarray, first: int, end: int) -> int:
-    """The frame in the middle of the longest pause from first to end, MIN_SEGMENT_S left out. Where there is none, the
-    middle of PAUSE_S with the lowest mean level in the second half."""
-    width = round(PAUSE_S / FRAME_S)
+    """The quietest frame of the longest pause from first to end, MIN_SEGMENT_S left out, or, where there is none, of
+    the second half. Very quiet speech may be taken for a pause: in it too there are quieter moments."""
     within = np.clip(pauses, first + round(MIN_SEGMENT_S / FRAME_S), end)
     lengths = within[:, 1] - within[:, 0]
-    if lengths.max(initial=0) >= width:
-        return int(within[len(lengths) - 1 - lengths[::-1].argmax()].mean())
-    half = (first + end) // 2
-    total = np.concatenate([[0.0], np.cumsum(levels[half:end])])
-    return half + int((total[width:] - total[:-width]).argmin()) + width // 2
+    if lengths.max(initial=0) >= round(PAUSE_S / FRAME_S):
+        return quietest(levels, *within[len(lengths) - 1 - lengths[::-1].argmax()].tolist())
+    return quietest(levels, (first + end) // 2, end)
+
+
+def quietest(levels: np.ndarray, low: int, high: int) -> int:
+    """The frame in the middle of PAUSE_S with the lowest mean level, from low to high."""
+    width = round(PAUSE_S / FRAME_S)
+    total = np.concatenate([[0.0], np.cumsum(levels[low:high])])
+    return low + int((total[width:] - total[:-width]).argmin()) + width // 2

@@ -68,7 +68,7 @@ def test_every_cut_is_in_a_pause_and_the_longest_is_chosen(floor_db, rate):
     for start, stop in sentences:  # the quiet part is a segment of its own, MARGIN_S of it stay with the sentences
         cuts = [end / rate for _, end in bounds[:-1] if start < end / rate < stop]
         expected = [start + MARGIN_S, stop - MARGIN_S][: 1 if (start, stop) == pauses[-1] else 2]
-        assert cuts == pytest.approx(expected, abs=0.12)
+        assert cuts == pytest.approx(expected, abs=0.3)
 
 
 def test_words_without_a_long_pause_between_them_are_cut_at_the_longest():
@@ -84,7 +84,7 @@ def test_words_without_a_long_pause_between_them_are_cut_at_the_longest():
 def test_a_short_recording_with_a_long_pause_is_cut_too():
     samples, _ = spoken([(2.0, 4.0), (3.0, 0.3)], -60)
     ends = [end / RATE for _, end in cut_at_pauses(samples, RATE)]
-    assert ends == pytest.approx([2.5, 5.5, 9.3], abs=0.1)
+    assert ends == pytest.approx([2.5, 5.5, 9.3], abs=0.3)
 
 
 def test_who_speaks_without_a_pause_is_cut_where_it_is_quietest():

@@ -32,8 +32,8 @@ if TYPE_CHECKING:
     from asr.transcribe import Job, Transcript
 
 FORMATS = (
-    "json: words with times; srt, vtt: subtitles; tsv: subtitles as a table; ctm: a line a word; textgrid: for Praat;"
-    " all: a file of each."
+    "txt: the text; json: words with times; srt, vtt: subtitles; tsv: subtitles as a table; ctm: a line a word;"
+    " textgrid: for Praat; all: a file of each."
 )
 DOUBTFUL = 0.5  # words that score less are listed
 LISTED = 20  # of them at most
@@ -61,7 +61,7 @@ def transcribe(
     form: Annotated[
         Literal["txt", "json", "srt", "vtt", "tsv", "ctm", "textgrid", "all"], typer.Option("--format", help=FORMATS)
     ] = "txt",
-    output_dir: Annotated[Path | None, typer.Option(help="Write one file a recording here, not to stdout.")] = None,
+    output_dir: Annotated[Path | None, typer.Option(help="Write files here, one a recording, not to stdout.")] = None,
     raw: Annotated[
         int | None,
         typer.Option(metavar="HZ", help="Files and stdin hold raw samples at this rate: 16-bit, little-endian, mono."),
@@ -127,9 +127,10 @@ def align(
     ] = None,
     model: Annotated[str | None, MODEL] = None,
     form: Annotated[
-        Literal["json", "srt", "vtt", "tsv", "ctm", "textgrid", "all"], typer.Option("--format", help=FORMATS)
+        Literal["json", "srt", "vtt", "tsv", "ctm", "textgrid", "all"],
+        typer.Option("--format", help=FORMATS.removeprefix("txt: the text; ")),
     ] = "json",
-    output_dir: Annotated[Path | None, typer.Option(help="Write one file a recording here, not to stdout.")] = None,
+    output_dir: Annotated[Path | None, typer.Option(help="Write files here, one a recording, not to stdout.")] = None,
     skip_unknown: Annotated[
         bool, typer.Option("--skip-unknown", help="Leave out words that the model has no tokens for.")
     ] = False,
@@ -183,10 +184,10 @@ def align(
 
 
 def format_all(result: Transcript | Alignment, job: Job, forms: Iterable[str]) -> dict[str, str]:
-    """A result in several formats, by suffix. CTM names a recording without folder and ending."""
+    """A result in several formats, by suffix. CTM calls a file as its output is called, without ending."""
     from asr.writers import SUFFIXES, format_result
 
-    stem = Path(job.name).stem if job.name == str(job.source) else job.name
+    stem = job.output.as_posix() if job.name == str(job.source) else job.name
     return {SUFFIXES[form]: format_result(result, stem if form == "ctm" else job.name, form) for form in forms}
 
 

@@ -120,9 +120,11 @@ def read_subset(path: Path | None, config: Config, key: str, spell: Spell | None
         raise TrainError(f"{manifest.path}: no utterances to use")
     unpronounced = [word.removesuffix(UNPRONOUNCED) for word in texts.symbols if word.endswith(UNPRONOUNCED)]
     if config.text.tokens == "phones" and key == "data.train" and unpronounced:
+        remedy = "asr lexicon make gives one to every word of a text, data.g2p to those of the training texts"
+        if config.data.g2p is not None:  # which has tried
+            remedy = "spell them as they are spoken, or asr lexicon add"
         raise TrainError(
-            f"{config.data.lexicon}: no pronunciation of {listed(unpronounced)}, which {manifest.path} says;"
-            " asr lexicon make gives one to every word of a text, data.g2p to those of the training texts"
+            f"{config.data.lexicon}: no pronunciation of {listed(unpronounced)}, which {manifest.path} says; {remedy}"
         )
     if not texts.symbols:
         raise TrainError(f"{manifest.path}: every text is empty after normalization ({config.text.normalizer})")

@@ -167,5 +167,8 @@ class Recognizer(nn.Module):
 
 
 def _make_room_for_ngrams(recognizer: Recognizer, states: dict[str, Any], prefix: str, *_: Any) -> None:
+    """Before weights are loaded: their table of n-grams, if they have one, takes the place of the recognizer's."""
     if (table := states.get(f"{prefix}token_ngrams")) is not None:
         recognizer.token_ngrams = torch.empty_like(table, device=recognizer.device)
+    elif recognizer.token_ngrams is not None:
+        states[f"{prefix}token_ngrams"] = recognizer.token_ngrams

@@ -47,8 +47,8 @@ class KeptEpoch:
 class Progress:
     """How far a run has come: `epoch` epochs are done, and `batch` batches of the next one.
 
-    sums: the metrics of that epoch, see `EpochMetrics`; best_epoch: its number from 1; kept: the epochs whose weights
-    are kept, the best first.
+    sums: the metrics of that epoch, see `EpochMetrics`; best_epoch: its number from 1, 0 for the model that the
+    training starts from; kept: the epochs whose weights are kept, the best first.
     """
 
     epoch: int = 0

@@ -91,7 +91,9 @@ def adopt(config: Config) -> Config:
     if changed:
         raise TrainError(f"train.init={config.train.init} does not fit: {'; '.join(changed)}; leave these settings out")
     if "loss" not in config.train.model_fields_set and (record.get("training") or {}).get("loss") == "ctc_crf":
-        adopted["train"] = {"loss": "ctc_crf", "ctc_epochs": 0}
+        adopted["train"] = {"loss": "ctc_crf"}
+        if "ctc_epochs" not in config.train.model_fields_set:
+            adopted["train"]["ctc_epochs"] = 0
     if "phones" in (config.text.tokens, adopted["text"].get("tokens")):
         its = {name: path.parent / file for name, file in (("lexicon", LEXICON), ("lm", LM), ("g2p", G2P))}
         adopted["data"] = {
@@ -132,7 +134,10 @@ def complete_lexicon(config: Config, manifest: Path) -> dict[str, list[Phones]]:
     made = make(lacking, Pronunciations(), G2p.load(config.data.g2p))
     if made.guessed:
         words = plural(len(made.guessed), "word")
-        logger.info(f"{words} that {config.data.lexicon} lacks, pronounced by {config.data.g2p}: {made.shown()}")
+        logger.info(
+            f"{words} that {config.data.lexicon} lacks, pronounced by {config.data.g2p}: {made.shown()};"
+            " to hear what the language model lacks too, name it as a hot word"
+        )
     return lexicon | made.lexicon.words
 
 
@@ -180,8 +185,10 @@ def initial_recognizer(config: Config, tokenizer: Tokenizer, subset: Subset) -> 
 
 
 def copy_weights(recognizer: Recognizer, other: Recognizer, name: str) -> None:
-    """Take over another model's weights and feature statistics, and its output for each token that both have."""
+    """Take over another model's weights, feature statistics and calibration, and its output for each token that both
+    have."""
     ours, theirs = recognizer.tokenizer, other.tokenizer
+    recognizer.emission_delay_s, recognizer.platt_scaling = other.emission_delay_s, other.platt_scaling
     known = set(theirs.tokens[1:]) & set(ours.tokens[1:]) if ours.kind == theirs.kind else set()
     states = {name: state for name, state in other.state_dict().items() if not name.startswith("head.")}
     recognizer.load_state_dict(states, strict=False)

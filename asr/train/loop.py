@@ -56,7 +56,7 @@ def fit(
     """
     run = TrainingState(recognizer, config, checkpoints, processes)
     with StopSignals() as stop, log.opened(run.progress.step):
-        report_start(run, validate, log)
+        validate_start(run, validate, log)
         while run.progress.epoch < run.last_epoch and not run.out_of_patience:
             recognizer.train()
             count, loaded = data.batches(run.progress.epoch, run.progress.batch)
@@ -105,9 +105,9 @@ def stop_reason(run: TrainingState, stop: StopSignals) -> Outcome | None:
     return Outcome.INTERRUPTED if asked else Outcome.OUT_OF_TIME if late else None
 
 
-def report_start(run: TrainingState, validate: Validate, log: RunLog) -> None:
-    """Log the scores of the model that the training starts from, if there is one."""
-    if scores := run.begin(validate):
+def validate_start(run: TrainingState, validate: Validate, log: RunLog) -> None:
+    """Validate the model that the training starts from, if there is one, and log its scores."""
+    if scores := run.validate_start(validate):
         log.write("start", run.progress.step, **scores)
         rate, select = run.progress.best(run.config.select), run.config.select.upper()
         logger.info(f"before the first epoch: dev {select} {percent(rate)}")
@@ -120,9 +120,10 @@ def finish(run: TrainingState, validate: Validate, log: RunLog) -> Outcome:
         if not run.out_of_patience:
             return Outcome.ENOUGH_EPOCHS
         logger.info(f"stopped early: no better development {config.select.upper()} for {config.patience} epochs")
-    if config.average and run.processes.first and (found := run.average_best(validate)):
-        log.write("average", run.progress.step, **found)
-    if run.progress.best_epoch == 0:
+    averaged = run.average_best(validate) if config.average and run.processes.first else None
+    if averaged:
+        log.write("average", run.progress.step, **averaged)
+    if run.progress.best_epoch == 0 and not (averaged and averaged["kept"]):
         logger.warning(
             f"no epoch has a lower development {config.select.upper()} than {config.init}: the model is that,"
             " unchanged; try a lower train.lr, or record more for data.dev if it is small"

@@ -43,7 +43,8 @@ def export_best(
     averaged = folder / "averaged.pt"
     best, states = load_checkpoint(averaged if averaged.exists() else folder / "best.pt")
     recognizer.load_state_dict(states["model"])
-    recognizer.platt_scaling = fit_platt_scaling(*word_correctness(evaluate(recognizer.eval(), dev, decoder).pairs))
+    if best.best_epoch != 0 or averaged.exists():  # else it is the model that the training started from
+        recognizer.platt_scaling = fit_platt_scaling(*word_correctness(evaluate(recognizer.eval(), dev, decoder).pairs))
     about = about | states.get("about", {})
     recognizer.training_record = training_record(config, last, about, best.best_epoch, best.best_wer, best.best_cer)
     save_model(recognizer, run / "model")

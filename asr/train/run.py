@@ -69,7 +69,7 @@ from asr.util.runtime import resolve_device, set_precision
 logger = logging.getLogger(__name__)
 
 OVERFIT_EPOCHS = 300
-MAX_WORDS = 2**16  # whose pieces are kept while texts are counted
+CACHED_WORDS = 2**16  # whose pieces are kept while texts are counted
 MAX_TABLE = 2**24  # probabilities of n-grams
 OTHER_RUN = "Choose another run folder (run=DIR, or RUN=DIR before a recipe's command)"
 
@@ -183,12 +183,13 @@ def warn_of_failure(wer: float, config: Config) -> None:
 
 @dataclass
 class Prepared:
-    """What a training is made of."""
+    """What a training is made of. ngram_hours: of speech whose texts made the recognizer's n-gram, None without one."""
 
     config: Config
     recognizer: Recognizer
     data: TrainingData
     dev: Subset
+    ngram_hours: float | None
 
 
 def prepare(config: Config, processes: Processes = ALONE) -> Prepared:
@@ -203,7 +204,7 @@ def prepare(config: Config, processes: Processes = ALONE) -> Prepared:
     manifest = require_manifest(config.data.train, "data.train")
     config = with_sizes(config, manifest)
     subwords, lexicon = learn_subwords(config, manifest), complete_lexicon(config, manifest)
-    spell: Spell = lru_cache(MAX_WORDS)(subwords.spellings_of) if subwords else lexicon.get
+    spell: Spell = lru_cache(CACHED_WORDS)(subwords.spellings_of) if subwords else lexicon.get
     train = read_subset(manifest, config, "data.train", spell)
     dev = train if config.train.overfit else read_subset(config.data.dev, config, "data.dev", spell)
     tokenizer, known = keep_tokens(subwords or make_tokenizer(config, train, lexicon), config.train.init)
@@ -211,7 +212,7 @@ def prepare(config: Config, processes: Processes = ALONE) -> Prepared:
         warn_of_symbols(tokenizer, subset, config.text.normalizer, name)
     recognizer = initial_recognizer(config, tokenizer, train).to(device)
     data = TrainingData(train, tokenizer, config, processes.share, pin=device.type == "cuda")
-    set_token_ngrams(recognizer, config, data, known)
+    ngram_hours = set_token_ngrams(recognizer, config, data, known)
     durations = data.durations(0)
     if config.train.batch_seconds == AUTO:
         loss, seconds = TrainingLoss(recognizer, config), torch.from_numpy(durations)
@@ -233,23 +234,28 @@ def prepare(config: Config, processes: Processes = ALONE) -> Prepared:
     if automatic and automatic != ["train.validate_every=1"]:
         logger.info(f"auto: {' '.join(automatic)}, for {plural(batches, 'batch', 'batches')} an epoch")
     warn_of_little(config, batches, len(train), known)
-    return Prepared(config, recognizer, data, dev)
+    return Prepared(config, recognizer, data, dev, ngram_hours)
 
 
-def set_token_ngrams(recognizer: Recognizer, config: Config, data: TrainingData, known: bool) -> None:
+def set_token_ngrams(recognizer: Recognizer, config: Config, data: TrainingData, known: bool) -> float | None:
     """Give the recognizer the n-gram that train.loss=ctc_crf needs: that of the model it starts from, if this knows all
-    tokens and learned from as much speech or more, otherwise one of the training texts.
+    tokens and the n-gram was made from as much speech or more, otherwise one of the training texts. Returns the hours
+    that it was made from.
 
     Raises ConfigError for more tokens than a table can be made of.
     """
+    there, recognizer.token_ngrams = recognizer.token_ngrams, None
     if config.train.loss != "ctc_crf":
-        recognizer.token_ngrams = None
-        return
-    if known and recognizer.token_ngrams is not None and config.train.init is not None:
-        _, record = read_model_config(config.train.init)
-        if record["training"].get("hours", 0.0) >= data.subset.durations.sum() / 3600:
-            return
+        return None
+    hours = float(data.subset.durations.sum()) / 3600
+    if known and there is not None and there.dim() == config.train.crf_order and config.train.init is not None:
+        record = read_model_config(config.train.init)[1].get("training") or {}
+        its_hours = float(record.get("ngram_hours", record.get("hours", 0.0)))
+        if its_hours >= hours:
+            recognizer.token_ngrams = there
+            return its_hours
     recognizer.token_ngrams = token_ngrams(config, data, recognizer.tokenizer).to(recognizer.device)
+    return hours
 
 
 def token_ngrams(config: Config, data: TrainingData, tokenizer: Tokenizer) -> Tensor:
@@ -288,6 +294,8 @@ def checkpoints_of(prepared: Prepared) -> CheckpointFolder:
         "device": str(prepared.recognizer.device),
         "torch": str(torch.__version__),
     }
+    if prepared.ngram_hours is not None:
+        about["ngram_hours"] = round(prepared.ngram_hours, 4)
     if config.train.init is not None:
         _, other = read_model_config(config.train.init)
         license = (other.get("training") or {}).get("license")

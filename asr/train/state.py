@@ -157,7 +157,7 @@ class TrainingState:
                 path.unlink(missing_ok=True)
         self._saved = time.monotonic()
 
-    def begin(self, validate: Validate) -> dict[str, Any]:
+    def validate_start(self, validate: Validate) -> dict[str, Any]:
         """Before the first step of a training that starts from another model, validate that: it counts as epoch 0.
         Returns its scores, {} where there is no such model."""
         return self._validate(validate) if self.config.init is not None and self.progress.step == 0 else {}
@@ -184,11 +184,14 @@ class TrainingState:
         """Write best.pt, and epoch-NNN.pt of the best epochs, if this one is among them.
 
         Of equally good epochs the later one wins: it has learned from more data, at a lower learning rate. Epochs of
-        plain CTC no longer count after the first of CTC-CRF, whose greedy output is worse at first. Epoch 0 is not
-        averaged with others.
+        plain CTC no longer count after the first of CTC-CRF, whose greedy output is worse at first, and never against
+        epoch 0, the model that the training starts from. That is not averaged with others.
         """
-        progress, rate, first = self.progress, rates(scores), self.config.ctc_epochs + 1
-        if self.config.loss == "ctc_crf" and progress.epoch >= first > (progress.best_epoch or first):
+        progress, rate = self.progress, rates(scores)
+        plain = range(1, self.config.ctc_epochs + 1 if self.config.loss == "ctc_crf" else 1)  # epochs of plain CTC
+        if progress.epoch in plain and progress.best_epoch == 0:
+            return
+        if progress.epoch not in plain and progress.best_epoch in plain:
             progress.best_wer = progress.best_cer = progress.best_epoch = None
             progress.kept = []
         this = KeptEpoch(rate[self.config.select], progress.epoch)
@@ -196,8 +199,10 @@ class TrainingState:
         if best is None or this.rate <= best:
             progress.best_wer, progress.best_cer, progress.best_epoch = rate["wer"], rate["cer"], progress.epoch
             save_checkpoint(self.folder / "best.pt", progress, states)
+        if this.epoch == 0:
+            return
         ranked = sorted([*progress.kept, this], key=lambda kept: (kept.rate, -kept.epoch))
-        progress.kept = ranked[: max(self.config.keep_checkpoints, self.config.average)] if this.epoch else []
+        progress.kept = ranked[: max(self.config.keep_checkpoints, self.config.average)]
         if this in progress.kept:
             save_checkpoint(epoch_path(self.folder, this.epoch), progress, states)
 

@@ -117,6 +117,26 @@ def test_the_best_epoch_is_one_of_ctc_crf_once_there_is_one(tmp_path, loss, best
     assert [epoch.epoch for epoch in load_checkpoint(tmp_path / "last.pt")[0].kept] == kept
 
 
+@pytest.mark.parametrize(
+    ("wrong", "best", "averaged", "warned"),
+    [
+        ([2, 1, 4, 5, 5], 0, None, True),  # 1 is of plain CTC, which is not compared
+        ([4, 5, 3, 3, 4, 5], 3, False, False),
+        ([4, 5, 5, 5, 3], 0, True, False),  # the average of epochs 2 and 3 is better
+    ],
+)
+def test_the_model_that_training_starts_from_is_epoch_0(tmp_path, said, wrong, best, averaged, warned):
+    recognizer, data = make_recognizer(), Toys(wrong=[*wrong, 9])
+    config = TrainConfig(init="first", loss="ctc_crf", ctc_epochs=1, epochs=3, validate_every=1, average=2)
+    fit(
+        recognizer, data, real_loss(recognizer), data.validate, config, CheckpointFolder(tmp_path, {}, {}), RunLog(None)
+    )
+    assert load_checkpoint(tmp_path / "best.pt")[0].best_epoch == best
+    assert [kept.epoch for kept in load_checkpoint(tmp_path / "last.pt")[0].kept] == [3, 2] or wrong[2] < wrong[3]
+    assert (tmp_path / "averaged.pt").exists() == bool(averaged)
+    assert any("no epoch has a lower development WER than first" in line for line in said) == warned
+
+
 def test_a_dry_run_measures_it(corpus, tmp_path):
     rows = dict(dry_run(settings(corpus, tmp_path / "run", *CRF)))
     plain = dict(dry_run(settings(corpus, tmp_path / "run")))

@@ -106,7 +106,7 @@ def test_fine_tuning_goes_on_with_the_loss_and_guesses_new_words(corpus, tmp_pat
     more = {**corpus, "train": few}
     started = [f"train.init={first}", "text.tokens=phones", "train.epochs=1", "train.lr=1e-4"]
     assert train(settings(more, fine, *started)) is Outcome.FINISHED
-    assert any("1 word that" in line and line.endswith("lowmid (L OW M IH D)") for line in said)
+    assert any("1 word that" in line and "lowmid (L OW M IH D);" in line for line in said)
     config = read_run_config(fine)
     assert (config.train.loss, config.train.ctc_epochs) == ("ctc_crf", 0)
     for recognizer in (
@@ -118,7 +118,13 @@ def test_fine_tuning_goes_on_with_the_loss_and_guesses_new_words(corpus, tmp_pat
         assert recognizer.tokenizer.pronunciations["lowmid"] == [("L", "OW", "M", "IH", "D")]
     assert prepare(begin(settings(more, tmp_path / "ctc", *started, "train.loss=ctc"))).recognizer.token_ngrams is None
     every = settings(corpus, tmp_path / "every", *started, f"data.lm={corpus['folder'] / 'lm'}")
-    (first / "model" / "config.json").write_text(
-        (first / "model" / "config.json").read_text().replace('"hours"', '"hours": 0, "of"')
+    again = [f"train.init={fine}", "train.ctc_epochs=1", *started[1:]]  # with more than the second had, not the first
+    config = begin(settings(corpus, tmp_path / "again", *again, "train.crf_order=3"))
+    assert (config.train.loss, config.train.ctc_epochs) == ("ctc_crf", 1)
+    assert torch.equal(prepare(config).recognizer.token_ngrams, its)
+    assert (
+        prepare(begin(settings(corpus, tmp_path / "b", *again, "train.crf_order=2"))).recognizer.token_ngrams.dim() == 2
     )
+    about = first / "model" / "config.json"
+    about.write_text(about.read_text().replace('"ngram_hours"', '"ngram_hours": 0, "of"'))
     assert not torch.equal(prepare(begin(every)).recognizer.token_ngrams, its)
