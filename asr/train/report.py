@@ -122,6 +122,9 @@ def summary(records: Sequence[dict[str, Any]]) -> str:
     if validated:
         best = min(validated, key=lambda record: record["dev_wer"])
         line += f" Lowest development WER {100 * best['dev_wer']:.2f} %, in epoch {best['epoch']}."
+    rate = next((record.get("dev_wer") for record in records if record.get("kind") == "start"), None)
+    if isinstance(rate, float) and math.isfinite(rate):
+        line += f" Before the first epoch {100 * rate:.2f} %."
     return line
 
 

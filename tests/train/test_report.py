@@ -75,6 +75,13 @@ def test_a_real_run_has_a_report_after_every_epoch(tmp_path):
         assert "NaN" not in ElementTree.tostring(svg, "unicode")
     assert len(points(drawn["Loss of an utterance"], "steps")) == len(records(tmp_path, "step")) == 6
     assert "Lowest development WER 20.00 %, in epoch 2." in html
+    assert "Before the first epoch" not in html
+
+
+def test_the_report_of_a_fine_tuning_says_where_it_began(tmp_path):
+    run(tmp_path, make_recognizer(), wrong=[4, 5, 3], epochs=2, init="first")
+    html = (tmp_path / "report.html").read_text()
+    assert "Lowest development WER 30.00 %, in epoch 2. Before the first epoch 40.00 %." in html
 
 
 def test_curves_lie_where_the_figures_say(tmp_path):
