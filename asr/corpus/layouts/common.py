@@ -248,15 +248,15 @@ def build_utterances(
             else:
                 yield utterance
 
-    count, most_s, example = 0, 0.0, ""
+    count, max_s, example = 0, 0.0, ""
     for before, utterance in map_headers(lambda each: _within_audio(each, header(each.audio)), made(), failed):
         if utterance.duration < before.duration:
             count, over_s = count + 1, before.duration - utterance.duration
-            most_s, example = max((most_s, example), (over_s, utterance.id))
+            max_s, example = max((max_s, example), (over_s, utterance.id))
         yield utterance
     if count:
         logger.info(
-            f"cut to the end of the recording: {plural(count, 'utterance')} ended up to {most_s:.2f} s later, {example}"
+            f"cut to the end of the recording: {plural(count, 'utterance')} ended up to {max_s:.2f} s later, {example}"
             " the most"
         )
 
