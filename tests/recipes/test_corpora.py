@@ -427,7 +427,7 @@ def test_run_english_by_kind_of_speech(folder, tmp_path):
     dictionary = "".join(f"{word} {' '.join(phone_of[letter] for letter in word)}\n" for word in spelled)
     (tmp_path / "data" / "cmudict" / "cmudict-en-us.dict").write_text(dictionary)
     (tmp_path / "text.txt").write_text(f"{' '.join(words)}\n" * 30)
-    quick = ("augment.codec.prob=0", "train.ctc_epochs=0", "augment.reverb.prob=0")
+    quick = ("augment.codec.prob=0", "train.ctc_epochs=0", "augment.reverb.prob=0", "compose.utterances_per_epoch=60")
     done = run("english", folder, tmp_path, *quick, TEXT=str(tmp_path / "text.txt"))
     assert done.returncode == 0, done.stderr
     records = {path.parent.name: json.loads(path.read_text()) for path in (tmp_path / "runs").rglob("eval/**/wer.json")}
