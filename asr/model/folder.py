@@ -150,8 +150,8 @@ def load_model(folder: str | Path, device: str = "cpu") -> Recognizer:
 
 def packed_weights(recognizer: Recognizer) -> dict[str, Tensor]:
     """Its parameters as recognizer.weights says. int8: matrices only, each row or output channel divided by its scale,
-    which maps its largest value to 127; the scales are stored beside them. Its n-grams are always bf16: their
-    probabilities need its range.
+    which maps its largest value to 127; the scales are stored beside them. Its n-grams are bf16 then: their
+    probabilities need that range.
 
     Raises ModelError for parameters that fp16 cannot hold.
     """
@@ -166,7 +166,9 @@ def packed_weights(recognizer: Recognizer) -> dict[str, Tensor]:
             scales = matrix.abs().flatten(1).amax(1).clamp_min(1e-30) / 127
             states[name] = (matrix / _by_row(scales, matrix)).round().char()
             states[name + _SCALES] = scales
-    return states if ngrams is None else {**states, "token_ngrams": ngrams.bfloat16()}
+    if ngrams is not None:
+        states["token_ngrams"] = ngrams if recognizer.weights == "fp32" else ngrams.bfloat16()
+    return states
 
 
 def unpacked_weights(stored: dict[str, Tensor]) -> dict[str, Tensor]:
