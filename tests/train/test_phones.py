@@ -117,7 +117,9 @@ def test_fine_tuning_goes_on_with_the_loss_and_guesses_new_words(corpus, tmp_pat
         assert torch.equal(recognizer.token_ngrams, its)
         assert recognizer.tokenizer.pronunciations["lowmid"] == [("L", "OW", "M", "IH", "D")]
     assert prepare(begin(settings(more, tmp_path / "ctc", *started, "train.loss=ctc"))).recognizer.token_ngrams is None
-    every = settings(corpus, tmp_path / "every", *started, f"data.lm={corpus['folder'] / 'lm'}")
+    every = settings(
+        {**corpus, "train": corpus["dev"]}, tmp_path / "every", *started, f"data.lm={corpus['folder'] / 'lm'}"
+    )
     again = [f"train.init={fine}", "train.ctc_epochs=1", *started[1:]]  # with more than the second had, not the first
     config = begin(settings(corpus, tmp_path / "again", *again, "train.crf_order=3"))
     assert (config.train.loss, config.train.ctc_epochs) == ("ctc_crf", 1)
